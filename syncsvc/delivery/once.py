@@ -1,0 +1,30 @@
+"""One webhook by itself: the console's "Test", and `sync.failed`."""
+
+from collections.abc import Sequence
+
+from syncsvc.delivery.addresses import AddressPolicy
+from syncsvc.delivery.answers import Answer, Request
+from syncsvc.delivery.signing import Signer
+from syncsvc.delivery.transport import Transport
+
+
+def send_once(
+    *,
+    url: str,
+    secrets: Sequence[str],
+    webhook_id: str,
+    timestamp: int,
+    body: bytes,
+    addresses: AddressPolicy,
+    timeout: float,
+    connect_timeout: float,
+    user_agent: str,
+    ca_file: str | None = None,
+) -> Answer:
+    """One try over a connection of its own. `timestamp` and the timeouts are in seconds."""
+    headers = Signer(secrets).headers(webhook_id, timestamp, body)
+    with Transport(addresses, connect_timeout=connect_timeout, user_agent=user_agent, ca_file=ca_file) as transport:
+        transport.send(Request(webhook_id, url, headers, body, timeout))
+        while True:
+            if answers := transport.wait(timeout):  # libcurl ends the request at its timeout
+                return answers[0]
