@@ -1,0 +1,5 @@
+"""Whether this process was asked to end: a run looks here between groups, records what it did and hands its lease back."""
+
+import threading
+
+STOPPING = threading.Event()

@@ -1,0 +1,68 @@
+"""Real servers for the tests: one PostgreSQL and one Valkey a session, in a temporary folder, gone at its end.
+
+They start here, at import, because everything below reads its settings from the environment: pytest-django when it
+configures itself, xdist's processes (which inherit the environment) when they start. The developer's own `.data` is
+never used.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import django.conf
+import pytest
+from cryptography.fernet import Fernet
+
+from syncsvc.management.embedded import Embedded
+from syncsvc.management.supervisor import Supervisor
+
+SERVERS = "SYNCSVC_TEST_SERVERS"  # set in the environment of every process that shares this session's servers
+
+if django.conf.settings.configured:
+    pytest.exit("Unset DJANGO_SETTINGS_MODULE: these tests bring their own servers, and must start before Django.", 2)
+
+
+def _start_servers() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="syncsvc-tests-"))
+    supervisor = Supervisor(run_dir=folder / "run", log_dir=folder / "log", say=print)
+
+    def stop() -> None:
+        supervisor.stop_all()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(stop)  # also after Ctrl-C
+    settings = Embedded(folder, supervisor=supervisor, environment={}, durable=False).start()
+    os.environ[SERVERS] = str(folder)
+    os.environ.update(
+        SECRET_KEY="tests",
+        ENCRYPTION_KEYS=Fernet.generate_key().decode(),
+        DATABASE_URL=settings["DATABASE_URL"],
+        REDIS_URL=settings["REDIS_URL"],
+        MIRROR_DIR=str(folder / "mirrors"),
+        GIT_ALLOW_LOCAL="1",
+        WEBHOOK_ALLOWED_NETWORKS="127.0.0.0/8,::1/128",
+    )
+    # A developer's git configuration and proxies are no part of a test.
+    os.environ.update(GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_SYSTEM=os.devnull, GIT_TERMINAL_PROMPT="0")
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        os.environ.pop(name, None)
+        os.environ.pop(name.upper(), None)
+
+
+def _take_own_share() -> None:
+    """A process of xdist has its own Redis database and mirrors, beside the database that pytest-django gives it."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        number = int(worker.removeprefix("gw")) + 1
+        os.environ["REDIS_URL"] = f"{os.environ['REDIS_URL'].rpartition('/')[0]}/{number}"
+        os.environ["MIRROR_DIR"] = str(Path(os.environ[SERVERS]) / f"mirrors-{worker}")
+
+
+if SERVERS not in os.environ:
+    _start_servers()
+_take_own_share()
+# Not before, and not left behind for xdist's processes: pytest-django would read the settings before this file.
+os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+assert os.environ["REDIS_URL"] == django.conf.settings.REDIS_URL
+del os.environ["DJANGO_SETTINGS_MODULE"]
