@@ -1,0 +1,179 @@
+"""The only settings module. Every value comes from the environment; docs/configuration.md lists them all."""
+
+import os
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.csp import CSP
+
+from config.env import Env
+from config.logs import configure_logging
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(os.environ.get("DATA_DIR", BASE_DIR / ".data"))
+
+# `make up` writes the secrets it generated, and where its embedded servers listen, to .data/env.
+env = Env(defaults_file=DATA_DIR / "env")
+
+DEBUG = env.bool("DEBUG")
+SECRET_KEY = env.str("SECRET_KEY")
+ENCRYPTION_KEYS = env.list("ENCRYPTION_KEYS")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS")
+WEB_PORT = env.int("WEB_PORT", 8000, minimum=1)
+DATABASE_URL = env.str("DATABASE_URL")
+REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
+
+
+def _database(url: str) -> dict[str, object]:
+    parts = urlsplit(url or "postgresql://127.0.0.1:5432/syncsvc")
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise ImproperlyConfigured("DATABASE_URL must begin with postgresql://; syncsvc runs on PostgreSQL only.")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(parts.hostname or ""),
+        "PORT": str(parts.port or ""),
+        "CONN_HEALTH_CHECKS": True,
+        # A pool, because a run's recorder thread borrows a connection for the length of the run.
+        "OPTIONS": {"pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL_SIZE", 64, minimum=4), "timeout": 10}},
+    }
+
+
+DATABASES = {"default": _database(DATABASE_URL)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "syncsvc.admin.config.ConsoleConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "syncsvc.apps.SyncsvcConfig",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.csp",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = "admin:login"
+LANGUAGE_CODE = "en-gb"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True  # a checkout serves its files without a collectstatic step
+WHITENOISE_AUTOREFRESH = DEBUG
+
+# Security of the console. Behind a TLS proxy set HTTPS=1; the rest follows from it.
+HTTPS = env.bool("HTTPS")
+SECURE_CSP = {
+    "default-src": [CSP.SELF],
+    "img-src": [CSP.SELF, "data:"],
+    "object-src": [CSP.NONE],
+    "base-uri": [CSP.NONE],
+    "frame-ancestors": [CSP.NONE],
+    "form-action": [CSP.SELF],
+}
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if HTTPS else 0
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_AGE = env.int("SESSION_SECONDS", 43_200, minimum=60)
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+CSRF_COOKIE_HTTPONLY = False
+X_FRAME_OPTIONS = "DENY"
+
+CACHES = {
+    "default": {
+        "BACKEND": "syncsvc.cache.ForgivingRedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
+    }
+}
+
+# git
+GIT_ALLOW_LOCAL = env.bool("GIT_ALLOW_LOCAL")
+GIT_TIMEOUT = env.float("GIT_TIMEOUT", 600, minimum=1)
+GIT_LS_REMOTE_TIMEOUT = env.float("GIT_LS_REMOTE_TIMEOUT", 30, minimum=1)
+MIRROR_DIR = Path(env.str("MIRROR_DIR", str(DATA_DIR / "mirrors")))
+MIRROR_MAX_BYTES = env.int("MIRROR_MAX_BYTES", 20 * 1024**3)
+SPOOL_DIR = env.str("SPOOL_DIR")  # blank: the system's folder for temporary files
+
+# delivery
+WEBHOOK_ALLOWED_NETWORKS = env.list("WEBHOOK_ALLOWED_NETWORKS")
+WEBHOOK_TIMEOUT = env.float("WEBHOOK_TIMEOUT", 15, minimum=0.1)
+WEBHOOK_CONNECT_TIMEOUT = env.float("WEBHOOK_CONNECT_TIMEOUT", 5, minimum=0.1)
+CONTENT_CHUNK_BYTES = env.int("CONTENT_CHUNK_BYTES", 512 * 1024, minimum=1024)
+MASS_DELETE_PERCENT = env.int("MASS_DELETE_PERCENT", 50)
+MASS_DELETE_MINIMUM = env.int("MASS_DELETE_MINIMUM", 20)
+
+# retries and circuits
+RETRY_DELAYS = env.seconds("RETRY_DELAYS", "5,30,120,600,1800")
+RETRY_JITTER_PERCENT = env.int("RETRY_JITTER_PERCENT", 20)
+RETRY_SLOW_SECONDS = env.float("RETRY_SLOW_SECONDS", 3600, minimum=1)
+RETRY_AFTER_MAX_SECONDS = env.float("RETRY_AFTER_MAX_SECONDS", 3600, minimum=1)
+CIRCUIT_THRESHOLD = env.int("CIRCUIT_THRESHOLD", 5, minimum=1)
+CIRCUIT_COOLDOWN_SECONDS = env.float("CIRCUIT_COOLDOWN_SECONDS", 30, minimum=1)
+CIRCUIT_COOLDOWN_MAX_SECONDS = env.float("CIRCUIT_COOLDOWN_MAX_SECONDS", 1800, minimum=1)
+CIRCUIT_FAIL_AFTER_SECONDS = env.float("CIRCUIT_FAIL_AFTER_SECONDS", 3600, minimum=1)
+GIT_CIRCUIT_COOLDOWN_SECONDS = env.float("GIT_CIRCUIT_COOLDOWN_SECONDS", 1800, minimum=1)
+
+# scheduler and workers
+POLL_SECONDS = env.int("POLL_SECONDS", 60, minimum=1)
+SWEEP_SECONDS = env.float("SWEEP_SECONDS", 1, minimum=0.1)
+SWEEP_BATCH = env.int("SWEEP_BATCH", 500, minimum=1)
+LEASE_SECONDS = env.float("LEASE_SECONDS", 60, minimum=1)
+LEASE_RENEW_SECONDS = env.float("LEASE_RENEW_SECONDS", 10, minimum=0.1)
+REQUEUE_AFTER = env.float("REQUEUE_AFTER", 60, minimum=1)
+SYNC_QUEUES = env.int("SYNC_QUEUES", 1, minimum=1)
+WORKER_THREADS = env.int("WORKER_THREADS", 16, minimum=1)
+WORKER_QUEUES = env.list("WORKER_QUEUES")
+STOP_SECONDS = env.float("STOP_SECONDS", 25, minimum=1)
+ATTEMPT_RETENTION_DAYS = env.int("ATTEMPT_RETENTION_DAYS", 14, minimum=1)
+RUN_RETENTION_DAYS = env.int("RUN_RETENTION_DAYS", 90, minimum=1)
+
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
+LOGGING_CONFIG = None
+configure_logging(level=LOG_LEVEL, human=sys.stderr.isatty())

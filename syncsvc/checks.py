@@ -1,0 +1,52 @@
+"""System checks: bad configuration, said before it does harm."""
+
+from typing import Any
+
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from syncsvc.delivery.addresses import AddressPolicy
+
+
+@register()
+def check_encryption_keys(**_: Any) -> list[CheckMessage]:
+    hint = "`make up` makes one; or: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+    if not settings.ENCRYPTION_KEYS:
+        return [Error("ENCRYPTION_KEYS is empty: secrets could not be stored.", hint=hint, id="syncsvc.E001")]
+    for number, key in enumerate(settings.ENCRYPTION_KEYS, start=1):
+        try:
+            Fernet(key)
+        except ValueError:
+            return [Error(f"Key {number} of ENCRYPTION_KEYS is no Fernet key.", hint=hint, id="syncsvc.E002")]
+    return []
+
+
+@register()
+def check_allowed_networks(**_: Any) -> list[CheckMessage]:
+    try:
+        AddressPolicy(settings.WEBHOOK_ALLOWED_NETWORKS)
+    except ValueError as error:
+        hint = "Write CIDRs separated by commas, such as 10.1.0.0/16,fd00:1::/64."
+        return [Error(f"WEBHOOK_ALLOWED_NETWORKS: {error}", hint=hint, id="syncsvc.E003")]
+    return []
+
+
+@register()
+def check_leases(**_: Any) -> list[CheckMessage]:
+    problems: list[CheckMessage] = []
+    if settings.LEASE_RENEW_SECONDS * 3 > settings.LEASE_SECONDS:
+        hint = "Let a lease be at least three times as long as the pause between two renewals."
+        problems.append(Error("LEASE_RENEW_SECONDS is too long for LEASE_SECONDS.", hint=hint, id="syncsvc.E004"))
+    if settings.WEBHOOK_TIMEOUT + settings.LEASE_RENEW_SECONDS >= settings.LEASE_SECONDS:
+        hint = "A request must be over before its lease can end: lower WEBHOOK_TIMEOUT or raise LEASE_SECONDS."
+        problems.append(Error("WEBHOOK_TIMEOUT is too long for LEASE_SECONDS.", hint=hint, id="syncsvc.E005"))
+    return problems
+
+
+@register(deploy=True)
+def check_local_remotes(**_: Any) -> list[CheckMessage]:
+    if not settings.GIT_ALLOW_LOCAL:
+        return []
+    hint = "Unset GIT_ALLOW_LOCAL unless everyone who may add a repository may read this machine's files."
+    return [Warning("GIT_ALLOW_LOCAL lets repositories be read from local paths.", hint=hint, id="syncsvc.W001")]

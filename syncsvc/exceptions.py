@@ -1,0 +1,39 @@
+"""One exception per boundary, carrying what kind of failure it was."""
+
+from syncsvc.types import ErrorKind
+
+
+class BoundaryError(Exception):
+    """A failure of the world outside. The message is clean: no secret, fit for rows, logs and pages."""
+
+    def __init__(self, kind: ErrorKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    @property
+    def permanent(self) -> bool:
+        return self.kind.permanent
+
+
+class GitError(BoundaryError):
+    """git, or the remote behind it, did not do what was asked."""
+
+
+class DeliveryError(BoundaryError):
+    """An endpoint did not take what was sent."""
+
+
+class InvalidUrlError(ValueError):
+    """A URL that is refused before anything is tried; the message says why and what to write instead."""
+
+
+class MirrorBusyError(Exception):
+    """Another process fetches into this mirror, or replaces it; come back when it has finished."""
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer, not an accident
+    """A request that cannot be carried out: a conflict, something not found, wrong usage. `kind` is a word for scripts."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind

@@ -1,0 +1,19 @@
+from syncsvc.models.app import App
+from syncsvc.models.attempt import DeliveryAttempt
+from syncsvc.models.ledger import DeliveredFile
+from syncsvc.models.repository import Repository
+from syncsvc.models.run import SyncRun, Trigger
+from syncsvc.models.snapshot import Snapshot
+from syncsvc.models.subscription import Status, Subscription
+
+__all__ = [
+    "App",
+    "DeliveredFile",
+    "DeliveryAttempt",
+    "Repository",
+    "Snapshot",
+    "Status",
+    "Subscription",
+    "SyncRun",
+    "Trigger",
+]

@@ -1,0 +1,85 @@
+"""The log of HTTP requests."""
+
+import uuid
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from django.contrib.postgres.indexes import BrinIndex
+from django.db import connection, models
+from django.db.models.functions import Now
+
+from syncsvc.models.error import error_kind_field
+
+ANSWER_BYTES = 1024
+
+
+class Attempt(NamedTuple):
+    """A request as the run that made it notes it. `status` is None where no answer came."""
+
+    webhook_id: str
+    kind: str
+    path: bytes | None
+    files: int
+    status: int | None
+    error_kind: str
+    error: str
+    milliseconds: int
+    answer: bytes
+
+
+class DeliveryAttemptQuerySet(models.QuerySet["DeliveryAttempt"]):
+    def log(self, subscription_id: uuid.UUID, run_id: uuid.UUID, attempts: Sequence[Attempt]) -> None:
+        """Writes them in one COPY: a row costs a tenth of what it costs with INSERT."""
+        if not attempts:
+            return
+        columns = "webhook_id, kind, path, files, status, error_kind, error, milliseconds, answer"
+        with (
+            connection.cursor() as cursor,
+            cursor.copy(f"COPY syncsvc_deliveryattempt (subscription_id, run_id, {columns}) FROM STDIN") as copy,
+        ):
+            for attempt in attempts:
+                copy.write_row(
+                    (subscription_id, run_id, *attempt[:6], attempt.error[:500], attempt[7], attempt.answer[:ANSWER_BYTES])
+                )
+
+
+class DeliveryAttempt(models.Model):
+    """One HTTP request that was made, whatever came of it."""
+
+    # Written by the hundred a second: the integrity of these two is kept by deleting in order, not by a check a row.
+    subscription = models.ForeignKey(
+        "syncsvc.Subscription", on_delete=models.CASCADE, db_constraint=False, related_name="attempts", db_index=False
+    )
+    run = models.ForeignKey("syncsvc.SyncRun", on_delete=models.CASCADE, db_constraint=False, related_name="attempts")
+    webhook_id = models.CharField(max_length=64)
+    # created, updated, deleted, batch or sync.failed
+    kind = models.CharField(max_length=12)
+    # git's raw bytes; null where the request was not about one file.
+    path = models.BinaryField(null=True)
+    files = models.PositiveSmallIntegerField(default=1)
+    # Null where no answer came.
+    status = models.PositiveSmallIntegerField(null=True)
+    error_kind = error_kind_field()
+    error = models.CharField(max_length=500, blank=True, default="")
+    milliseconds = models.PositiveIntegerField()
+    # The first 1 KiB of the answer's body.
+    answer = models.BinaryField(default=b"", blank=True)
+    at = models.DateTimeField(db_default=Now())
+
+    objects = DeliveryAttemptQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = (
+            # A subscription's attempts, newest first.
+            models.Index(fields=["subscription", "-id"], name="attempt_of_subscription"),
+            # The nightly sweep: rows come in order of time, so a few bytes a page range do.
+            BrinIndex(fields=["at"], name="attempt_at", autosummarize=True),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.status or self.error_kind}"
+
+    @property
+    def acknowledged(self) -> bool:
+        return self.error_kind == ""

@@ -1,0 +1,70 @@
+"""Secrets at rest: encrypted with the first of ENCRYPTION_KEYS, readable with any of them."""
+
+from functools import lru_cache
+from typing import Any, Self
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+
+
+@lru_cache(maxsize=4)
+def _fernet(keys: tuple[str, ...]) -> MultiFernet:
+    if not keys:
+        raise ImproperlyConfigured("ENCRYPTION_KEYS is empty; `make up` makes one, or set it to a Fernet key.")
+    return MultiFernet([Fernet(key) for key in keys])
+
+
+def fernet() -> MultiFernet:
+    return _fernet(tuple(settings.ENCRYPTION_KEYS))
+
+
+class Sealed:
+    """An encrypted secret. It shows nothing of itself; only `reveal` decrypts it."""
+
+    __slots__ = ("token",)
+
+    def __init__(self, token: bytes) -> None:
+        self.token = token
+
+    @classmethod
+    def seal(cls, text: str) -> Self:
+        return cls(fernet().encrypt(text.encode()))
+
+    def reveal(self) -> str:
+        try:
+            return fernet().decrypt(self.token).decode()
+        except InvalidToken:
+            raise ImproperlyConfigured(
+                "A stored secret cannot be read with ENCRYPTION_KEYS; put the key it was written with back into the list."
+            ) from None
+
+    def rotated(self) -> "Sealed":
+        """The same secret under the newest key."""
+        return Sealed(fernet().rotate(self.token))
+
+    def __repr__(self) -> str:
+        return "<sealed>"
+
+    __str__ = __repr__
+
+
+class SealedField(models.BinaryField[Any, Any]):
+    """A secret: assign plain text or a Sealed, read a Sealed; None is no secret."""
+
+    def from_db_value(self, value: bytes | None, *_: Any) -> Sealed | None:
+        return None if value is None else Sealed(bytes(value))
+
+    def to_python(self, value: Any) -> Sealed | None:
+        return Sealed.seal(value) if isinstance(value, str) else value
+
+    def get_prep_value(self, value: Any) -> bytes | None:
+        sealed = self.to_python(value)
+        return None if sealed is None else sealed.token
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        return super().get_db_prep_value(self.get_prep_value(value), connection, prepared)
+
+    def value_to_string(self, obj: models.Model) -> str:
+        return "<sealed>"

@@ -1,0 +1,152 @@
+"""What each app has acknowledged, and what it may have without our knowing."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+
+from django.db import connection, models
+
+from syncsvc.types import Change, ChangeKind, LedgerRow
+
+PAGE_ROWS = 5_000
+LEDGER_COLUMNS = "path, mode, blob, epoch, doubt_id::text, doubt_mode, doubt_blob, doubt_previous, doubt_epoch"
+
+
+class DeliveredFileQuerySet(models.QuerySet["DeliveredFile"]):
+    """Set-based and in SQL: the ORM has no unnest, and a statement a file would be most of a run's time."""
+
+    def rows(self, subscription_id: uuid.UUID, *, page: int = PAGE_ROWS) -> Iterator[LedgerRow]:
+        """A subscription's rows in git's order, read in keyset pages of a short transaction each."""
+        after = b""
+        while True:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    f"SELECT {LEDGER_COLUMNS} FROM syncsvc_deliveredfile"  # noqa: S608 - a constant
+                    " WHERE subscription_id = %s AND path > %s ORDER BY path LIMIT %s",
+                    [subscription_id, after, page],
+                )
+                rows = cursor.fetchall()
+            yield from (LedgerRow(bytes(path), *rest) for path, *rest in rows)
+            if len(rows) < page:
+                return
+            after = bytes(rows[-1][0])
+
+    def rows_of(self, subscription_id: uuid.UUID, paths: Sequence[bytes]) -> dict[bytes, LedgerRow]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {LEDGER_COLUMNS} FROM syncsvc_deliveredfile"  # noqa: S608 - a constant
+                " WHERE subscription_id = %s AND path = ANY(%s)",
+                [subscription_id, list(paths)],
+            )
+            return {bytes(path): LedgerRow(bytes(path), *rest) for path, *rest in cursor.fetchall()}
+
+    def mark_in_doubt(
+        self, subscription_id: uuid.UUID, changes: Sequence[Change], *, lease_token: uuid.UUID, epoch: int
+    ) -> bool:
+        """Notes what is about to be sent, in one statement; False where the lease is no longer ours.
+
+        Takes the ledger's cleanness with it: from here on only a settled run knows what the app has.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """WITH held AS (
+                     UPDATE syncsvc_subscription SET clean_snapshot_id = NULL
+                     WHERE id = %(subscription)s AND lease_token = %(token)s AND status = 'syncing' RETURNING id
+                   ), marked AS (
+                     INSERT INTO syncsvc_deliveredfile AS row (subscription_id, path, epoch, doubt_id, doubt_mode,
+                       doubt_blob, doubt_previous, doubt_epoch)
+                     SELECT held.id, change.path, 0, change.id, change.mode, change.blob, change.previous, %(epoch)s
+                     FROM held, unnest(%(paths)s::bytea[], %(ids)s::uuid[], %(modes)s::text[], %(blobs)s::text[],
+                       %(previous)s::text[]) AS change (path, id, mode, blob, previous)
+                     ON CONFLICT (subscription_id, path) DO UPDATE SET doubt_id = excluded.doubt_id,
+                       doubt_mode = excluded.doubt_mode, doubt_blob = excluded.doubt_blob,
+                       doubt_previous = excluded.doubt_previous, doubt_epoch = excluded.doubt_epoch
+                   ) SELECT id FROM held""",
+                {
+                    "subscription": subscription_id,
+                    "token": lease_token,
+                    "epoch": epoch,
+                    "paths": [change.path for change in changes],
+                    "ids": [change.id for change in changes],
+                    "modes": [change.mode for change in changes],
+                    "blobs": [change.blob for change in changes],
+                    "previous": [change.previous_blob for change in changes],
+                },
+            )
+            return cursor.fetchone() is not None
+
+    def acknowledge(
+        self, subscription_id: uuid.UUID, changes: Sequence[Change], *, lease_token: uuid.UUID, epoch: int
+    ) -> bool:
+        """Notes what the app took, in one statement; False where the lease is no longer ours."""
+        kept = [change for change in changes if change.kind is not ChangeKind.DELETED]
+        gone = [change.path for change in changes if change.kind is ChangeKind.DELETED]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                # FOR SHARE, not KEY SHARE: nobody may take the lease away between this check and the write.
+                """WITH held AS (
+                     SELECT id FROM syncsvc_subscription
+                     WHERE id = %(subscription)s AND lease_token = %(token)s AND status = 'syncing' FOR SHARE
+                   ), kept AS (
+                     UPDATE syncsvc_deliveredfile AS row SET mode = change.mode, blob = change.blob, epoch = %(epoch)s,
+                       delivered_at = now(), doubt_id = NULL, doubt_mode = NULL, doubt_blob = NULL,
+                       doubt_previous = NULL, doubt_epoch = NULL
+                     FROM held, unnest(%(paths)s::bytea[], %(modes)s::text[], %(blobs)s::text[])
+                       AS change (path, mode, blob)
+                     WHERE row.subscription_id = held.id AND row.path = change.path
+                   ), gone AS (
+                     DELETE FROM syncsvc_deliveredfile AS row USING held
+                     WHERE row.subscription_id = held.id AND row.path = ANY(%(gone)s::bytea[])
+                   ) SELECT id FROM held""",
+                {
+                    "subscription": subscription_id,
+                    "token": lease_token,
+                    "epoch": epoch,
+                    "paths": [change.path for change in kept],
+                    "modes": [change.mode for change in kept],
+                    "blobs": [change.blob for change in kept],
+                    "gone": gone,
+                },
+            )
+            return cursor.fetchone() is not None
+
+
+class DeliveredFile(models.Model):
+    """A path that an app has, or may have: the version it acknowledged, and the one whose answer is missing."""
+
+    # No check a row: a row is only written while its subscription's row is locked and its lease is held.
+    subscription = models.ForeignKey(
+        "syncsvc.Subscription",
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        db_index=False,
+        related_name="delivered_files",
+    )
+    # git's raw bytes, whose order is git's.
+    path = models.BinaryField()
+    mode = models.CharField(max_length=6, null=True)  # noqa: DJ001 - nothing acknowledged is not an empty mode
+    blob = models.CharField(max_length=64, null=True)  # noqa: DJ001
+    # The subscription's epoch when it was acknowledged; an older one means: forgotten, to be sent again.
+    epoch = models.PositiveIntegerField(default=0, db_default=0)
+    delivered_at = models.DateTimeField(null=True)
+    # The change that was sent and not acknowledged: its id, what it said, and what it said the app had before.
+    doubt_id = models.UUIDField(null=True)
+    doubt_mode = models.CharField(max_length=6, null=True)  # noqa: DJ001
+    doubt_blob = models.CharField(max_length=64, null=True)  # noqa: DJ001
+    doubt_previous = models.CharField(max_length=64, null=True)  # noqa: DJ001
+    doubt_epoch = models.PositiveIntegerField(null=True)
+
+    objects = DeliveredFileQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("subscription", "path")
+        constraints = (
+            # Serves the merge-join's pages and every upsert. No index has the doubt columns: their updates stay in the page.
+            models.UniqueConstraint(fields=["subscription", "path"], name="ledger_once_a_path"),
+        )
+
+    def __str__(self) -> str:
+        return bytes(self.path).decode(errors="backslashreplace")
+
+    @property
+    def in_doubt(self) -> bool:
+        return self.doubt_id is not None

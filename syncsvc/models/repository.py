@@ -1,0 +1,166 @@
+"""Git remotes that are watched."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import connection, models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from syncsvc.exceptions import InvalidUrlError
+from syncsvc.git.remote import HttpCredential, Remote, SshCredential
+from syncsvc.git.url import check_url
+from syncsvc.models.error import error_kind_field, error_kind_known
+from syncsvc.models.fields import SealedField
+
+
+def validate_remote_url(url: str) -> None:
+    try:
+        check_url(url, allow_local=settings.GIT_ALLOW_LOCAL)
+    except InvalidUrlError as error:
+        raise ValidationError(str(error)) from error
+
+
+def validate_branch(branch: str) -> None:
+    if branch.startswith(("-", "refs/")) or any(c in branch for c in " ~^:?*[\\") or ".." in branch:
+        raise ValidationError("Give the branch's short name, such as main; blank follows the remote's HEAD.")
+
+
+class RepositoryQuerySet(models.QuerySet["Repository"]):
+    def due(self) -> "RepositoryQuerySet":
+        """Those whose poll is due, is not on its way to a worker, and is not running."""
+        lost = Now() - timedelta(seconds=settings.REQUEUE_AFTER)
+        return self.filter(
+            Q(queued_at=None) | Q(queued_at__lt=lost),
+            Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now()),
+            is_active=True,
+            due_at__lte=Now(),
+        )
+
+    def claim(self, repository_id: uuid.UUID, *, token: uuid.UUID) -> bool:
+        """Takes the lease for one poll."""
+        free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
+        return (
+            self.filter(free, id=repository_id, is_active=True, due_at__lte=Now()).update(
+                lease_token=token,
+                lease_expires_at=Now() + timedelta(seconds=settings.LEASE_SECONDS),
+                queued_at=None,
+            )
+            == 1
+        )
+
+    def checked(self, repository_id: uuid.UUID, *, token: uuid.UUID, delay: float) -> bool:
+        """Ends a poll that reached the remote; the next is due in `delay` seconds."""
+        return self._end_poll(repository_id, token, delay, checked_at=Now())
+
+    def check_failed(self, repository_id: uuid.UUID, *, token: uuid.UUID, delay: float) -> bool:
+        return self._end_poll(repository_id, token, delay)
+
+    def _end_poll(self, repository_id: uuid.UUID, token: uuid.UUID, delay: float, **fields: Any) -> bool:
+        due_at = Now() + timedelta(seconds=delay)
+        ended = {"lease_token": None, "lease_expires_at": None, "due_at": due_at, **fields}
+        return self.filter(id=repository_id, lease_token=token).update(**ended) == 1
+
+    def head_is(self, repository_id: uuid.UUID, *, branch: str, commit: str | None) -> bool:
+        """Records where the remote's branch stands; says whether that is news."""
+        known = Q(head_commit=commit or "", head_branch=branch)
+        return self.filter(~known, id=repository_id).update(head_commit=commit or "", head_branch=branch) == 1
+
+    def reached(self, repository_id: uuid.UUID) -> bool:
+        """git answered: a streak of failures ends. Says whether there was one."""
+        return (
+            self.filter(id=repository_id, failure_streak__gt=0).update(
+                failure_streak=0, circuit_until=None, error_kind="", last_error="", failing_since=None
+            )
+            == 1
+        )
+
+    def count_failure(self, repository_id: uuid.UUID, *, kind: str, error: str) -> None:
+        """Adds a failure of git, and opens the circuit at CIRCUIT_THRESHOLD in a row."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """UPDATE syncsvc_repository SET failure_streak = failure_streak + 1, error_kind = %(kind)s,
+                     last_error = %(error)s, failing_since = coalesce(failing_since, now()),
+                     circuit_until = CASE WHEN failure_streak + 1 >= %(threshold)s THEN now() + %(cooldown)s END
+                   WHERE id = %(id)s""",
+                {
+                    "id": repository_id,
+                    "kind": kind,
+                    "error": error[:1000],
+                    "threshold": settings.CIRCUIT_THRESHOLD,
+                    "cooldown": timedelta(seconds=settings.GIT_CIRCUIT_COOLDOWN_SECONDS),
+                },
+            )
+
+
+class Repository(models.Model):
+    """A git remote, the credential that reads it, and the branch that is followed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=200, unique=True)
+    url = models.CharField("URL", max_length=2000, validators=[validate_remote_url])
+    branch = models.CharField(
+        max_length=250, blank=True, default="", validators=[validate_branch], help_text="Blank: the remote's HEAD."
+    )
+    username = models.CharField(max_length=200, blank=True, default="")
+    token = SealedField(null=True, editable=False)
+    ssh_key = SealedField(null=True, editable=False)
+    # Lines of an OpenSSH known_hosts file: the only host keys that are accepted.
+    known_hosts = models.TextField(blank=True, default="")
+    poll_seconds = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1)], help_text="Blank: the setting POLL_SECONDS."
+    )
+    is_active = models.BooleanField("active", default=True, help_text="Off: paused. Nothing is lost, nothing is sent.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    due_at = models.DateTimeField(db_default=Now(), editable=False)
+    queued_at = models.DateTimeField(null=True, editable=False)
+    lease_token = models.UUIDField(null=True, editable=False)
+    lease_expires_at = models.DateTimeField(null=True, editable=False)
+    checked_at = models.DateTimeField(null=True, editable=False)
+    # Where the remote's branch stood when it was last asked; blank: not asked yet, or without a commit.
+    head_branch = models.CharField(max_length=250, blank=True, default="", editable=False)
+    head_commit = models.CharField(max_length=64, blank=True, default="", editable=False)
+
+    error_kind = error_kind_field(editable=False)
+    last_error = models.CharField(max_length=1000, blank=True, default="", editable=False)
+    failing_since = models.DateTimeField(null=True, editable=False)
+    failure_streak = models.PositiveIntegerField(default=0, editable=False)
+    circuit_until = models.DateTimeField(null=True, editable=False)
+
+    objects = RepositoryQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name_plural = "repositories"
+        constraints = (
+            models.CheckConstraint(condition=~Q(name=""), name="repository_name_not_blank"),
+            models.CheckConstraint(condition=Q(poll_seconds=None) | Q(poll_seconds__gt=0), name="repository_poll_positive"),
+            error_kind_known("repository"),
+        )
+        indexes = (
+            # The sweep's due query.
+            models.Index(fields=["due_at"], condition=Q(is_active=True), name="repository_due"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def remote(self) -> Remote:
+        """What git needs to reach it, secrets in the clear: for the moment of a call only."""
+        credential: HttpCredential | SshCredential | None = None
+        if self.ssh_key is not None:
+            credential = SshCredential(private_key=self.ssh_key.reveal(), known_hosts=self.known_hosts)
+        elif self.token is not None:
+            credential = HttpCredential(username=self.username, token=self.token.reveal())
+        return Remote(url=self.url, branch=self.branch, credential=credential)
+
+    @property
+    def poll_interval(self) -> int:
+        """Seconds between two polls."""
+        return self.poll_seconds or settings.POLL_SECONDS

@@ -1,0 +1,321 @@
+"""One app following one repository: the unit that is queued, run, retried and re-synced."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, models
+from django.db.models import Case, F, Q, Value, When
+from django.db.models.functions import Coalesce, Least, Now
+
+from syncsvc.models.error import error_kind_field, error_kind_known
+from syncsvc.models.run import Trigger
+from syncsvc.types import ErrorKind
+
+
+class Status(models.TextChoices):
+    PENDING = "pending"
+    SYNCING = "syncing"
+    SYNCED = "synced"
+    FAILED = "failed"
+
+
+# Every change of status there is, and the verb that makes it. A test walks all pairs.
+TRANSITIONS: dict[tuple[Status, Status], tuple[str, ...]] = {
+    (Status.PENDING, Status.SYNCING): ("claim",),
+    (Status.FAILED, Status.SYNCING): ("claim",),
+    (Status.SYNCING, Status.SYNCED): ("complete",),
+    (Status.SYNCING, Status.PENDING): ("postpone", "hand_back", "expire", "complete", "fail"),
+    (Status.SYNCING, Status.FAILED): ("fail",),
+    (Status.SYNCED, Status.PENDING): ("request",),
+    (Status.FAILED, Status.PENDING): ("request",),
+    (Status.PENDING, Status.PENDING): ("request",),
+    (Status.SYNCING, Status.SYNCING): ("request",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a run did not get everything across. An approval of deletes lives on until the run that completes."""
+
+    kind: ErrorKind
+    error: str
+    retry_count: int
+    approved_commit: str = ""
+    approved_deletes: int = 0
+
+
+class SubscriptionQuerySet(models.QuerySet["Subscription"]):
+    """Each verb is one conditional UPDATE and says whether it won, so that any number of workers may try."""
+
+    def named(self, name_or_id: str) -> "Subscription":
+        """The subscription `APP/REPOSITORY`, or of that id; Subscription.DoesNotExist where there is none."""
+        app, slash, repository = name_or_id.partition("/")
+        if slash:
+            return self.get(app__name=app, repository__name=repository)
+        try:
+            return self.get(id=uuid.UUID(name_or_id))
+        except ValueError:
+            raise self.model.DoesNotExist from None
+
+    def active(self) -> "SubscriptionQuerySet":
+        return self.filter(is_active=True, app__is_active=True, repository__is_active=True)
+
+    def due(self) -> "SubscriptionQuerySet":
+        """Those that want a run now and have no wake-up on its way."""
+        lost = Now() - timedelta(seconds=settings.REQUEUE_AFTER)
+        return self.active().filter(Q(queued_at=None) | Q(queued_at__lt=lost), due_at__lte=Now())
+
+    def claim(self, subscription_id: uuid.UUID, *, token: uuid.UUID, run_id: uuid.UUID, worker: str) -> bool:
+        """pending or failed, and due → syncing, with a lease and an open run.
+
+        In SQL: conditions on three tables must be looked at again when a rival has just changed the row, and the run
+        has to begin in the same statement.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """WITH claimed AS (
+                     UPDATE syncsvc_subscription s SET status = 'syncing', lease_token = %(token)s,
+                       lease_expires_at = now() + %(lease)s, queued_at = NULL, due_at = NULL, run_again = FALSE,
+                       awaits_fetch = FALSE
+                     FROM syncsvc_app a, syncsvc_repository r
+                     WHERE s.id = %(id)s AND s.status IN ('pending', 'failed') AND s.due_at <= now() AND s.is_active
+                       AND a.id = s.app_id AND a.is_active AND r.id = s.repository_id AND r.is_active
+                     RETURNING s.id, s.epoch, s.trigger, s.asked_by, s.allow_deletes
+                   )
+                   INSERT INTO syncsvc_syncrun (id, subscription_id, trigger, asked_by, epoch, from_commit, to_commit,
+                     outcome, created, updated, deleted, delivered, failed, requests, bytes, deletes_allowed,
+                     error_kind, error, traceback, worker)
+                   SELECT %(run)s, id, trigger, asked_by, epoch, '', '', '', 0, 0, 0, 0, 0, 0, 0, allow_deletes,
+                     '', '', '', %(worker)s
+                   FROM claimed""",
+                {
+                    "id": subscription_id,
+                    "token": token,
+                    "lease": timedelta(seconds=settings.LEASE_SECONDS),
+                    "run": run_id,
+                    "worker": worker[:100],
+                },
+            )
+            return cursor.rowcount == 1
+
+    def complete(self, subscription_id: uuid.UUID, *, token: uuid.UUID, snapshot_id: int | None, epoch: int) -> bool:
+        """syncing → synced: the app has everything of the snapshot. With run_again → pending, due now."""
+        return self._settle(
+            subscription_id,
+            token,
+            status=Case(When(run_again=True, then=Value(Status.PENDING)), default=Value(Status.SYNCED)),
+            due_at=Case(When(run_again=True, then=Now()), default=None),
+            clean_snapshot=snapshot_id,
+            snapshot=snapshot_id,
+            clean_epoch=epoch,
+            retry_count=0,
+            error_kind="",
+            last_error="",
+            failing_since=None,
+            failure_notified=False,
+            last_success_at=Now(),
+            approved_commit="",
+            approved_deletes=0,
+        )
+
+    def postpone(
+        self, subscription_id: uuid.UUID, *, token: uuid.UUID, failure: Failure, delay: float, at_least: float = 0
+    ) -> bool:
+        """syncing → pending, due in `delay` seconds; with run_again in `at_least` seconds."""
+        due_at = Case(
+            When(run_again=True, then=Now() + timedelta(seconds=at_least)), default=Now() + timedelta(seconds=delay)
+        )
+        return self._settle(subscription_id, token, status=Status.PENDING, due_at=due_at, **_failing(failure))
+
+    def fail(self, subscription_id: uuid.UUID, *, token: uuid.UUID, failure: Failure, delay: float | None) -> bool:
+        """syncing → failed; the slow try is due in `delay` seconds, or never by itself. With run_again → pending."""
+        slow = None if delay is None else Now() + timedelta(seconds=delay)
+        return self._settle(
+            subscription_id,
+            token,
+            status=Case(When(run_again=True, then=Value(Status.PENDING)), default=Value(Status.FAILED)),
+            due_at=Case(When(run_again=True, then=Now()), default=slow),
+            **_failing(failure),
+        )
+
+    def hand_back(
+        self, subscription_id: uuid.UUID, *, token: uuid.UUID, delay: float = 0, awaits_fetch: bool = False
+    ) -> bool:
+        """syncing → pending as if it had not been claimed, due in `delay` seconds."""
+        due_at = Now() + timedelta(seconds=delay)
+        return self._release(subscription_id, token, status=Status.PENDING, due_at=due_at, awaits_fetch=awaits_fetch)
+
+    def expire(self) -> list[uuid.UUID]:
+        """syncing → pending for every lease that ran out; their ids."""
+        expired = list(self.filter(status=Status.SYNCING, lease_expires_at__lt=Now()).values_list("id", flat=True)[:500])
+        return [
+            id
+            for id in expired
+            if self.filter(id=id, status=Status.SYNCING, lease_expires_at__lt=Now()).update(
+                status=Status.PENDING, due_at=Now(), lease_token=None, lease_expires_at=None
+            )
+        ]
+
+    def request(self, trigger: Trigger, *, asked_by: str = "", allow_deletes: bool = False) -> list["Subscription"]:
+        """Asks for a run of each: never a conflict. One that is syncing runs again after its end.
+
+        Returns those (id, repository_id) that a wake-up must be sent for. An allowance of deletes is for the run this
+        asks for: one that runs now does not have it.
+        """
+        syncing = Q(status=Status.SYNCING)
+        queued = Q(queued_at__gte=Now() - timedelta(seconds=settings.REQUEUE_AFTER))
+        ids = list(self.values_list("id", flat=True))
+        wanted = self.model._default_manager.filter(id__in=ids)
+        # A poll adds nothing to a run that somebody already waits for.
+        waited_for = Q(status=Status.PENDING, trigger__in=[t for t in Trigger if t.asked_for])
+        keeps = Q(pk=None) if trigger.asked_for else waited_for
+        values: dict[str, Any] = {
+            "status": Case(When(syncing, then=F("status")), default=Value(Status.PENDING)),
+            "run_again": Case(When(syncing, then=True), default=F("run_again")),
+            "due_at": Case(When(syncing, then=None), default=Least(Coalesce("due_at", Now()), Now())),
+            "trigger": Case(When(keeps, then=F("trigger")), default=Value(trigger)),
+            "asked_by": Case(When(keeps, then=F("asked_by")), default=Value(asked_by[:150])),
+            "asked_at": Now(),
+            "awaits_fetch": False,
+        }
+        if allow_deletes:
+            values["allow_deletes"] = True
+        wake = list(wanted.exclude(syncing).exclude(queued).active().only("id", "repository_id"))
+        wanted.update(**values)
+        self.model._default_manager.filter(id__in=[s.id for s in wake]).update(queued_at=Now())
+        return wake
+
+    def renew(self, tokens: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+        """Lengthens these leases by LEASE_SECONDS, in one UPDATE; those that are still held."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """UPDATE syncsvc_subscription SET lease_expires_at = now() + %s
+                   WHERE lease_token = ANY(%s) AND status = 'syncing' RETURNING lease_token""",
+                [timedelta(seconds=settings.LEASE_SECONDS), list(tokens)],
+            )
+            return {token for (token,) in cursor.fetchall()}
+
+    def mark_queued(self, ids: Iterable[uuid.UUID]) -> int:
+        return self.filter(id__in=list(ids)).update(queued_at=Now())
+
+    def _settle(self, subscription_id: uuid.UUID, token: uuid.UUID, **values: Any) -> bool:
+        """A run's own end: what was allowed to it ends as well, unless it was allowed to the run that comes next."""
+        allowance = Case(When(run_again=True, then=F("allow_deletes")), default=Value(False))
+        return self._release(subscription_id, token, allow_deletes=allowance, **values)
+
+    def _release(self, subscription_id: uuid.UUID, token: uuid.UUID, **values: Any) -> bool:
+        held = self.filter(id=subscription_id, lease_token=token, status=Status.SYNCING)
+        return held.update(lease_token=None, lease_expires_at=None, run_again=False, **values) == 1
+
+
+def _failing(failure: Failure) -> dict[str, Any]:
+    next_run = {
+        # A run that was asked for meanwhile keeps what asked for it.
+        "trigger": Case(When(run_again=True, then=F("trigger")), default=Value(Trigger.BACK_OFF)),
+        "asked_by": Case(When(run_again=True, then=F("asked_by")), default=Value("")),
+    }
+    return {
+        **next_run,
+        "error_kind": failure.kind,
+        "last_error": failure.error[:2000],
+        "retry_count": failure.retry_count,
+        "failing_since": Coalesce("failing_since", Now()),
+        "approved_commit": failure.approved_commit,
+        "approved_deletes": failure.approved_deletes,
+    }
+
+
+class Subscription(models.Model):
+    """One App following one Repository: how far it is, what it waits for, and what went wrong last."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    app = models.ForeignKey("syncsvc.App", on_delete=models.CASCADE, related_name="subscriptions")
+    repository = models.ForeignKey("syncsvc.Repository", on_delete=models.CASCADE, related_name="subscriptions")
+    is_active = models.BooleanField("active", default=True, help_text="Off: paused. Nothing is lost, nothing is sent.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    status = models.CharField(max_length=8, choices=Status, default=Status.PENDING, editable=False)
+    # When it wants a run; null while it runs, and where it wants none.
+    due_at = models.DateTimeField(null=True, db_default=Now(), editable=False)
+    # A wake-up was sent then; one older than REQUEUE_AFTER counts as lost.
+    queued_at = models.DateTimeField(null=True, editable=False)
+    lease_token = models.UUIDField(null=True, editable=False)
+    lease_expires_at = models.DateTimeField(null=True, editable=False)
+    # Somebody asked while it ran: its end makes it pending, due now.
+    run_again = models.BooleanField(default=False, editable=False)
+    # Its run found the mirror being fetched: the end of that fetch makes it due.
+    awaits_fetch = models.BooleanField(default=False, editable=False)
+    # What asked for the run that comes next, who, and when.
+    trigger = models.CharField(max_length=12, choices=Trigger, default=Trigger.SUBSCRIBED, editable=False)
+    asked_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+    asked_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    # Runs that failed in a row; over 0 and pending means: retrying.
+    retry_count = models.PositiveIntegerField(default=0, editable=False)
+    error_kind = error_kind_field(editable=False)
+    last_error = models.TextField(blank=True, default="", editable=False)
+    failing_since = models.DateTimeField(null=True, editable=False)
+    # The app was told of this streak of failures.
+    failure_notified = models.BooleanField(default=False, editable=False)
+    last_success_at = models.DateTimeField(null=True, editable=False)
+
+    epoch = models.PositiveIntegerField(default=1, editable=False)
+    # The last snapshot that the app had whole, for people to see.
+    snapshot = models.ForeignKey(
+        "syncsvc.Snapshot", on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
+    )
+    # The ledger is exactly this snapshot's files, none in doubt, provided clean_epoch is epoch. Null: look at each row.
+    clean_snapshot = models.ForeignKey(
+        "syncsvc.Snapshot", on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
+    )
+    clean_epoch = models.PositiveIntegerField(default=0, editable=False)
+
+    # A mass delete may go out: for the next run whatever it finds, or for this commit and no more deletes than these.
+    allow_deletes = models.BooleanField(default=False, editable=False)
+    approved_commit = models.CharField(max_length=64, blank=True, default="", editable=False)
+    approved_deletes = models.PositiveIntegerField(default=0, editable=False)
+
+    objects = SubscriptionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("app__name", "repository__name")
+        constraints = (
+            models.UniqueConstraint(fields=["app", "repository"], name="subscription_once"),
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="subscription_status_known"),
+            models.CheckConstraint(
+                condition=(Q(status=Status.SYNCING) & Q(lease_token__isnull=False, lease_expires_at__isnull=False))
+                | (~Q(status=Status.SYNCING) & Q(lease_token=None, lease_expires_at=None)),
+                name="subscription_lease_while_syncing",
+            ),
+            models.CheckConstraint(
+                condition=(Q(status=Status.PENDING, due_at__isnull=False))
+                | Q(status__in=[Status.SYNCING, Status.SYNCED], due_at=None)
+                | Q(status=Status.FAILED),
+                name="subscription_due_when_pending",
+            ),
+            error_kind_known("subscription"),
+        )
+        indexes = (
+            # The sweep's due query.
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="subscription_due"),
+            # The sweep of leases that ran out; renewal.
+            models.Index(fields=["lease_expires_at"], condition=Q(status="syncing"), name="subscription_leased"),
+            models.Index(fields=["lease_token"], condition=Q(status="syncing"), name="subscription_lease_token"),
+            # Failures by cause; counts by status.
+            models.Index(fields=["status", "error_kind"], name="subscription_status"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.app.name}/{self.repository.name}"
+
+    @property
+    def paused(self) -> bool:
+        return not (self.is_active and self.app.is_active and self.repository.is_active)
+
+    @property
+    def ledger_is_clean(self) -> bool:
+        return self.clean_snapshot_id is not None and self.clean_epoch == self.epoch

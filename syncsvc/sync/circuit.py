@@ -1,0 +1,101 @@
+"""One run's view of its app's circuit: who may send, and what each answer says of the endpoint."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db.models import DateTimeField, ExpressionWrapper
+from django.db.models.functions import Now
+
+from syncsvc.delivery.retry_policy import CircuitPolicy
+from syncsvc.delivery.transport import Answer, counts_for_circuit
+from syncsvc.models import App
+
+
+def circuit_policy() -> CircuitPolicy:
+    return CircuitPolicy(
+        threshold=settings.CIRCUIT_THRESHOLD,
+        cooldown=settings.CIRCUIT_COOLDOWN_SECONDS,
+        cooldown_max=settings.CIRCUIT_COOLDOWN_MAX_SECONDS,
+        fail_after=settings.CIRCUIT_FAIL_AFTER_SECONDS,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCircuit:
+    """An endpoint that nothing is sent to: for how many seconds it has been so, and for how many it stays so."""
+
+    for_seconds: float
+    remaining: float
+
+
+class EndpointCircuit:
+    """Counts failures in a row for the app, over all its runs and workers. One thread's."""
+
+    def __init__(self, app_id: uuid.UUID) -> None:
+        self._app_id = app_id
+        self._policy = circuit_policy()
+        self._answered = False
+        self.probing = False
+        self.opened = False
+
+    def enter(self, *, early: bool) -> OpenCircuit | None:
+        """None where this run may send, as the probe of an open circuit perhaps; `early` does not wait for its end."""
+        state = self._state()
+        if state is None:
+            return None
+        if App.objects.take_probe(self._app_id, early=early, seconds=settings.LEASE_SECONDS):
+            self.probing = True
+            return None
+        return state
+
+    def note(self, answer: Answer) -> None:
+        """Takes an answer into account. After it `opened` says whether to stop, `probing` whether to go one by one."""
+        if not counts_for_circuit(answer):
+            self._answered = True
+            if self.probing:
+                self.flush()
+        elif self.probing:
+            self.probing = False
+            self.opened = True
+            App.objects.probe_failed(self._app_id, cooldown=self._policy.cooldown_after(self._openings() + 1))
+        else:
+            self.flush()
+            self.opened = App.objects.count_failures(
+                self._app_id, 1, threshold=self._policy.threshold, cooldown=self._policy.cooldown_after(1)
+            )
+
+    def flush(self) -> None:
+        """Ends the streak in the database where the endpoint has answered since the last call."""
+        if self._answered:
+            App.objects.endpoint_answered(self._app_id)
+            self._answered = self.probing = self.opened = False
+
+    def leave(self) -> None:
+        """Gives back a probe that was never decided."""
+        self.flush()
+        if self.probing:
+            App.objects.release_probe(self._app_id)
+            self.probing = False
+
+    def remaining(self) -> float:
+        """Seconds until the circuit's cool-down ends; 0 where it is closed."""
+        state = self._state()
+        return state.remaining if state else 0.0
+
+    def _openings(self) -> int:
+        return App.objects.values_list("circuit_openings", flat=True).get(id=self._app_id)
+
+    def _state(self) -> OpenCircuit | None:
+        now = ExpressionWrapper(Now(), output_field=DateTimeField())
+        row = App.objects.filter(id=self._app_id, circuit_opened_at__isnull=False).values_list(
+            "circuit_opened_at", "circuit_until", now
+        )
+        for opened_at, until, at in row:
+            return OpenCircuit(_seconds(at, opened_at), max(0.0, _seconds(until, at)))
+        return None
+
+
+def _seconds(later: datetime, earlier: datetime) -> float:
+    return (later - earlier).total_seconds()

@@ -1,0 +1,103 @@
+"""Writes a run's ledger and its log of requests beside the sending: in a thread of its own, in groups."""
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import structlog
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from syncsvc.models import DeliveredFile
+from syncsvc.models.attempt import Attempt, DeliveryAttempt
+from syncsvc.sync.lease import Lease, LeaseLostError
+from syncsvc.sync.spool import GROUP
+from syncsvc.types import Change
+
+logger = structlog.get_logger(__name__)
+
+# Acknowledgements wait at most so long for company.
+FLUSH_SECONDS = 1.0
+RETRY_SECONDS = 0.5
+
+
+class Recorder:
+    """One thread, so that a change's mark is always written before its acknowledgement.
+
+    A statement that meets a database which is away is tried again for as long as the lease can be ours.
+    """
+
+    def __init__(self, *, subscription_id: uuid.UUID, run_id: uuid.UUID, epoch: int, lease: Lease) -> None:
+        self._subscription_id, self._run_id, self._epoch, self._lease = subscription_id, run_id, epoch, lease
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="recorder")
+        self._acknowledged: list[Change] = []
+        self._attempts: list[Attempt] = []
+        self._last_flush = time.monotonic()
+        self._writes: list[Future[None]] = []
+
+    def mark_in_doubt(self, changes: Sequence[Change]) -> "Future[None]":
+        """Starts marking changes that are about to be sent; wait for the result before sending any."""
+        return self._thread.submit(self._try, lambda: self._mark(changes))
+
+    def attempted(self, attempt: Attempt) -> None:
+        self._attempts.append(attempt)
+
+    def acknowledged(self, changes: Sequence[Change]) -> None:
+        self._acknowledged.extend(changes)
+
+    def flush_if_due(self) -> bool:
+        """Starts writing what has gathered where it is a group, or a second old; says whether it did."""
+        due = len(self._acknowledged) >= GROUP or len(self._attempts) >= GROUP
+        if not due and time.monotonic() - self._last_flush < FLUSH_SECONDS:
+            return False
+        self._flush()
+        return True
+
+    def finish(self) -> None:
+        """Writes the rest and ends the thread. LeaseLostError where any write found the lease gone."""
+        self._flush()
+        self._thread.submit(connection.close)
+        self._thread.shutdown()
+        for write in self._writes:
+            write.result()
+
+    def _flush(self) -> None:
+        self._last_flush = time.monotonic()
+        self._writes = [write for write in self._writes if not write.done() or write.exception()]
+        if self._attempts or self._acknowledged:
+            acknowledged, self._acknowledged = self._acknowledged, []
+            attempts, self._attempts = self._attempts, []
+            self._writes.append(self._thread.submit(self._try, lambda: self._record(acknowledged, attempts)))
+
+    def _mark(self, changes: Sequence[Change]) -> None:
+        if not DeliveredFile.objects.mark_in_doubt(
+            self._subscription_id, changes, lease_token=self._lease.token, epoch=self._epoch
+        ):
+            self._lease_is_gone()
+
+    def _record(self, acknowledged: Sequence[Change], attempts: Sequence[Attempt]) -> None:
+        held = True
+        with transaction.atomic():
+            if acknowledged:
+                held = DeliveredFile.objects.acknowledge(
+                    self._subscription_id, acknowledged, lease_token=self._lease.token, epoch=self._epoch
+                )
+            DeliveryAttempt.objects.log(self._subscription_id, self._run_id, attempts)
+        if not held:
+            self._lease_is_gone()
+
+    def _lease_is_gone(self) -> None:
+        self._lease.lost.set()
+        raise LeaseLostError
+
+    def _try(self, write: Callable[[], None]) -> None:
+        while True:
+            try:
+                return write()
+            except (OperationalError, InterfaceError) as error:
+                connection.close()
+                if not self._lease.covers(RETRY_SECONDS):
+                    self._lease.lost.set()
+                    raise LeaseLostError from error
+                logger.warning("recorder.database_away", run=str(self._run_id), error=type(error).__name__)
+                time.sleep(RETRY_SECONDS)

@@ -1,0 +1,121 @@
+"""What the stages hand to each other: plain values, no Django."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+SYMLINK_MODE = "120000"
+SUBMODULE_MODE = "160000"
+
+
+class ErrorKind(StrEnum):
+    """Why something failed: the same word in rows, console, commands and webhooks."""
+
+    ENDPOINT_TIMEOUT = "endpoint_timeout"
+    ENDPOINT_UNREACHABLE = "endpoint_unreachable"
+    ENDPOINT_TLS = "endpoint_tls"
+    ENDPOINT_ERROR = "endpoint_error"
+    ENDPOINT_REJECTED = "endpoint_rejected"
+    ENDPOINT_THROTTLED = "endpoint_throttled"
+    ENDPOINT_GONE = "endpoint_gone"
+    ENDPOINT_FORBIDDEN_ADDRESS = "endpoint_forbidden_address"
+    ENDPOINT_CIRCUIT_OPEN = "endpoint_circuit_open"
+    GIT_AUTH = "git_auth"
+    GIT_NOT_FOUND = "git_not_found"
+    GIT_UNREACHABLE = "git_unreachable"
+    GIT_TIMEOUT = "git_timeout"
+    GIT_CORRUPT = "git_corrupt"
+    MASS_DELETE_HELD = "mass_delete_held"
+    INTERNAL = "internal"
+
+    @property
+    def permanent(self) -> bool:
+        """True where quick retries are pointless: the subscription fails at once."""
+        return self in PERMANENT_KINDS
+
+    @property
+    def about_git(self) -> bool:
+        return self.value.startswith("git_")
+
+
+PERMANENT_KINDS = frozenset(
+    {
+        ErrorKind.ENDPOINT_GONE,
+        ErrorKind.ENDPOINT_FORBIDDEN_ADDRESS,
+        ErrorKind.GIT_AUTH,
+        ErrorKind.GIT_NOT_FOUND,
+        ErrorKind.MASS_DELETE_HELD,
+    }
+)
+
+
+class ChangeKind(StrEnum):
+    DELETED = "deleted"
+    CREATED = "created"
+    UPDATED = "updated"
+
+
+class ManifestEntry(NamedTuple):
+    """One entry of a commit's tree, as `git ls-tree -r -z -l` gives it. A submodule has size 0."""
+
+    path: bytes
+    mode: str
+    blob: str
+    size: int
+
+
+class TreeChange(NamedTuple):
+    """One line of `git diff-tree -r`: what a path was and is. None where there was, or is, nothing."""
+
+    path: bytes
+    old_mode: str | None
+    old_blob: str | None
+    mode: str | None
+    blob: str | None
+
+
+class LedgerRow(NamedTuple):
+    """What the ledger says of one path. `blob` is None where nothing was ever acknowledged.
+
+    With a `doubt_id`, an answer is missing: the app may have `doubt_blob` (None: may have deleted the path) instead.
+    """
+
+    path: bytes
+    mode: str | None
+    blob: str | None
+    epoch: int
+    doubt_id: str | None
+    doubt_mode: str | None
+    doubt_blob: str | None
+    doubt_previous: str | None
+    doubt_epoch: int | None
+
+
+class Change(NamedTuple):
+    """What an app must be told about one path.
+
+    `mode` and `blob` are None for a deletion; `size` is in bytes. `previous_blob` is what the app had.
+    `id` is set where the same change went out before and its answer is unknown: it goes out again with that id.
+    """
+
+    kind: ChangeKind
+    path: bytes
+    mode: str | None
+    blob: str | None
+    size: int
+    previous_blob: str | None
+    id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteHead:
+    """Where a followed branch stands on the remote. `commit` is None for a repository without commits."""
+
+    branch: str
+    commit: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CommitInfo:
+    commit: str
+    tree: str

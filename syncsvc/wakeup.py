@@ -1,0 +1,51 @@
+"""The only place that enqueues: after commit, by task name. A lost message loses nothing, the sweep sends it again."""
+
+import uuid
+from collections.abc import Iterable
+from typing import Protocol
+
+import structlog
+from celery import current_app
+from django.conf import settings
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+logger = structlog.get_logger(__name__)
+
+RUN_SUBSCRIPTION = "syncsvc.run_subscription"
+POLL_REPOSITORY = "syncsvc.poll_repository"
+
+
+class WantsRun(Protocol):
+    id: uuid.UUID
+    repository_id: uuid.UUID
+
+
+def queue_name(lane: str, repository_id: uuid.UUID) -> str:
+    """The queue of a repository's shard, in the lane `live` or `bulk`; the same on every machine."""
+    return f"{lane}.{repository_id.int % settings.SYNC_QUEUES}"
+
+
+def wake_runs(subscriptions: Iterable[WantsRun], *, lane: str = "live") -> None:
+    """Wakes a worker for each, after commit."""
+    _send_after_commit(RUN_SUBSCRIPTION, [(s.id, queue_name(lane, s.repository_id)) for s in subscriptions])
+
+
+def wake_polls(repository_ids: Iterable[uuid.UUID]) -> None:
+    """Wakes a worker for a poll of each, after commit."""
+    _send_after_commit(POLL_REPOSITORY, [(id, queue_name("live", id)) for id in repository_ids])
+
+
+def _send_after_commit(task: str, messages: list[tuple[uuid.UUID, str]]) -> None:
+    if messages:
+        transaction.on_commit(lambda: _send(task, messages))
+
+
+def _send(task: str, messages: list[tuple[uuid.UUID, str]]) -> None:
+    try:
+        with current_app.producer_pool.acquire(block=True, timeout=2) as producer:
+            for id, queue in messages:
+                current_app.send_task(task, args=[str(id)], queue=queue, producer=producer, retry=False)
+    except (OperationalError, OSError) as error:
+        # The rows say that they are queued; REQUEUE_AFTER later the sweep finds that nothing came of it.
+        logger.warning("wakeup.failed", task=task, messages=len(messages), error=type(error).__name__)
