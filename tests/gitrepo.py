@@ -77,7 +77,7 @@ class GitRepo:
         replace_all: bool = False,
         orphan: bool = False,
     ) -> str:
-        """Commits on the branch and returns the sha; `replace_all` empties the tree first, `orphan` drops the history."""
+        """Commits on the branch and returns the sha; `replace_all` empties the tree first, `orphan` the history."""
         ref = f"refs/heads/{branch or self.branch}"
         stream = [_commit_head(ref, message, None if orphan else self._tip(ref))]
         if replace_all or orphan:

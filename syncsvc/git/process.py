@@ -1,0 +1,271 @@
+"""Starting git, through GitPython, with nothing inherited, a time limit, and no process left behind."""
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from subprocess import PIPE, Popen
+from types import TracebackType
+from typing import Self
+
+from git import Git
+from git.exc import GitCommandNotFound
+
+from syncsvc.exceptions import GitError
+from syncsvc.git.errors import git_error
+from syncsvc.types import ErrorKind
+
+MINIMUM_VERSION = (2, 36)  # cat-file --batch-command
+_BLOCK = 1 << 20
+_MAX_STDERR = 16 * 1024
+
+_CONFIG = {
+    "protocol.allow": "never",
+    "protocol.version": "2",
+    "core.hooksPath": os.devnull,
+    "core.bigFileThreshold": "16m",
+    "core.attributesFile": os.devnull,
+    "credential.helper": "",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "fetch.recurseSubmodules": "false",
+    "submodule.recurse": "false",
+    # Off: index-pack checks every object's hash and fetch that all are there. fsck would also refuse many old but
+    # readable repositories, and guards against what a checkout could do; nothing is checked out here.
+    "fetch.fsckObjects": "false",
+}
+
+
+def environment(config: Mapping[str, str], *, git_dir: Path | None = None) -> dict[str, str]:
+    """What git is told: only this. `config` comes on top of the settings that hold for every call."""
+    settings = {**_CONFIG, **config}
+    env = {
+        "HOME": "/nonexistent",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "",
+        "SSH_ASKPASS": "",
+        "SSH_AUTH_SOCK": "",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_DEFAULT_REF_FORMAT": "files",
+        "GIT_DIR": str(git_dir or os.devnull),
+        "GIT_CONFIG_COUNT": str(len(settings)),
+    }
+    for index, (key, value) in enumerate(settings.items()):
+        env[f"GIT_CONFIG_KEY_{index}"] = key
+        env[f"GIT_CONFIG_VALUE_{index}"] = value
+    return env
+
+
+def git_version() -> tuple[int, ...]:
+    return Git().version_info
+
+
+def run(arguments: Sequence[str], env: Mapping[str, str], *, timeout: float, hide: Sequence[str] = ()) -> bytes:
+    """git's output, which must be small, when it has ended well within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    with GitProcess(arguments, env, timeout=timeout, hide=hide) as process:
+        output = bytearray()
+        while block := process.read_some(deadline):
+            output += block
+            if len(output) > _BLOCK:
+                raise GitError(
+                    ErrorKind.INTERNAL, f"git {arguments[0]} answered with far more than expected; check the remote."
+                )
+        process.finish(deadline)
+        return bytes(output)
+
+
+class GitProcess:
+    """A running git whose pipes never block each other: what is to be written goes out while reading waits.
+
+    `timeout` is for each wait for a block, not for the whole: a stream may be read as slowly as its reader likes.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        timeout: float,
+        hide: Sequence[str] = (),
+        talks: bool = False,
+    ) -> None:
+        self._name = f"git {arguments[0]}"
+        self._timeout = timeout
+        self._hide = hide
+        self._stderr = b""
+        self._data = b""
+        self._position = 0
+        self._outgoing = b""
+        self._handle, self._process = _start(arguments, env, talks=talks)
+        stdout, stderr = self._process.stdout, self._process.stderr
+        assert stdout is not None  # noqa: S101 - GitPython always opens both
+        assert stderr is not None  # noqa: S101
+        self._out, self._err = stdout.fileno(), stderr.fileno()
+        self._in = self._process.stdin.fileno() if self._process.stdin else -1
+        self._open = {self._out, self._err}
+        for pipe in (self._out, self._err, *([self._in] if talks else [])):
+            os.set_blocking(pipe, False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def exit_code(self) -> int:
+        """What git ended with by itself; 0 while it runs or if a signal ended it."""
+        return max(0, self._process.returncode or 0)
+
+    def write(self, data: bytes) -> None:
+        """Never blocks: what git does not take now is written while reading."""
+        self._outgoing += data
+        self._write_some()
+
+    def read_some(self, deadline: float | None = None) -> bytes:
+        """The next block of git's output; empty at its end, which `finish` must confirm."""
+        if self._position < len(self._data):
+            block, self._data, self._position = self._data[self._position :], b"", 0
+            return block
+        return self._read(deadline)
+
+    def read_line(self) -> bytes:
+        """Up to a line end, without it; what is left, if git ended before."""
+        end = self._data.find(b"\n", self._position)
+        while end < 0:
+            block = self._read(None)
+            if not block:
+                return self.read_exactly(len(self._data) - self._position)
+            self._data, self._position = self._data[self._position :] + block, 0
+            end = self._data.find(b"\n")
+        line = self._data[self._position : end]
+        self._position = end + 1
+        return line
+
+    def read_exactly(self, size: int) -> bytes:
+        """`size` bytes; fewer only if git ended before."""
+        end = self._position + size
+        if end <= len(self._data):
+            data = self._data[self._position : end]
+            self._position = end
+            return data
+        blocks = [self._data[self._position :]]
+        missing = end - len(self._data)
+        self._data, self._position = b"", 0
+        while missing > 0 and (block := self._read(None)):
+            blocks.append(block[:missing])
+            if len(block) > missing:
+                self._data, self._position = block, missing
+            missing -= len(blocks[-1])
+        return b"".join(blocks)
+
+    def finish(self, deadline: float | None = None) -> None:
+        """Waits for git to end; raises what it says if it did not end well. A stream is whole only after this."""
+        while self._open:
+            self._wait(deadline)
+            self._drain_stderr()
+            self._discard_output()
+        self._process.wait()
+        if self._process.returncode < 0:
+            raise GitError(
+                ErrorKind.INTERNAL, f"{self._name} was ended by signal {-self._process.returncode}; it is tried again."
+            )
+        if self._process.returncode:
+            raise git_error(self._stderr, self._hide)
+
+    def kill(self) -> None:
+        """Ends git and all that it started; harmless if it has ended."""
+        if self._process.returncode is None:  # not reaped yet, so that the group's number is still ours
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        self._open.clear()
+
+    def _read(self, deadline: float | None) -> bytes:
+        while self._out in self._open:
+            try:
+                block = os.read(self._out, _BLOCK)
+            except BlockingIOError:
+                self._wait(deadline)
+                self._drain_stderr()
+                self._write_some()
+                continue
+            if not block:
+                self._open.discard(self._out)
+            return block
+        return b""
+
+    def _wait(self, deadline: float | None) -> None:
+        seconds = self._timeout if deadline is None else deadline - time.monotonic()
+        poll = select.poll()
+        for pipe in self._open:
+            poll.register(pipe, select.POLLIN)
+        if self._outgoing:
+            poll.register(self._in, select.POLLOUT)
+        if seconds <= 0 or not poll.poll(seconds * 1000):
+            self.kill()
+            raise GitError(
+                ErrorKind.GIT_TIMEOUT,
+                f"{self._name} took longer than {self._timeout:g} s and was ended; it is tried again.",
+            )
+
+    def _write_some(self) -> None:
+        if self._outgoing:
+            try:
+                self._outgoing = self._outgoing[os.write(self._in, self._outgoing) :]
+            except BlockingIOError:
+                pass
+            except BrokenPipeError:  # git has ended; reading finds out why
+                self._outgoing = b""
+
+    def _drain_stderr(self) -> None:
+        while self._err in self._open:
+            try:
+                block = os.read(self._err, _BLOCK)
+            except BlockingIOError:
+                return
+            if not block:
+                self._open.discard(self._err)
+            self._stderr = (self._stderr + block)[:_MAX_STDERR]
+
+    def _discard_output(self) -> None:
+        while self._out in self._open:
+            try:
+                if not os.read(self._out, _BLOCK):
+                    self._open.discard(self._out)
+            except BlockingIOError:
+                return
+
+
+def _start(
+    arguments: Sequence[str], env: Mapping[str, str], *, talks: bool
+) -> tuple[Git.AutoInterrupt, "Popen[bytes]"]:
+    # GitPython adds `env` to this process's own; `env -u` takes away what git must not hear, by name only.
+    inherited = [name for name in os.environ if name.startswith("GIT_") and name not in env]
+    prefix = ["env", *(word for name in inherited for word in ("-u", name))] if inherited else []
+    try:
+        handle = Git("/").execute(
+            [*prefix, "git", *arguments],
+            as_process=True,
+            istream=PIPE if talks else None,
+            env=dict(env),
+            start_new_session=True,
+        )
+    except GitCommandNotFound:
+        raise GitError(ErrorKind.INTERNAL, "git is not installed on this worker; install git 2.36 or newer.") from None
+    process = handle.proc
+    assert process is not None  # noqa: S101 - it has just been started
+    return handle, process

@@ -1,0 +1,207 @@
+"""A remote, how to log in to it, and where its branch stands."""
+
+import base64
+import contextlib
+import os
+import shlex
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from syncsvc.exceptions import GitError
+from syncsvc.git.process import GitProcess, environment, run
+from syncsvc.git.url import check_url, scheme_of
+from syncsvc.types import ErrorKind, RemoteHead
+
+DETACHED = "HEAD"  # what RemoteHead.branch says of a HEAD that is on no branch
+_LOW_SPEED = {"http.lowSpeedLimit": "100", "http.lowSpeedTime": "60"}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCredential:
+    username: str = field(repr=False)
+    token: str = field(repr=False)
+
+    @property
+    def header(self) -> str:
+        pair = f"{self.username}:{self.token}".encode()
+        return f"Authorization: Basic {base64.b64encode(pair).decode()}"
+
+
+@dataclass(frozen=True, slots=True)
+class SshCredential:
+    """`known_hosts` are lines of a known_hosts file; no other host key is trusted."""
+
+    private_key: str = field(repr=False)
+    known_hosts: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """`branch` blank follows the remote's HEAD."""
+
+    url: str
+    branch: str = ""
+    credential: HttpCredential | SshCredential | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GitLimits:
+    """Seconds for a call that fetches or waits for a block of a stream, and for one that asks where a branch stands."""
+
+    timeout: float = 600
+    ls_remote_timeout: float = 30
+    allow_local: bool = False
+
+
+class Access(NamedTuple):
+    """What a git that talks to a remote is started with; `options` go behind the subcommand."""
+
+    env: dict[str, str]
+    options: list[str]
+    hide: tuple[str, ...]
+
+
+def remote_head(remote: Remote, limits: GitLimits) -> RemoteHead:
+    """Asks the remote where the branch stands, with one `ls-remote`; commit None for a repository without any ref.
+
+    A named branch that is missing raises git_not_found. `branch` is "HEAD" for a HEAD that is on no branch.
+    """
+    with access(remote, limits) as (env, options, hide):
+        # --heads narrows what a server of protocol 2 sends; a pattern alone is matched on this side.
+        wanted = ["--heads", "--", remote.url, _ref(remote.branch)] if remote.branch else ["--", remote.url, "HEAD"]
+        arguments = ["ls-remote", "--quiet", "--symref", *options, *wanted]
+        lines = run(arguments, env, timeout=limits.ls_remote_timeout, hide=hide).decode("utf-8", "replace").splitlines()
+        head = _parse_branch(lines, remote.branch) if remote.branch else _parse_head(lines)
+        if head.commit is None and _has_branches(remote, Access(env, options, hide), limits):
+            raise GitError(ErrorKind.GIT_NOT_FOUND, _missing_branch(remote.branch))
+        return head
+
+
+@contextlib.contextmanager
+def access(remote: Remote, limits: GitLimits, *, git_dir: Path | None = None) -> Iterator[Access]:
+    """The environment that lets git reach this remote and no other; a private key lives as long as the context."""
+    check_url(remote.url, allow_local=limits.allow_local)
+    scheme, credential = scheme_of(remote.url), remote.credential
+    config = {f"protocol.{scheme}.allow": "always"}
+    if scheme == "ssh":
+        if not isinstance(credential, SshCredential):
+            raise GitError(
+                ErrorKind.GIT_AUTH,
+                "An ssh remote needs a private key with pinned known hosts; give them as its credential.",
+            )
+        with tempfile.TemporaryDirectory(prefix="syncsvc-ssh-") as folder:
+            env = environment(config, git_dir=git_dir) | _ssh_environment(credential, Path(folder), limits)
+            yield Access(env, [], (*_mirror_paths(git_dir), folder))
+        return
+    if isinstance(credential, SshCredential):
+        raise GitError(
+            ErrorKind.GIT_AUTH, "This remote's URL is not ssh, but its credential is an ssh key; change one of them."
+        )
+    if credential and scheme not in {"http", "https"}:
+        raise GitError(
+            ErrorKind.GIT_AUTH,
+            "Only https and http remotes take a user name and token; change the URL or the credential.",
+        )
+    config |= _http_config(remote.url, scheme, credential)
+    hide = _secrets(credential) if credential else ()
+    options = ["--upload-pack=git -c safe.directory=* upload-pack"] if scheme == "file" else []
+    yield Access(environment(config, git_dir=git_dir), options, (*_mirror_paths(git_dir), *hide))
+
+
+def _http_config(url: str, scheme: str, credential: HttpCredential | None) -> dict[str, str]:
+    if scheme not in {"http", "https"}:
+        return {}
+    # A credential goes to the host it was given for: no redirect is followed with one.
+    # Without, an http remote may send us on to https.
+    config = _LOW_SPEED | {
+        "http.followRedirects": "false" if credential else "initial",
+        "protocol.https.allow": "always",
+    }
+    if credential:
+        parts = urlsplit(url)
+        config[f"http.{parts.scheme}://{parts.netloc}/.extraHeader"] = credential.header
+    return config
+
+
+def _ssh_environment(credential: SshCredential, folder: Path, limits: GitLimits) -> dict[str, str]:
+    key, known_hosts = folder / "key", folder / "known_hosts"
+    for file, text in ((key, credential.private_key), (known_hosts, credential.known_hosts)):
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+            stream.write(text.replace("\r\n", "\n").strip("\n") + "\n")
+    options = {
+        "IdentitiesOnly": "yes",
+        "IdentityAgent": "none",
+        "BatchMode": "yes",
+        "PreferredAuthentications": "publickey",
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": str(known_hosts),
+        "GlobalKnownHostsFile": os.devnull,
+        "UpdateHostKeys": "no",
+        "ConnectTimeout": str(max(1, int(limits.ls_remote_timeout))),
+        "ServerAliveInterval": "15",
+        "ForwardAgent": "no",
+        "ClearAllForwardings": "yes",
+        "PermitLocalCommand": "no",
+        "ControlPath": "none",
+        "LogLevel": "ERROR",
+    }
+    words = [
+        "ssh",
+        "-F",
+        os.devnull,
+        "-i",
+        str(key),
+        *(word for pair in options.items() for word in ("-o", "=".join(pair))),
+    ]
+    return {"GIT_SSH_COMMAND": shlex.join(words), "GIT_SSH_VARIANT": "ssh"}
+
+
+def _secrets(credential: HttpCredential) -> tuple[str, ...]:
+    # Some hosts take the token as the user name; a short one is a plain name.
+    token_like = (credential.username,) if len(credential.username) > 15 else ()
+    return (credential.token, credential.header.split()[-1], *token_like)
+
+
+def _mirror_paths(git_dir: Path | None) -> tuple[str, ...]:
+    return (str(git_dir), str(git_dir.parent)) if git_dir else ()
+
+
+def _ref(branch: str) -> str:
+    return f"refs/heads/{branch}"
+
+
+def _parse_branch(lines: Sequence[str], branch: str) -> RemoteHead:
+    commits = [
+        line.split("\t")[0] for line in lines if line.endswith(f"\t{_ref(branch)}") and not line.startswith("ref:")
+    ]
+    return RemoteHead(branch, commits[0] if commits else None)
+
+
+def _parse_head(lines: Sequence[str]) -> RemoteHead:
+    branch, commit = DETACHED, None
+    for line in lines:
+        value, _, name = line.partition("\t")
+        if name == "HEAD" and value.startswith("ref: refs/heads/"):
+            branch = value.removeprefix("ref: refs/heads/")
+        elif name == "HEAD" and not value.startswith("ref:"):
+            commit = value
+    return RemoteHead(branch if commit or branch != DETACHED else "", commit)
+
+
+def _has_branches(remote: Remote, access: Access, limits: GitLimits) -> bool:
+    arguments = ["ls-remote", "--quiet", "--heads", *access.options, "--", remote.url]
+    with GitProcess(arguments, access.env, timeout=limits.ls_remote_timeout, hide=access.hide) as process:
+        if process.read_some():
+            return True
+        process.finish()
+        return False
+
+
+def _missing_branch(branch: str) -> str:
+    if branch:
+        return f"The branch {branch[:200]!r} is not on the remote; push it, or set this repository's branch to another."
+    return "The remote's HEAD names a branch that is not there; set this repository's branch to one that is."

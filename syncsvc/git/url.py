@@ -1,0 +1,116 @@
+"""Which remote URLs are accepted, and in what form they are kept."""
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from syncsvc.exceptions import InvalidUrlError
+
+SCHEMES = frozenset({"https", "http", "ssh", "git"})
+EXAMPLE = "Write something like https://host/owner/repo.git."
+_SCP_LIKE = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^@/:\[\]]+):(?P<path>[^:].*)")
+_HOST = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
+_USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+~-]*")
+
+
+def check_url(url: str, *, allow_local: bool) -> str:
+    """The URL as it is stored: scheme and host in lower case, no slash at the end; refused if git could misread it."""
+    if any(character.isspace() or not character.isprintable() for character in url):
+        raise InvalidUrlError("The URL has spaces, line ends or control characters; write spaces in a path as %20.")
+    if not url or url.startswith("-"):
+        raise InvalidUrlError(f"The URL is empty or begins with '-'. {EXAMPLE}")
+    if re.match(r"[A-Za-z0-9+.-]*::", url):
+        raise InvalidUrlError(
+            f"URLs that name a transport helper (x::…) are refused, as they can run programs. {EXAMPLE}"
+        )
+    if url.startswith(("/", "file://")):
+        return _local(url, allow_local)
+    if "://" in url:
+        return _with_scheme(url)
+    return _scp_like(url)
+
+
+def default_name(url: str) -> str:
+    """`owner/repo`: the last two parts of the URL's path."""
+    if "://" in url:
+        path = urlsplit(url).path
+    elif url.startswith("/"):
+        path = url
+    else:
+        path = url.partition(":")[2]
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    if len(parts) > 1 and parts[-1] == ".git":  # a checkout's own folder
+        parts.pop()
+    return "/".join(parts[-2:]).removesuffix(".git") or url
+
+
+def scheme_of(url: str) -> str:
+    """What git's `protocol.<scheme>.allow` calls the transport of a checked URL."""
+    if url.startswith("/"):
+        return "file"
+    return url.partition("://")[0] if "://" in url else "ssh"
+
+
+def _local(url: str, allow_local: bool) -> str:
+    if not allow_local:
+        raise InvalidUrlError(
+            "Local paths and file:// URLs are refused here; set GIT_ALLOW_LOCAL=1 to allow them, or use https."
+        )
+    path = url.removeprefix("file://")
+    if not path.startswith("/"):
+        raise InvalidUrlError("A file:// URL needs an absolute path and no host: write file:///path/to/repo.")
+    return url.rstrip("/") or url
+
+
+def _with_scheme(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise InvalidUrlError(f"The URL's host or port cannot be read. {EXAMPLE}") from None
+    if parts.scheme not in SCHEMES:
+        raise InvalidUrlError("Only https, http, ssh and git URLs are accepted, or user@host:path for ssh.")
+    _check_userinfo(parts)
+    host = parts.hostname or ""
+    _check_host(host)
+    if not parts.path.strip("/") or parts.query or parts.fragment:
+        raise InvalidUrlError(f"The URL must name a repository on its host, with nothing after '?' or '#'. {EXAMPLE}")
+    if parts.path.startswith("/-"):
+        raise InvalidUrlError("The URL's path begins with '-', which git could take for an option; it is refused.")
+    user = f"{parts.username}@" if parts.username else ""
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{user}{bracketed}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+
+
+def _check_userinfo(parts: SplitResult) -> None:
+    if "@" not in parts.netloc:
+        return
+    if parts.password is not None:
+        raise InvalidUrlError(
+            "The URL holds a password or token; take it out and give it with the credential, which is stored encrypted."
+        )
+    if parts.scheme != "ssh":
+        raise InvalidUrlError("The URL holds a user name; take it out and give it with the credential.")
+    _check_user(parts.username or "")
+
+
+def _check_user(user: str) -> None:
+    if not _USER.fullmatch(user):
+        raise InvalidUrlError("The URL's user name has characters that are refused; write something like git@host.")
+
+
+def _check_host(host: str) -> None:
+    if not _HOST.fullmatch(host):
+        raise InvalidUrlError(f"The URL has no host, or one that cannot be a host's name. {EXAMPLE}")
+
+
+def _scp_like(url: str) -> str:
+    match = _SCP_LIKE.fullmatch(url)
+    if not match or not match["path"].strip("/"):
+        raise InvalidUrlError(f"This is not a URL that git can fetch from. {EXAMPLE}")
+    if match["user"] is not None:
+        _check_user(match["user"])
+    _check_host(match["host"].strip("[]"))
+    if match["path"].startswith("-"):
+        raise InvalidUrlError("The URL's path begins with '-', which git could take for an option; it is refused.")
+    user = f"{match['user']}@" if match["user"] else ""
+    return f"{user}{match['host'].lower()}:{match['path'].rstrip('/')}"
