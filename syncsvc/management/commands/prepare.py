@@ -1,0 +1,25 @@
+"""Brings the database up to date, and makes the first operator."""
+
+import secrets
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+OPERATOR = "operator"
+
+
+class Command(BaseCommand):
+    help = "Migrates, and creates the user `operator` with a random password, shown once, where nobody can log in yet."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        call_command("migrate", interactive=False, verbosity=0)
+        users = get_user_model()
+        if users.objects.filter(is_superuser=True).exists():
+            reset = f".venv/bin/python manage.py changepassword {OPERATOR}"
+            self.stdout.write(f"log in as {OPERATOR} (password forgotten: {reset})")
+            return
+        password = secrets.token_urlsafe(12)
+        users.objects.create_superuser(OPERATOR, password=password)
+        self.stdout.write(f"log in as {OPERATOR} with the password {password} (shown this once)")

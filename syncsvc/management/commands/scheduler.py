@@ -1,0 +1,15 @@
+"""The scheduler process; two at once do no harm."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+
+class Command(BaseCommand):
+    help = "Runs the scheduler, which finds what is due and wakes workers."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        from config.celery import app
+
+        app.start(["beat", f"--loglevel={settings.LOG_LEVEL}", "--pidfile="])

@@ -1,0 +1,66 @@
+"""What a person is told when a command finds no server: which, and what to type. manage.py uses it for each command."""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from django.conf import settings
+from django.db import OperationalError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+REFUSED = 2
+# These start or end the servers, or need none.
+WITHOUT_SERVERS = frozenset(
+    {"up", "down", "demo", "help", "version", "check", "makemigrations", "collectstatic", "diffsettings", "test"}
+)
+
+
+@contextmanager
+def explained(argv: list[str]) -> Iterator[None]:
+    """Ends the process with one line, and exit code 2, where the database or Redis cannot be reached."""
+    command = next((word for word in argv[1:] if not word.startswith("-")), "help")
+    as_json = "--json" in argv
+    if command not in WITHOUT_SERVERS and not {"--help", "-h"} & set(argv):
+        _knock(as_json)
+    try:
+        yield
+    except OperationalError as error:
+        _refuse("database_unreachable", f"PostgreSQL failed: {_first_line(error)}. {_advice('DATABASE_URL')}", as_json)
+    except (RedisConnectionError, RedisTimeoutError):
+        _refuse("redis_unreachable", f"Redis does not answer. {_advice('REDIS_URL')}", as_json)
+
+
+def _knock(as_json: bool) -> None:
+    """Asks at the database's door first: the connection pool would wait for 10 seconds before it gives up."""
+    database = settings.DATABASES["default"]
+    host, port = database["HOST"] or "127.0.0.1", int(database["PORT"] or 5432)
+    if host.startswith("/"):  # a socket's folder
+        return
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        where = f"PostgreSQL at {host}:{port} does not answer."
+        _refuse("database_unreachable", f"{where} {_advice('DATABASE_URL')}", as_json)
+
+
+def _advice(name: str) -> str:
+    if name in os.environ or f"{name}_FILE" in os.environ:
+        return f"Check that it runs, and {name}."
+    return "Start the embedded servers with `make up`."
+
+
+def _refuse(kind: str, message: str, as_json: bool) -> NoReturn:
+    if as_json:
+        print(json.dumps({"error": {"kind": kind, "message": message}}))
+    else:
+        print(message, file=sys.stderr)
+    sys.exit(REFUSED)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")
