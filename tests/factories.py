@@ -1,0 +1,140 @@
+"""Rows for tests: each factory makes what its row needs, with as little said as possible."""
+
+import hashlib
+
+import factory
+from django.utils import timezone
+from factory.django import DjangoModelFactory
+
+from syncsvc.models import (
+    App,
+    DeliveredFile,
+    DeliveryAttempt,
+    Repository,
+    Snapshot,
+    Status,
+    Subscription,
+    SyncRun,
+    Trigger,
+)
+
+
+def sha(text: object) -> str:
+    """40 hexadecimal digits, the same for the same text."""
+    return hashlib.sha1(str(text).encode(), usedforsecurity=False).hexdigest()
+
+
+class AppFactory(DjangoModelFactory[App]):
+    """Its secret is made when it is saved; `app.secret.reveal()` tells it."""
+
+    name = factory.Sequence("app-{}".format)
+    url = factory.LazyAttribute(lambda app: f"https://{app.name}.example.com/hook")
+
+    class Meta:
+        model = App
+
+
+class RepositoryFactory(DjangoModelFactory[Repository]):
+    name = factory.Sequence("owner/repository-{}".format)
+    url = factory.LazyAttribute(lambda repository: f"https://git.example.com/{repository.name}.git")
+
+    class Meta:
+        model = Repository
+
+
+class SubscriptionFactory(DjangoModelFactory[Subscription]):
+    """Pending and due now, unless `synced=True` or `failed=True`."""
+
+    app = factory.SubFactory(AppFactory)
+    repository = factory.SubFactory(RepositoryFactory)
+
+    class Meta:
+        model = Subscription
+
+    class Params:
+        synced = factory.Trait(status=Status.SYNCED, due_at=None, last_success_at=factory.LazyFunction(timezone.now))
+        failed = factory.Trait(
+            status=Status.FAILED,
+            due_at=None,
+            retry_count=6,
+            error_kind="endpoint_error",
+            last_error="The endpoint failed with 500 Internal Server Error.",
+            failing_since=factory.LazyFunction(timezone.now),
+        )
+
+
+class SnapshotFactory(DjangoModelFactory[Snapshot]):
+    repository = factory.SubFactory(RepositoryFactory)
+    commit = factory.Sequence(lambda n: sha(f"commit {n}"))
+    tree = factory.LazyAttribute(lambda snapshot: sha(f"tree of {snapshot.commit}"))
+    files = 10
+    bytes = 40_960
+
+    class Meta:
+        model = Snapshot
+
+
+class SyncRunFactory(DjangoModelFactory[SyncRun]):
+    """Over and synced, unless `running=True`."""
+
+    subscription = factory.SubFactory(SubscriptionFactory)
+    trigger = Trigger.POLL
+    epoch = 1
+    to_commit = factory.Sequence(lambda n: sha(f"commit {n}"))
+    outcome = SyncRun.Outcome.SYNCED
+    finished_at = factory.LazyFunction(timezone.now)
+
+    class Meta:
+        model = SyncRun
+
+    class Params:
+        running = factory.Trait(outcome="", finished_at=None)
+
+
+class DeliveryAttemptFactory(DjangoModelFactory[DeliveryAttempt]):
+    """Acknowledged with 204, unless `rejected=True`. Its subscription is its run's."""
+
+    run = factory.SubFactory(SyncRunFactory)
+    subscription = factory.SelfAttribute("run.subscription")
+    webhook_id = factory.Faker("uuid4")
+    kind = "created"
+    path = factory.Sequence(lambda n: b"docs/page-%d.md" % n)
+    status = 204
+    milliseconds = 12
+
+    class Meta:
+        model = DeliveryAttempt
+
+    class Params:
+        rejected = factory.Trait(
+            status=422,
+            error_kind="endpoint_rejected",
+            error="The endpoint answered 422 Unprocessable Entity.",
+            answer=b'{"error": "no such thing"}',
+        )
+
+
+class DeliveredFileFactory(DjangoModelFactory[DeliveredFile]):
+    """Acknowledged in epoch 1, unless `in_doubt=True`: sent, and no answer known."""
+
+    subscription = factory.SubFactory(SubscriptionFactory)
+    path = factory.Sequence(lambda n: b"docs/page-%d.md" % n)
+    mode = "100644"
+    blob = factory.LazyAttribute(lambda file: sha(file.path))
+    epoch = 1
+    delivered_at = factory.LazyFunction(timezone.now)
+
+    class Meta:
+        model = DeliveredFile
+
+    class Params:
+        in_doubt = factory.Trait(
+            mode=None,
+            blob=None,
+            epoch=0,
+            delivered_at=None,
+            doubt_id=factory.Faker("uuid4"),
+            doubt_mode="100644",
+            doubt_blob=sha("in doubt"),
+            doubt_epoch=1,
+        )
