@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qs, urlsplit
 
 from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 MAX_HEAD = 16 * 1024
 MAX_BODY = 8 * 1024 * 1024
@@ -285,10 +286,15 @@ class Receiver:
         changed_at = self.secret_file.stat().st_mtime
         if changed_at == self.secrets_changed_at:
             return False
-        lines = self.secret_file.read_text(encoding="ascii").split()
+        lines = self.secret_file.read_text(encoding="utf-8").split()
         if not lines:
             raise ValueError("the secret file is empty; write the app's secret into it")
-        self.verifiers = [Webhook(line) for line in lines]
+        try:
+            self.verifiers = [Webhook(line) for line in lines]
+        except (ValueError, EmptyWebhookSecretError):
+            raise ValueError(
+                "the secret file holds a line that is no whsec_ secret; copy the app's secret whole"
+            ) from None
         self.secrets_changed_at = changed_at
         return True
 

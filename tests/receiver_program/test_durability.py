@@ -55,10 +55,14 @@ def test_sigterm_ends_it_with_0_and_without_a_word(program: Program) -> None:
     assert program.errors.read_text() == ""
 
 
-def test_a_start_that_cannot_work_says_why(program: Program) -> None:
+@pytest.mark.parametrize(
+    ("secrets", "said"),
+    [("", "the secret file is empty"), ("whsec_\n", "no whsec_ secret"), ("whsec_é", "no whsec_ secret")],
+)
+def test_a_start_that_cannot_work_says_why(program: Program, secrets: str, said: str) -> None:
     program.stop()
-    program.secret_file.write_text("", encoding="ascii")
-    with pytest.raises(AssertionError, match="the secret file is empty"):
+    program.secret_file.write_text(secrets, encoding="utf-8")
+    with pytest.raises(AssertionError, match=f"^receiver: cannot start: .*{said}"):
         program.start()
     assert program.process.wait(10) == 2
     assert program.process.stdout is not None
