@@ -54,6 +54,8 @@ def check_webhook_url(url: str) -> str:
             "The URL has a space, a backslash or a character outside ASCII;"
             " write those percent-encoded, and an international host name in its xn-- form."
         )
+    if "#" in url:
+        raise InvalidUrlError("The URL has a fragment (from # on), which is never sent; leave it out.")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -78,8 +80,6 @@ def _check_parts(parts: SplitResult, port: int | None) -> None:
         raise InvalidUrlError("The URL has no host; write it like https://example.com/hook.")
     if port == 0:
         raise InvalidUrlError("Port 0 cannot be connected to; write the endpoint's own port, or none.")
-    if "#" in parts.geturl():
-        raise InvalidUrlError("The URL has a fragment (from # on), which is never sent; leave it out.")
 
 
 def _network(text: str) -> Network:

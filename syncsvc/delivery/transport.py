@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -60,6 +61,7 @@ class Transport:
         self._clapper.setblocking(False)
         self._poll = select.poll()
         self._poll.register(self._bell, select.POLLIN)
+        self._bell_descriptor = self._bell.fileno()
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
@@ -121,8 +123,7 @@ class Transport:
 
     def _watch(self, event: int, descriptor: int, multi: object, data: object) -> None:
         if event == pycurl.POLL_REMOVE:
-            with suppress(KeyError):
-                self._poll.unregister(descriptor)
+            self._poll.unregister(descriptor)
         else:
             self._poll.register(descriptor, POLL_EVENTS.get(event, 0))
 
@@ -139,7 +140,7 @@ class Transport:
         until = end if self._timer is None else min(end, self._timer)
         woken = False
         for descriptor, events in self._poll.poll(max(0.0, until - monotonic()) * 1000):
-            if descriptor == self._bell.fileno():
+            if descriptor == self._bell_descriptor:
                 self._bell.recv(4096)
                 woken = True
             else:
@@ -168,7 +169,7 @@ class Transport:
     def _settle(self, slot: "_Slot", status: int, verdict: Verdict) -> Answer:
         retry_after = slot.easy.getinfo(pycurl.RETRY_AFTER) if status in THROTTLED else 0
         seconds: float = slot.easy.getinfo(pycurl.TOTAL_TIME)
-        body = bytes(slot.body)
+        body = slot.body
         request = self._release(slot)
         return Answer(request, status or None, verdict.kind, verdict.error, body, seconds, retry_after or None)
 
@@ -177,13 +178,18 @@ class Transport:
         self._multi.remove_handle(slot.easy)
         self._running = min(self._running, len(self._open))
         self._idle.append(slot)
-        return slot.finish()
+        return slot.request
 
 
 class _Slot:
     """An easy handle that is used again and again: what does not change is set once."""
 
     __slots__ = ("_addresses", "_timeout", "_url", "body", "cut_off", "easy", "refused_address", "request", "tried")
+    request: Request
+    body: bytes
+    cut_off: bool
+    refused_address: str
+    tried: bool
 
     def __init__(self, addresses: AddressPolicy, *, connect_timeout: float, user_agent: str, ca_file: str) -> None:
         self._addresses = addresses
@@ -197,14 +203,6 @@ class _Slot:
         self.easy.setopt(pycurl.CAINFO, ca_file)
         self.easy.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         self.easy.setopt(pycurl.WRITEFUNCTION, self._write)
-        self._reset()
-
-    def _reset(self) -> None:
-        self.request: Request | None = None
-        self.body = bytearray()
-        self.cut_off = False
-        self.refused_address = ""
-        self.tried = False
 
     def prepare(self, request: Request) -> None:
         easy = self.easy
@@ -217,21 +215,16 @@ class _Slot:
         easy.setopt(pycurl.HTTPHEADER, [*CONSTANT_HEADERS, *request.headers])
         easy.setopt(pycurl.POSTFIELDS, request.body)
         self.request = request
-
-    def finish(self) -> Request:
-        request = self.request
-        if request is None:
-            raise RuntimeError("A slot was finished that had no request.")
-        self._reset()
-        return request
+        self.body = b""
+        self.cut_off = False
+        self.refused_address = ""
+        self.tried = False
 
     def verdict(self, code: int, message: str) -> Verdict:
-        if self.request is None:
-            raise RuntimeError("A slot was judged that had no request.")
         if self.refused_address and not self.tried:
             return forbidden(self.refused_address, self.request)
         if code == pycurl.E_OPERATION_TIMEDOUT:
-            return verdict_on_timeout(self.request, connected=self.easy.getinfo(pycurl.PRETRANSFER_TIME) > 0)
+            return verdict_on_timeout(self.request, connected=self.easy.getinfo(pycurl.REQUEST_SIZE) > 0)
         return verdict_on_failure(code, message, self.request)
 
     def _open_socket(self, purpose: int, target: tuple[int, int, int, tuple[str, int]]) -> socket.socket | int:
@@ -242,7 +235,7 @@ class _Slot:
             refused: int = pycurl.SOCKET_BAD
             return refused
         self.tried = True
-        return socket.socket(family, kind, protocol)
+        return _Socket(family, kind, protocol)
 
     def _write(self, data: bytes) -> int:
         """Keeps the answer's beginning; a count that is not `len(data)` makes libcurl close the connection."""
@@ -252,15 +245,20 @@ class _Slot:
         return min(room, len(data))
 
 
+class _Socket(socket.socket):
+    """pycurl duplicates the descriptor and drops this object, which must then close without a ResourceWarning."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def _constant_options() -> Iterable[tuple[int, object]]:
     return (
         (pycurl.POST, 1),
         (pycurl.NOSIGNAL, 1),
         (pycurl.FOLLOWLOCATION, 0),
-        (
-            pycurl.PROXY,
-            "",
-        ),  # an empty one keeps libcurl from reading http_proxy: the socket check must see the endpoint
+        # Empty keeps libcurl from reading http_proxy: the check at the socket must see the endpoint's own address.
+        (pycurl.PROXY, ""),
         (pycurl.NETRC, pycurl.NETRC_IGNORED),
         (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
         (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),
@@ -277,6 +275,7 @@ def trusted_authorities() -> str:
     return ssl.get_default_verify_paths().cafile or certifi.where()
 
 
+@cache
 def _ready(events: int) -> int:
     ready = 0
     if events & (select.POLLIN | select.POLLHUP):
