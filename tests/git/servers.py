@@ -1,0 +1,204 @@
+"""Real git servers on the loopback: http with basic auth, git's own daemon, sshd, and one that never answers."""
+
+import base64
+import contextlib
+import getpass
+import gzip
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+SSHD = Path("/usr/sbin/sshd")
+
+
+class GitHttpServer:
+    """`git http-backend` over all repositories of a folder. `stall` makes an answer to a fetch stop at its half."""
+
+    def __init__(self, root: Path, *, username: str = "", token: str = "") -> None:
+        self.root = root
+        self.authorization = "Basic " + base64.b64encode(f"{username}:{token}".encode()).decode() if token else ""
+        self.stall = threading.Event()
+        self.stalled = threading.Event()
+        self.redirect_to = ""
+        self.status = 0
+        self.delay = 0.0
+        self.discoveries = 0
+        self.bytes_sent = 0
+        self.seen_authorizations: list[str] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread.start()
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def url(self, name: str) -> str:
+        return f"{self.base}/{name}"
+
+    def close(self) -> None:
+        self.stall.clear()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def _handler(server: GitHttpServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(b"")
+
+        def do_POST(self) -> None:
+            self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+        def _answer(self, body: bytes) -> None:
+            given = self.headers.get("Authorization", "")
+            server.seen_authorizations.append(given)
+            time.sleep(server.delay)
+            if server.redirect_to:
+                return self._refuse(301, "Location", server.redirect_to + self.path)
+            if server.status:
+                return self._refuse(server.status, "Retry-After", "1")
+            if server.authorization and given != server.authorization:
+                return self._refuse(401, "WWW-Authenticate", 'Basic realm="git"')
+            server.discoveries += self.path.endswith("service=git-upload-pack")
+            head, _, content = self._backend(body).partition(b"\r\n\r\n")
+            headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+            self.send_response(int(headers.pop("Status", "200").split()[0]))
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if server.stall.is_set() and b"command=fetch" in _plain(body):
+                self.wfile.write(content[: len(content) // 2])
+                self.wfile.flush()
+                server.stalled.set()
+                while server.stall.is_set():
+                    time.sleep(0.01)
+                self.close_connection = True
+                return None
+            self.wfile.write(content)
+            server.bytes_sent += len(content)
+            return None
+
+        def _refuse(self, status: int, header: str, value: str) -> None:
+            self.send_response(status)
+            self.send_header(header, value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def _backend(self, body: bytes) -> bytes:
+            parts = urlsplit(self.path)
+            env = {
+                "PATH": os.environ["PATH"],
+                "GIT_CONFIG_NOSYSTEM": "1",
+                "GIT_CONFIG_GLOBAL": os.devnull,
+                "GIT_PROJECT_ROOT": str(server.root),
+                "GIT_HTTP_EXPORT_ALL": "1",
+                "PATH_INFO": parts.path,
+                "QUERY_STRING": parts.query,
+                "REQUEST_METHOD": self.command,
+                "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+                "CONTENT_LENGTH": str(len(body)),
+                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+                "REMOTE_ADDR": "127.0.0.1",
+            }
+            return subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True, check=True).stdout
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    return Handler
+
+
+def _plain(body: bytes) -> bytes:
+    return gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
+
+
+@contextlib.contextmanager
+def git_daemon(root: Path) -> Iterator[str]:
+    """The base URL of a `git daemon` that exports all of `root`."""
+    port = free_port()
+    arguments = [
+        "--listen=127.0.0.1",
+        f"--port={port}",
+        f"--base-path={root}",
+        "--export-all",
+        "--reuseaddr",
+        str(root),
+    ]
+    process = subprocess.Popen(["git", "daemon", *arguments], stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_for_port(port)
+        yield f"git://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextlib.contextmanager
+def silent_server() -> Iterator[int]:
+    """The port of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+class SshServer:
+    """An sshd of this user's own, with one accepted key."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700)
+        for name in ("host", "client", "stranger"):
+            arguments = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]
+            subprocess.run(arguments, check=True)
+        self.port = free_port()
+        self.user = getpass.getuser()
+        self.private_key = (folder / "client").read_text()
+        self.strangers_key = (folder / "stranger").read_text()
+        host_key = " ".join((folder / "host.pub").read_text().split()[:2])
+        other_key = " ".join((folder / "stranger.pub").read_text().split()[:2])
+        self.known_hosts = f"[127.0.0.1]:{self.port} {host_key}"
+        self.wrong_known_hosts = f"[127.0.0.1]:{self.port} {other_key}"
+        (folder / "authorized").write_text((folder / "client.pub").read_text())
+        config = folder / "sshd_config"
+        config.write_text(
+            f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {folder / 'host'}\nPidFile none\nUsePAM no\n"
+            f"AuthorizedKeysFile {folder / 'authorized'}\nStrictModes no\nPasswordAuthentication no\n"
+            "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
+        )
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        self._process = subprocess.Popen([str(SSHD), "-D", "-e", "-f", str(config)], stderr=subprocess.DEVNULL)
+        wait_for_port(self.port)
+
+    def url(self, path: Path) -> str:
+        return f"ssh://{self.user}@127.0.0.1:{self.port}{path}"
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < deadline, f"nothing listens on port {port}"
+            time.sleep(0.02)
+        else:
+            return
