@@ -33,7 +33,7 @@ app.conf.update(
         # A message that dies with its worker is sent again by the sweep, so Redis need not keep a copy of it.
         "ack_emulation": False,
         "socket_connect_timeout": 2,
-        "socket_timeout": 5,
+        "socket_timeout": 2,
         "socket_keepalive": True,
         "health_check_interval": 10,
         "retry_on_timeout": False,
@@ -47,6 +47,7 @@ app.conf.update(
     task_queues=[Queue(name) for name in QUEUES],
     task_default_queue=QUEUES[0],
     task_create_missing_queues=False,
+    worker_pool="config.pool:ThreadsWithoutReserve",
     worker_prefetch_multiplier=1,
     worker_send_task_events=False,
     worker_enable_remote_control=False,

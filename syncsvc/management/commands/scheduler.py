@@ -12,4 +12,4 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         from config.celery import app
 
-        app.start(["beat", f"--loglevel={settings.LOG_LEVEL}", "--pidfile="])
+        app.start(["--quiet", "beat", f"--loglevel={settings.LOG_LEVEL}", "--pidfile="])

@@ -23,8 +23,9 @@ class Command(BaseCommand):
             )
         app.worker_main(
             [
+                "--quiet",  # no banner in the log
                 "worker",
-                "--pool=threads",
+                "--disable-prefetch",  # see config.pool
                 f"--concurrency={settings.WORKER_THREADS}",
                 f"--queues={','.join(queues)}",
                 f"--hostname={options['name']}@%h",

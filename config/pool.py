@@ -1,0 +1,39 @@
+"""A threads pool for workers that take a message only when a thread is free for it.
+
+Otherwise a busy worker holds as many again in reserve while another one is idle. Celery can do without the reserve
+(`--disable-prefetch`), but looks for a free thread only once a second; here a thread that gets free rings its bell.
+"""
+
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from celery.concurrency.thread import ApplyResult, TaskPool
+
+
+class ThreadsWithoutReserve(TaskPool):  # type: ignore[misc]
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._bell, self._button = socket.socketpair()
+        self._bell.setblocking(False)
+        self._button.setblocking(False)
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Called anew after each loss of the connection to Redis."""
+        hub.add_reader(self._bell, self._hush)
+
+    def on_apply(self, target: Callable[..., Any], *args: Any, **options: Any) -> ApplyResult:
+        result = super().on_apply(target, *args, **options)
+        # Runs in the pool's thread, after Celery has noted the end of the task.
+        result.f.add_done_callback(self._ring)
+        return result
+
+    def _ring(self, _: object) -> None:
+        with contextlib.suppress(OSError):  # full: it has not been heard yet
+            self._button.send(b"!")
+
+    def _hush(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._bell.recv(4096):
+                pass
