@@ -13,12 +13,16 @@ FALSE = {"0", "false", "no", "off", ""}
 class Env:
     """Reads settings and remembers their names, so that a test can hold the documentation to them.
 
-    A variable of the environment wins; then the file that `NAME_FILE` names (for secrets); then a line of `defaults_file`.
+    A variable of the environment wins, then the file that `NAME_FILE` names (for secrets), then a line of
+    `defaults_file`.
     """
 
-    def __init__(self, defaults_file: Path | None = None) -> None:
+    def __init__(self) -> None:
         self.names: list[str] = []
-        self._defaults = read_env_file(defaults_file) if defaults_file else {}
+        self._defaults: dict[str, str] = {}
+
+    def read_defaults(self, file: Path) -> None:
+        self._defaults = read_env_file(file)
 
     def str(self, name: str, default: str = "") -> str:
         self.names.append(name)

@@ -1,0 +1,28 @@
+# One image for every process of syncsvc; docker-compose.yml says which runs what.
+FROM python:3.13-slim
+
+# git takes in repositories, over ssh too; certificates are for https remotes and webhooks.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates git openssh-client \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --create-home syncsvc \
+    && install --directory --owner=syncsvc --mode=0700 /var/lib/syncsvc /var/lib/syncsvc/mirrors
+
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DJANGO_SETTINGS_MODULE=config.settings \
+    MIRROR_DIR=/var/lib/syncsvc/mirrors
+
+WORKDIR /app
+COPY requirements.txt ./
+RUN pip install --no-cache-dir --require-hashes --requirement requirements.txt
+COPY manage.py ./
+COPY config ./config
+COPY syncsvc ./syncsvc
+COPY templates ./templates
+COPY static ./static
+RUN python -m compileall -q config syncsvc
+
+USER syncsvc
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+CMD ["python", "-m", "gunicorn", "config.wsgi", "--bind=0.0.0.0:8000", "--worker-class=gthread", "--workers=2", "--threads=8", "--graceful-timeout=20", "--no-control-socket"]

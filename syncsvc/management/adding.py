@@ -1,0 +1,74 @@
+"""Saving what a command adds, and reading the secrets that it is given in files."""
+
+import sys
+from pathlib import Path
+
+from django.conf import settings
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db import IntegrityError, models, transaction
+
+from syncsvc.exceptions import InvalidUrlError, Refused
+from syncsvc.git.remote import DETACHED
+from syncsvc.git.url import check_url, default_name
+from syncsvc.models import Repository
+
+MAX_SECRET_BYTES = 64 * 1024
+
+
+def add(row: models.Model, *, taken: str) -> None:
+    """Validates and saves a new row; Refused says what is wrong with it, or `taken` where there is one of its name."""
+    try:
+        row.full_clean()
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except ValidationError as error:
+        if _codes(error) & {"unique", "unique_together"}:
+            raise Refused("conflict", taken) from None
+        raise Refused("invalid", _readable(error)) from None
+    except IntegrityError:  # another was quicker
+        raise Refused("conflict", taken) from None
+
+
+def add_repository(repository: Repository, *, name: str | None) -> None:
+    """Saves it under this name, or under its URL's, with `@branch` where that is taken."""
+    try:
+        repository.url = check_url(repository.url, allow_local=settings.GIT_ALLOW_LOCAL)
+    except InvalidUrlError as error:
+        raise Refused("invalid", str(error)) from None
+    if name is None:
+        name = default_name(repository.url)
+        if Repository.objects.filter(name=name).exists():
+            name = f"{name}@{repository.branch or DETACHED}"
+    repository.name = name
+    add(repository, taken=f"There is a repository {name!r} already; choose another name with --name.")
+
+
+def read_secret(name: str) -> str:
+    """The text of a file, or of stdin for `-`, without the line end; it appears in no message."""
+    try:
+        data = sys.stdin.buffer.read(MAX_SECRET_BYTES + 1) if name == "-" else _head(Path(name))
+        text = data.decode("utf-8").strip()
+    except OSError as error:
+        raise Refused("invalid", f"The file {name} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise Refused("invalid", f"The file {name} holds bytes that are no text; give the right file.") from None
+    if not text or len(data) > MAX_SECRET_BYTES:
+        raise Refused("invalid", f"The file {name} is empty, or longer than a secret can be; give the right file.")
+    return text
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(MAX_SECRET_BYTES + 1)
+
+
+def _codes(error: ValidationError) -> set[str | None]:
+    return {problem.code for problems in error.error_dict.values() for problem in problems}
+
+
+def _readable(error: ValidationError) -> str:
+    """One line: each field as its option is called, and what is wrong with it."""
+    return " ".join(
+        " ".join(messages) if field == NON_FIELD_ERRORS else f"{field.replace('_', '-')}: {' '.join(messages)}"
+        for field, messages in error.message_dict.items()
+    )

@@ -1,0 +1,40 @@
+"""Adds a client app."""
+
+from argparse import ArgumentParser
+from collections.abc import Mapping
+from typing import Any
+
+from syncsvc.exceptions import Refused
+from syncsvc.management import base
+from syncsvc.management.adding import add, read_secret
+from syncsvc.models import App
+
+
+class Command(base.Command):
+    help = "Adds a client app, and shows its signing secret this once."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", metavar="NAME", help="a-z, 0-9, dot, dash, underscore")
+        parser.add_argument("url", metavar="URL", help="where its webhooks go")
+        parser.add_argument("--secret-file", metavar="F", help="its whsec_ secret, - for stdin (default: one is made)")
+        base.add_positive(parser, "--max-batch", metavar="N", default=1, help="changes in a request, at most")
+        base.add_positive(parser, "--max-in-flight", metavar="N", default=16, help="requests at once, a worker process")
+
+    def answer(self, options: Mapping[str, Any]) -> base.Answer:
+        limits = {name: options[name] for name in ("max_batch", "max_in_flight")}
+        app = App(name=options["name"], url=options["url"], **limits)
+        if options["secret_file"] is not None:
+            self._take_secret(app, read_secret(options["secret_file"]))
+        add(app, taken=f"There is an app {app.name!r} already; choose another name.")
+        secret = app.secret.reveal()
+        return base.Answer(
+            document={"id": app.id, "name": app.name, "url": app.url, "secret": secret},
+            lines=[f"{app.name} added. Its signing secret, shown this once: {secret}"],
+        )
+
+    @staticmethod
+    def _take_secret(app: App, text: str) -> None:
+        try:
+            app.set_secret(text)
+        except ValueError as error:
+            raise Refused("invalid", str(error)) from None

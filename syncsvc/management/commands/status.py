@@ -1,0 +1,95 @@
+"""How subscriptions stand, and whether the system works."""
+
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.utils import timezone
+from django.utils.timesince import timesince
+
+from syncsvc.management import base
+from syncsvc.management.selectors import add_selectors, selected
+from syncsvc.models import Status
+from syncsvc.models.subscription import SubscriptionQuerySet
+from syncsvc.sync.health import Health, health
+
+PAGE = 2_000
+
+
+class Command(base.Command):
+    help = "Shows how subscriptions stand, and whether the system works."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_selectors(parser)
+
+    def answer(self, options: Mapping[str, Any]) -> base.Answer:
+        # Counted while the rows go by: the totals are those of the rows, in one query however many.
+        totals: dict[str, int] = dict.fromkeys(Status.values, 0)
+        rows = _counted(_rows(selected(options)), totals)
+        state = health()
+        return base.Answer(
+            document={"subscriptions": rows, "totals": totals, "health": state}, lines=_lines(rows, totals, state)
+        )
+
+
+def _rows(subscriptions: SubscriptionQuerySet) -> Iterator[dict[str, Any]]:
+    """As `status --json` shows them, read in pages by one query."""
+    columns = ("id", "app__name", "repository__name", "status", "is_active", "app__is_active")
+    columns += ("repository__is_active", "snapshot__commit", "snapshot__files", "retry_count", "error_kind")
+    columns += ("last_error", "due_at", "last_success_at")
+    found = subscriptions.order_by("app__name", "repository__name").values_list(*columns)
+    for id, app, repository, status, active, app_active, repository_active, *rest in found.iterator(PAGE):
+        commit, files, retry_count, error_kind, last_error, due_at, last_success_at = rest
+        yield {
+            "id": id,
+            "app": app,
+            "repository": repository,
+            "status": status,
+            "paused": not (active and app_active and repository_active),
+            "commit": commit,
+            "files": files,
+            "retry_count": retry_count,
+            "error_kind": error_kind or None,
+            "last_error": last_error or None,
+            "due_at": due_at,
+            "last_success_at": last_success_at,
+        }
+
+
+def _counted(rows: Iterator[dict[str, Any]], totals: dict[str, int]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        totals[row["status"]] += 1
+        yield row
+
+
+def _lines(rows: Iterator[dict[str, Any]], totals: dict[str, int], state: Health) -> Iterator[str]:
+    kinds: Counter[str] = Counter()
+    for row in rows:
+        kinds["paused"] += row["paused"]
+        kinds["retrying"] += row["status"] == Status.PENDING and row["retry_count"] > 0
+        yield _line(row)
+    notes = "".join(f", {count} {kind}" for kind, count in kinds.items() if count)
+    yield f"{sum(totals.values())} subscriptions: {', '.join(f'{n} {status}' for status, n in totals.items())}{notes}"
+    answers = ", ".join(f"{name} {'answers' if state[name] else 'DOES NOT ANSWER'}" for name in ("database", "redis"))
+    yield f"{answers}, scheduler {'seen' if state['scheduler'] else 'NOT SEEN'}, {state['workers']} workers seen"
+
+
+def _line(row: dict[str, Any]) -> str:
+    words = [f"{row['app']}/{row['repository']}: {row['status']}"]
+    if row["paused"]:
+        words.append("paused")
+    if row["commit"]:
+        words.append(f"{row['files']} files at {row['commit'][:12]}")
+    if row["last_success_at"]:
+        words.append(f"synced {timesince(row['last_success_at'], depth=1)} ago")
+    if row["error_kind"]:
+        words.append(f"{row['error_kind']}: {row['last_error']}")
+        if row["due_at"]:
+            words.append(_next_try(row))
+    return ", ".join(words)
+
+
+def _next_try(row: dict[str, Any]) -> str:
+    seconds = (row["due_at"] - timezone.now()).total_seconds()
+    return "tries again now" if seconds < 1 else f"tries again in {seconds:.0f} s"

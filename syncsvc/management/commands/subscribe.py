@@ -1,0 +1,37 @@
+"""Lets an app follow a repository."""
+
+from argparse import ArgumentParser
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+
+from syncsvc.management import base
+from syncsvc.management.adding import add
+from syncsvc.management.selectors import find_app, find_repository
+from syncsvc.models import Subscription, Trigger
+from syncsvc.sync.asking import ask_for_runs
+
+
+class Command(base.Command):
+    help = "Lets an app follow a repository; its first run starts at once."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("app", metavar="APP", help="name or id")
+        parser.add_argument("repository", metavar="REPOSITORY", help="name or id")
+
+    def answer(self, options: Mapping[str, Any]) -> base.Answer:
+        app, repository = find_app(options["app"]), find_repository(options["repository"])
+        subscription = Subscription(app=app, repository=repository)
+        with transaction.atomic():
+            taken = f"{subscription} exists already; `manage.py sync {subscription}` asks for a run of it."
+            add(subscription, taken=taken)
+            ask_for_runs(Subscription.objects.filter(id=subscription.id), Trigger.SUBSCRIBED)
+        row = {
+            "id": subscription.id,
+            "app": app.name,
+            "repository": repository.name,
+            "status": subscription.status,
+        }
+        when = "it is paused, and runs when it is resumed" if subscription.paused else "its first run starts now"
+        return base.Answer(document=row, lines=[f"{subscription} added; {when}"])

@@ -1,0 +1,46 @@
+"""How commands show a run: a row of JSON, or a line."""
+
+from typing import Any
+
+from syncsvc.models import Subscription, SyncRun
+
+
+def run_row(subscription: Subscription, run: SyncRun | None) -> dict[str, Any]:
+    """`run` None: asked for, and not ended. `paused` says that it waits for somebody to resume it."""
+    return {
+        "subscription": str(subscription),
+        "status": subscription.status,
+        "paused": subscription.paused,
+        "outcome": run.outcome if run else None,
+        "commit": (run.to_commit or None) if run else None,
+        "created": run.created if run else 0,
+        "updated": run.updated if run else 0,
+        "deleted": run.deleted if run else 0,
+        "delivered": run.delivered if run else 0,
+        "failed": run.failed if run else 0,
+        "bytes": run.bytes if run else 0,
+        "seconds": run.seconds if run else None,
+        "error_kind": (run.error_kind or None) if run else None,
+        "error": (run.error or None) if run else None,
+    }
+
+
+def run_line(row: dict[str, Any], *, allow_deletes: bool = False) -> str:
+    name = row["subscription"]
+    if row["outcome"] is None:
+        if row["paused"]:
+            return f"{name}: paused; it runs when it is resumed"
+        return f"{name}: asked for, {row['status']}"
+    if row["outcome"] != SyncRun.Outcome.SYNCED:
+        return f"{name}: {row['outcome']}, {_counts(row)}. {row['error_kind']}: {row['error']}"
+    at = f" at {row['commit'][:12]}" if row["commit"] else ""
+    line = f"{name}: synced{at} in {row['seconds']:.1f} s, {_counts(row)}"
+    return f"{line}; the deletes were allowed" if allow_deletes and row["deleted"] else line
+
+
+def _counts(row: dict[str, Any]) -> str:
+    planned = row["created"] + row["updated"] + row["deleted"]
+    if not planned:
+        return "nothing to send"
+    kinds = ", ".join(f"{row[kind]} {kind}" for kind in ("created", "updated", "deleted") if row[kind])
+    return f"{row['delivered']} of {planned} changes delivered ({kinds})"
