@@ -17,12 +17,9 @@ class Env:
     `defaults_file`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, defaults_file: Path | None = None) -> None:
         self.names: list[str] = []
-        self._defaults: dict[str, str] = {}
-
-    def read_defaults(self, file: Path) -> None:
-        self._defaults = read_env_file(file)
+        self._defaults = read_env_file(defaults_file) if defaults_file else {}
 
     def str(self, name: str, default: str = "") -> str:
         self.names.append(name)

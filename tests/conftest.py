@@ -40,6 +40,7 @@ def _start_servers() -> None:
         ENCRYPTION_KEYS=Fernet.generate_key().decode(),
         DATABASE_URL=settings["DATABASE_URL"],
         REDIS_URL=settings["REDIS_URL"],
+        DATA_DIR=str(folder / "data"),
         MIRROR_DIR=str(folder / "mirrors"),
         GIT_ALLOW_LOCAL="1",
         WEBHOOK_ALLOWED_NETWORKS="127.0.0.0/8,::1/128",

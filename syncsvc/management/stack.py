@@ -142,6 +142,8 @@ def _answers(url: str) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy stands before ourselves
     try:
         with opener.open(url, timeout=5) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
+            return bool(response.status)
+    except urllib.error.HTTPError:
+        return True  # it does; what it thinks of our Host is another matter
+    except OSError:
         return False
