@@ -11,7 +11,8 @@ from syncsvc.delivery.addresses import AddressPolicy
 
 @register()
 def check_encryption_keys(**_: Any) -> list[CheckMessage]:
-    hint = "`make up` makes one; or: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+    make_one = "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"
+    hint = f"`make up` makes one; or: python -c '{make_one}'"
     if not settings.ENCRYPTION_KEYS:
         return [Error("ENCRYPTION_KEYS is empty: secrets could not be stored.", hint=hint, id="syncsvc.E001")]
     for number, key in enumerate(settings.ENCRYPTION_KEYS, start=1):

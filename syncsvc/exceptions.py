@@ -31,8 +31,8 @@ class MirrorBusyError(Exception):
     """Another process fetches into this mirror, or replaces it; come back when it has finished."""
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, not an accident
-    """A request that cannot be carried out: a conflict, something not found, wrong usage. `kind` is a word for scripts."""
+class Refused(Exception):
+    """A request that cannot be carried out: a conflict, not found, wrong usage. `kind` is a word for scripts."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)

@@ -14,6 +14,7 @@ logger = structlog.get_logger(__name__)
 
 RUN_SUBSCRIPTION = "syncsvc.run_subscription"
 POLL_REPOSITORY = "syncsvc.poll_repository"
+DELETE_EXPIRED = "syncsvc.delete_expired"
 
 
 class WantsRun(Protocol):
@@ -24,6 +25,10 @@ class WantsRun(Protocol):
 def queue_name(lane: str, repository_id: uuid.UUID) -> str:
     """The queue of a repository's shard, in the lane `live` or `bulk`; the same on every machine."""
     return f"{lane}.{repository_id.int % settings.SYNC_QUEUES}"
+
+
+def housekeeping_queue() -> str:
+    return "bulk.0"
 
 
 def wake_runs(subscriptions: Iterable[WantsRun], *, lane: str = "live") -> None:

@@ -6,12 +6,13 @@ import re
 import secrets
 import shutil
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from syncsvc.exceptions import GitError, MirrorBusyError
 from syncsvc.git.leftovers import FETCH_MARK, remove_leftovers
 from syncsvc.git.locks import locked
-from syncsvc.git.process import environment, run
+from syncsvc.git.process import Context, GitProcess, environment, run
 from syncsvc.git.remote import DETACHED, GitLimits, Remote, access
 from syncsvc.types import CommitInfo, ErrorKind, RemoteHead
 
@@ -62,7 +63,7 @@ class Mirror:
 
     @contextlib.contextmanager
     def reading(self, *, wait: float = 1.0) -> Iterator[None]:
-        """Keeps the mirror from being replaced, pruned or evicted; ask `has_commit` inside, as it may just have been."""
+        """Keeps the mirror from being replaced, pruned or evicted; ask `has_commit` inside: it may just have been."""
         with locked(self._lock, shared=True, wait=wait) as descriptor:
             os.utime(descriptor)
             self._seen = self._generation()
@@ -74,6 +75,12 @@ class Mirror:
             return (self.path / _PINS / commit).read_text(encoding="ascii").strip() == commit
         except (OSError, ValueError):
             return self._has_packed(commit)
+
+    def pins(self) -> int:
+        """How many commits it keeps."""
+        with contextlib.suppress(OSError):
+            return len(os.listdir(self.path / _PINS))
+        return 0
 
     def commit_info(self, commit: str) -> CommitInfo:
         tree = self.run("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}").decode().strip()
@@ -89,16 +96,16 @@ class Mirror:
             return True
         return False
 
-    def environment(self) -> dict[str, str]:
-        """For a git that reads this mirror."""
-        return environment({}, git_dir=self.path)
+    def start(self, *arguments: str, talks: bool = False) -> GitProcess:
+        """A git that reads this mirror as a stream; what it complains of is the mirror's state."""
+        return GitProcess(arguments, self._context(ErrorKind.GIT_CORRUPT), talks=talks)
 
     def run(self, *arguments: str) -> bytes:
-        return run(arguments, self.environment(), timeout=self.limits.timeout, hide=self.hide)
+        return run(arguments, self._context(ErrorKind.GIT_CORRUPT))
 
-    @property
-    def hide(self) -> tuple[str, ...]:
-        return (str(self.path), str(self.path.parent))
+    def _context(self, otherwise: ErrorKind = ErrorKind.INTERNAL, *, writes: bool = False) -> Context:
+        env = environment({}, git_dir=self.path) | ({FETCH_MARK: str(self.path)} if writes else {})
+        return Context(env, self.limits.timeout, (str(self.path), str(self.path.parent)), otherwise)
 
     @property
     def _lock(self) -> Path:
@@ -134,24 +141,16 @@ class Mirror:
     def _init(self, path: Path, object_format: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         arguments = ["init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", str(path)]
-        run(arguments, environment({}, git_dir=path), timeout=self.limits.timeout, hide=self.hide)
+        run(arguments, self._context(writes=True))
 
     def _fetch_into(self, path: Path, head: RemoteHead) -> str:
         fetched = path / _FETCHED
         fetched.unlink(missing_ok=True)
         source = "HEAD" if head.branch in {"", DETACHED} else f"refs/heads/{head.branch}"
-        with access(self.remote, self.limits, git_dir=path) as (env, options, hide):
-            arguments = [
-                "fetch",
-                "--quiet",
-                "--depth=1",
-                "--no-tags",
-                "--force",
-                "--no-write-fetch-head",
-                "--update-shallow",
-            ]
+        with access(self.remote, self.limits, timeout=self.limits.timeout, git_dir=path) as (context, options):
+            arguments = ["fetch", "--quiet", "--depth=1", "--no-tags", "--force", "--no-write-fetch-head"]
             arguments += [*options, "--", self.remote.url, f"{source}:{_FETCHED}"]
-            run(arguments, env | {FETCH_MARK: str(self.path)}, timeout=self.limits.timeout, hide=(*hide, *self.hide))
+            run(arguments, replace(context, env={**context.env, FETCH_MARK: str(self.path)}))
         commit = fetched.read_text(encoding="ascii").strip()
         if not _SHA.fullmatch(commit):
             raise GitError(
@@ -168,9 +167,8 @@ class Mirror:
             file.unlink(missing_ok=True)
         (self.path / _FETCHED).unlink(missing_ok=True)
         if dropped or len(list(self.path.glob("objects/pack/*.pack"))) > _MAX_PACKS:
-            env = self.environment() | {FETCH_MARK: str(self.path)}
             for arguments in (["repack", "-a", "-d", "-q"], ["prune", "--expire=now"]):
-                run(arguments, env, timeout=self.limits.timeout, hide=self.hide)
+                run(arguments, self._context(ErrorKind.GIT_CORRUPT, writes=True))
 
     def _has_packed(self, commit: str) -> bool:
         if not (self.path / "packed-refs").exists() or not _SHA.fullmatch(commit):

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -168,3 +168,10 @@ class App(models.Model):
     def set_secret(self, secret: str) -> None:
         """Takes a `whsec_` secret; ValueError says what is wrong with it."""
         self.secret = Sealed.seal(check_secret(secret))
+
+    def signing_secrets(self, at: datetime) -> list[str]:
+        """The secrets that sign, newest first: two while one is being rotated."""
+        secrets = [self.secret.reveal()]
+        if self.previous_secret is not None and self.previous_secret_until and self.previous_secret_until > at:
+            secrets.append(self.previous_secret.reveal())
+        return secrets

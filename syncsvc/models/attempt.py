@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from syncsvc.models.error import error_kind_field
 
 ANSWER_BYTES = 1024
+ERROR_LETTERS = 500
 
 
 class Attempt(NamedTuple):
@@ -37,10 +38,9 @@ class DeliveryAttemptQuerySet(models.QuerySet["DeliveryAttempt"]):
             connection.cursor() as cursor,
             cursor.copy(f"COPY syncsvc_deliveryattempt (subscription_id, run_id, {columns}) FROM STDIN") as copy,
         ):
-            for attempt in attempts:
-                copy.write_row(
-                    (subscription_id, run_id, *attempt[:6], attempt.error[:500], attempt[7], attempt.answer[:ANSWER_BYTES])
-                )
+            for a in attempts:
+                error, answer = a.error[:ERROR_LETTERS], a.answer[:ANSWER_BYTES]
+                copy.write_row((subscription_id, run_id, *a[:6], error, a.milliseconds, answer))
 
 
 class DeliveryAttempt(models.Model):
@@ -60,7 +60,7 @@ class DeliveryAttempt(models.Model):
     # Null where no answer came.
     status = models.PositiveSmallIntegerField(null=True)
     error_kind = error_kind_field()
-    error = models.CharField(max_length=500, blank=True, default="")
+    error = models.CharField(max_length=ERROR_LETTERS, blank=True, default="")
     milliseconds = models.PositiveIntegerField()
     # The first 1 KiB of the answer's body.
     answer = models.BinaryField(default=b"", blank=True)

@@ -37,7 +37,7 @@ class Sealed:
             return fernet().decrypt(self.token).decode()
         except InvalidToken:
             raise ImproperlyConfigured(
-                "A stored secret cannot be read with ENCRYPTION_KEYS; put the key it was written with back into the list."
+                "A stored secret cannot be read with ENCRYPTION_KEYS; put the key it was written with back into it."
             ) from None
 
     def rotated(self) -> "Sealed":
@@ -50,7 +50,7 @@ class Sealed:
     __str__ = __repr__
 
 
-class SealedField(models.BinaryField[Any, Any]):
+class SealedField(models.BinaryField):  # type: ignore[type-arg]
     """A secret: assign plain text or a Sealed, read a Sealed; None is no secret."""
 
     def from_db_value(self, value: bytes | None, *_: Any) -> Sealed | None:

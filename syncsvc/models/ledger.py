@@ -140,7 +140,8 @@ class DeliveredFile(models.Model):
     class Meta:
         ordering = ("subscription", "path")
         constraints = (
-            # Serves the merge-join's pages and every upsert. No index has the doubt columns: their updates stay in the page.
+            # Serves the merge-join's pages and every upsert. No index has the doubt columns: their updates stay in
+            # the page.
             models.UniqueConstraint(fields=["subscription", "path"], name="ledger_once_a_path"),
         )
 

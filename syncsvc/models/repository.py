@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import connection, models
 from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 
 from syncsvc.exceptions import InvalidUrlError
 from syncsvc.git.remote import HttpCredential, Remote, SshCredential
@@ -55,13 +55,15 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
 
     def checked(self, repository_id: uuid.UUID, *, token: uuid.UUID, delay: float) -> bool:
         """Ends a poll that reached the remote; the next is due in `delay` seconds."""
-        return self._end_poll(repository_id, token, delay, checked_at=Now())
+        return self._end_poll(repository_id, token, due_at=Now() + timedelta(seconds=delay), checked_at=Now())
 
     def check_failed(self, repository_id: uuid.UUID, *, token: uuid.UUID, delay: float) -> bool:
-        return self._end_poll(repository_id, token, delay)
+        """Ends a poll that did not; the next is due in `delay` seconds, or when the circuit's cool-down ends."""
+        return self._end_poll(
+            repository_id, token, due_at=Greatest(Now() + timedelta(seconds=delay), F("circuit_until"))
+        )
 
-    def _end_poll(self, repository_id: uuid.UUID, token: uuid.UUID, delay: float, **fields: Any) -> bool:
-        due_at = Now() + timedelta(seconds=delay)
+    def _end_poll(self, repository_id: uuid.UUID, token: uuid.UUID, due_at: Any, **fields: Any) -> bool:
         ended = {"lease_token": None, "lease_expires_at": None, "due_at": due_at, **fields}
         return self.filter(id=repository_id, lease_token=token).update(**ended) == 1
 
@@ -139,7 +141,9 @@ class Repository(models.Model):
         verbose_name_plural = "repositories"
         constraints = (
             models.CheckConstraint(condition=~Q(name=""), name="repository_name_not_blank"),
-            models.CheckConstraint(condition=Q(poll_seconds=None) | Q(poll_seconds__gt=0), name="repository_poll_positive"),
+            models.CheckConstraint(
+                condition=Q(poll_seconds=None) | Q(poll_seconds__gt=0), name="repository_poll_seconds"
+            ),
             error_kind_known("repository"),
         )
         indexes = (

@@ -9,11 +9,15 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, models
 from django.db.models import Case, F, Q, Value, When
-from django.db.models.functions import Coalesce, Least, Now
+from django.db.models.functions import Coalesce, Least, Now, Random
 
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.run import Trigger
 from syncsvc.types import ErrorKind
+
+# Runs that an open circuit held back are spread over so many seconds when it closes.
+CIRCUIT_CLOSED_SPREAD = 5
+EXPIRE_BATCH = 500
 
 
 class Status(models.TextChoices):
@@ -151,7 +155,8 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 
     def expire(self) -> list[uuid.UUID]:
         """syncing → pending for every lease that ran out; their ids."""
-        expired = list(self.filter(status=Status.SYNCING, lease_expires_at__lt=Now()).values_list("id", flat=True)[:500])
+        over = self.filter(status=Status.SYNCING, lease_expires_at__lt=Now())
+        expired = list(over.values_list("id", flat=True)[:EXPIRE_BATCH])
         return [
             id
             for id in expired
@@ -188,6 +193,21 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         wanted.update(**values)
         self.model._default_manager.filter(id__in=[s.id for s in wake]).update(queued_at=Now())
         return wake
+
+    def circuit_closed(self) -> int:
+        """Pending ones that waited for a cool-down's end are due within a few seconds, not all at once."""
+        return self.filter(status=Status.PENDING, due_at__gt=Now()).update(
+            due_at=Least(F("due_at"), Now() + Random() * timedelta(seconds=CIRCUIT_CLOSED_SPREAD))
+        )
+
+    def fetch_ended(self) -> list["Subscription"]:
+        """Those whose runs found their mirror being fetched are due now; returns them (id, repository_id)."""
+        waiting = list(self.filter(status=Status.PENDING, awaits_fetch=True).only("id", "repository_id"))
+        if waiting:
+            ids = [s.id for s in waiting]
+            still = self.model._default_manager.filter(id__in=ids, status=Status.PENDING, awaits_fetch=True)
+            still.update(due_at=Now(), awaits_fetch=False, queued_at=Now())
+        return waiting
 
     def renew(self, tokens: Sequence[uuid.UUID]) -> set[uuid.UUID]:
         """Lengthens these leases by LEASE_SECONDS, in one UPDATE; those that are still held."""

@@ -33,14 +33,14 @@ def from_ledger(manifest: Iterable[ManifestEntry], ledger: Iterable[LedgerRow], 
         row = next(rows, None)
 
 
-def from_trees(differences: Iterable[TreeChange]) -> Iterator[Change]:
-    """The same from `git diff-tree`, for a clean ledger; sizes are not known yet (0)."""
-    for path, old_mode, old_blob, mode, blob in differences:
+def from_trees(differences: Iterable[tuple[TreeChange, int]]) -> Iterator[Change]:
+    """The same from `git diff-tree`, for a clean ledger; each difference comes with its new size in bytes."""
+    for (path, old_mode, old_blob, mode, blob), size in differences:
         had, has = sendable(path, old_mode), sendable(path, mode)
         if had and has:
-            yield Change(ChangeKind.UPDATED, path, mode, blob, 0, old_blob, None)
+            yield Change(ChangeKind.UPDATED, path, mode, blob, size, old_blob, None)
         elif has:
-            yield Change(ChangeKind.CREATED, path, mode, blob, 0, None, None)
+            yield Change(ChangeKind.CREATED, path, mode, blob, size, None, None)
         elif had:
             yield Change(ChangeKind.DELETED, path, None, None, 0, old_blob, None)
 

@@ -10,7 +10,10 @@ from django.db.models.functions import Now
 
 from syncsvc.delivery.retry_policy import CircuitPolicy
 from syncsvc.delivery.transport import Answer, counts_for_circuit
-from syncsvc.models import App
+from syncsvc.models import App, Subscription
+from syncsvc.sync.lease import Lease
+from syncsvc.sync.outage import through_outage
+from syncsvc.types import ErrorKind
 
 
 def circuit_policy() -> CircuitPolicy:
@@ -33,8 +36,8 @@ class OpenCircuit:
 class EndpointCircuit:
     """Counts failures in a row for the app, over all its runs and workers. One thread's."""
 
-    def __init__(self, app_id: uuid.UUID) -> None:
-        self._app_id = app_id
+    def __init__(self, app_id: uuid.UUID, lease: Lease) -> None:
+        self._app_id, self._lease = app_id, lease
         self._policy = circuit_policy()
         self._answered = False
         self.probing = False
@@ -59,17 +62,16 @@ class EndpointCircuit:
         elif self.probing:
             self.probing = False
             self.opened = True
-            App.objects.probe_failed(self._app_id, cooldown=self._policy.cooldown_after(self._openings() + 1))
+            through_outage(self._lease, self._probe_failed)
         else:
             self.flush()
-            self.opened = App.objects.count_failures(
-                self._app_id, 1, threshold=self._policy.threshold, cooldown=self._policy.cooldown_after(1)
-            )
+            self.opened = through_outage(self._lease, self._count_failure)
 
     def flush(self) -> None:
         """Ends the streak in the database where the endpoint has answered since the last call."""
         if self._answered:
-            App.objects.endpoint_answered(self._app_id)
+            if through_outage(self._lease, lambda: App.objects.endpoint_answered(self._app_id)):
+                through_outage(self._lease, self._let_runs_go_on)
             self._answered = self.probing = self.opened = False
 
     def leave(self) -> None:
@@ -84,8 +86,18 @@ class EndpointCircuit:
         state = self._state()
         return state.remaining if state else 0.0
 
-    def _openings(self) -> int:
-        return App.objects.values_list("circuit_openings", flat=True).get(id=self._app_id)
+    def _probe_failed(self) -> None:
+        openings = App.objects.values_list("circuit_openings", flat=True).get(id=self._app_id)
+        App.objects.probe_failed(self._app_id, cooldown=self._policy.cooldown_after(openings + 1))
+
+    def _count_failure(self) -> bool:
+        return App.objects.count_failures(
+            self._app_id, 1, threshold=self._policy.threshold, cooldown=self._policy.cooldown_after(1)
+        )
+
+    def _let_runs_go_on(self) -> None:
+        held = Subscription.objects.filter(app_id=self._app_id, error_kind=ErrorKind.ENDPOINT_CIRCUIT_OPEN)
+        held.circuit_closed()
 
     def _state(self) -> OpenCircuit | None:
         now = ExpressionWrapper(Now(), output_field=DateTimeField())

@@ -5,20 +5,17 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import structlog
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 
 from syncsvc.models import DeliveredFile
 from syncsvc.models.attempt import Attempt, DeliveryAttempt
 from syncsvc.sync.lease import Lease, LeaseLostError
+from syncsvc.sync.outage import through_outage
 from syncsvc.sync.spool import GROUP
 from syncsvc.types import Change
 
-logger = structlog.get_logger(__name__)
-
 # Acknowledgements wait at most so long for company.
 FLUSH_SECONDS = 1.0
-RETRY_SECONDS = 0.5
 
 
 class Recorder:
@@ -37,7 +34,7 @@ class Recorder:
 
     def mark_in_doubt(self, changes: Sequence[Change]) -> "Future[None]":
         """Starts marking changes that are about to be sent; wait for the result before sending any."""
-        return self._thread.submit(self._try, lambda: self._mark(changes))
+        return self._submit(lambda: self._mark(changes))
 
     def attempted(self, attempt: Attempt) -> None:
         self._attempts.append(attempt)
@@ -67,7 +64,7 @@ class Recorder:
         if self._attempts or self._acknowledged:
             acknowledged, self._acknowledged = self._acknowledged, []
             attempts, self._attempts = self._attempts, []
-            self._writes.append(self._thread.submit(self._try, lambda: self._record(acknowledged, attempts)))
+            self._writes.append(self._submit(lambda: self._record(acknowledged, attempts)))
 
     def _mark(self, changes: Sequence[Change]) -> None:
         if not DeliveredFile.objects.mark_in_doubt(
@@ -90,14 +87,5 @@ class Recorder:
         self._lease.lost.set()
         raise LeaseLostError
 
-    def _try(self, write: Callable[[], None]) -> None:
-        while True:
-            try:
-                return write()
-            except (OperationalError, InterfaceError) as error:
-                connection.close()
-                if not self._lease.covers(RETRY_SECONDS):
-                    self._lease.lost.set()
-                    raise LeaseLostError from error
-                logger.warning("recorder.database_away", run=str(self._run_id), error=type(error).__name__)
-                time.sleep(RETRY_SECONDS)
+    def _submit(self, write: Callable[[], None]) -> "Future[None]":
+        return self._thread.submit(through_outage, self._lease, write)

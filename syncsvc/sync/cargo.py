@@ -1,0 +1,142 @@
+"""What travels in requests: a file, a batch of files, or a big file part by part."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from syncsvc.delivery.payload import Payload, batch_id
+from syncsvc.git.blobs import BlobStream
+from syncsvc.types import Change
+
+# A batch's files together, before what surrounds them.
+BATCH_BYTES = 1024 * 1024
+
+
+def change_id(change: Change) -> str:
+    """Every change that travels was marked, and has its id."""
+    if change.id is None:
+        raise ValueError("A change was to be sent that was never marked in doubt.")
+    return change.id
+
+
+class Cargo(Protocol):
+    """One request after another until `finished`; all its changes are acknowledged by the last one."""
+
+    changes: Sequence[Change]
+    bytes: int
+
+    @property
+    def kind(self) -> str: ...
+
+    def next_request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
+        """The webhook id and the body."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """True where no further request follows the one acknowledged."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Single:
+    """One file, whole; `content` is None for a deletion."""
+
+    change: Change
+    content: bytes | None
+
+    @property
+    def changes(self) -> Sequence[Change]:
+        return (self.change,)
+
+    @property
+    def bytes(self) -> int:
+        return len(self.content or b"")
+
+    @property
+    def kind(self) -> str:
+        return self.change.kind.value
+
+    @property
+    def finished(self) -> bool:
+        return True
+
+    def next_request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
+        return change_id(self.change), payload.single(self.change, self.content, timestamp)
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(slots=True)
+class Batch:
+    """Several files; their contents stay, for the case that they must go out one by one."""
+
+    singles: list[Single] = field(default_factory=list)
+    items: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+    def takes(self, item: bytes, *, most: int) -> bool:
+        """True where the file still fits; the first always does."""
+        return not self.items or (len(self.items) < most and self.size + len(item) <= BATCH_BYTES)
+
+    def add(self, single: Single, item: bytes) -> None:
+        self.singles.append(single)
+        self.items.append(item)
+        self.size += len(item)
+
+    @property
+    def changes(self) -> Sequence[Change]:
+        return [single.change for single in self.singles]
+
+    @property
+    def bytes(self) -> int:
+        return sum(single.bytes for single in self.singles)
+
+    @property
+    def kind(self) -> str:
+        return "batch"
+
+    @property
+    def finished(self) -> bool:
+        return True
+
+    def next_request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
+        return batch_id([change_id(change) for change in self.changes]), payload.batch(self.items, timestamp)
+
+    def close(self) -> None:
+        pass
+
+
+class Parts:
+    """One big file: a part goes out when the one before was acknowledged, the last after the whole was checked."""
+
+    def __init__(self, change: Change, stream: BlobStream, *, part_bytes: int) -> None:
+        self.changes: Sequence[Change] = (change,)
+        self.bytes = change.size
+        self._stream = stream
+        self._part_bytes = part_bytes
+        self._total = -(-change.size // part_bytes)
+        self._next = 0
+
+    @property
+    def kind(self) -> str:
+        return self.changes[0].kind.value
+
+    @property
+    def finished(self) -> bool:
+        return self._next == self._total
+
+    def next_request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
+        """GitError git_corrupt instead of the last part where the content is not the blob's."""
+        index, change = self._next, self.changes[0]
+        part = self._stream.read(self._part_bytes)
+        self._next += 1
+        digest = self._stream.sha256 if self.finished else None
+        body = payload.part(change, part, index, self._total, digest, timestamp)
+        return f"{change_id(change)}.{index}", body
+
+    def close(self) -> None:
+        self._stream.close()

@@ -1,0 +1,86 @@
+"""Where a repository's branch stands on its remote, and who must be told when that has moved."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from syncsvc.exceptions import GitError
+from syncsvc.git.remote import remote_head
+from syncsvc.models import Repository, Subscription, Trigger
+from syncsvc.models.subscription import SubscriptionQuerySet
+from syncsvc.sync.asking import ask_for_runs
+from syncsvc.sync.job import Job, git_limits
+from syncsvc.types import ErrorKind, RemoteHead
+
+# A poll's finding is good for the runs it asked for, even where these wait for a worker for a while.
+POLLS_GOOD_FOR = 3
+
+
+class GitCircuitOpenError(GitError):
+    """git was not asked: this remote failed too often in a row. `remaining` is in seconds."""
+
+    def __init__(self, kind: ErrorKind, message: str, remaining: float) -> None:
+        super().__init__(kind, message)
+        self.remaining = remaining
+
+
+def head_for(job: Job) -> RemoteHead:
+    """What a run goes by: the poll's finding where a poll asked for it, else the remote itself."""
+    repository = job.repository
+    if job.trigger.asked_for:
+        return ask_remote(repository, but_not=job.subscription)
+    if repository.circuit_until and repository.circuit_until > job.started_at:
+        raise _circuit_open(repository, (repository.circuit_until - job.started_at).total_seconds())
+    if _recently_checked(job):
+        return RemoteHead(repository.head_branch, repository.head_commit or None)
+    return ask_remote(repository, but_not=job.subscription)
+
+
+def ask_remote(repository: Repository, *, but_not: Subscription | None = None) -> RemoteHead:
+    """One `ls-remote`; its outcome counts for the repository's circuit, and a moved head asks for the others' runs."""
+    try:
+        head = remote_head(repository.remote, git_limits())
+    except GitError as error:
+        Repository.objects.count_failure(repository.id, kind=error.kind, error=str(error))
+        raise
+    found(repository, head, but_not=but_not)
+    return head
+
+
+def found(repository: Repository, head: RemoteHead, *, but_not: Subscription | None = None) -> bool:
+    """Takes note that git answered, and where the branch stands; says whether it moved."""
+    if repository.failure_streak and Repository.objects.reached(repository.id):
+        waiting = Subscription.objects.filter(repository=repository, error_kind__startswith="git_")
+        _ask(waiting.exclude(status="synced"), but_not)
+    if (repository.head_branch, repository.head_commit) == (head.branch, head.commit or ""):
+        return False
+    with transaction.atomic():
+        moved = Repository.objects.head_is(repository.id, branch=head.branch, commit=head.commit)
+        if moved:
+            _ask(Subscription.objects.filter(repository=repository), but_not)
+    repository.head_branch, repository.head_commit = head.branch, head.commit or ""
+    return moved
+
+
+def _ask(subscriptions: SubscriptionQuerySet, but_not: Subscription | None) -> None:
+    if but_not is not None:
+        subscriptions = subscriptions.exclude(id=but_not.id)
+    ask_for_runs(subscriptions, Trigger.POLL)
+
+
+def _recently_checked(job: Job) -> bool:
+    repository = job.repository
+    if not repository.checked_at or not repository.head_commit or repository.failure_streak:
+        return False
+    age = job.started_at - repository.checked_at
+    return age < timedelta(seconds=POLLS_GOOD_FOR * max(repository.poll_interval, settings.REQUEUE_AFTER))
+
+
+def _circuit_open(repository: Repository, remaining: float) -> GitCircuitOpenError:
+    kind = ErrorKind(repository.error_kind or ErrorKind.GIT_UNREACHABLE)
+    message = (
+        f"The remote failed {repository.failure_streak} times in a row and is left alone for {remaining / 60:.0f} min;"
+        f" a sync asks it at once. Its last error: {repository.last_error}"
+    )
+    return GitCircuitOpenError(kind, message, remaining)

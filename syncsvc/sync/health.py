@@ -1,0 +1,95 @@
+"""Whether the parts of the system are there: what `status`, /readyz and the console show."""
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TypedDict
+
+import psycopg
+from django.conf import settings
+from django.db import connection
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+BEAT_KEY, BEAT_SECONDS = "syncsvc:beat", 30
+WORKERS_KEY, WORKER_SECONDS = "syncsvc:workers", 60
+TIMEOUT_SECONDS = 2
+
+# Redis's own clock, so that workers whose clocks differ are judged alike.
+_SEEN = """local now = tonumber(redis.call('TIME')[1])
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[2])"""
+_COUNT = "return redis.call('ZCOUNT', KEYS[1], tonumber(redis.call('TIME')[1]) - ARGV[1], '+inf')"
+
+
+class Health(TypedDict):
+    """`scheduler`: seen in the last 30 s; `workers`: processes seen in the last 60 s."""
+
+    database: bool
+    redis: bool
+    scheduler: bool
+    workers: int
+
+
+def health() -> Health:
+    """Never raises; takes 2 s for each server that does not answer."""
+    answer = _redis_answer()
+    scheduler, workers = answer or (False, 0)
+    return {
+        "database": database_answers(),
+        "redis": answer is not None,
+        "scheduler": scheduler,
+        "workers": workers,
+    }
+
+
+def beat_seen() -> None:
+    """Called by the scheduler at each sweep. A Redis that is away is shown by `health`, and is no error here."""
+    _forgiving(lambda redis: redis.set(BEAT_KEY, int(time.time()), ex=BEAT_SECONDS))
+
+
+def worker_seen(name: str) -> None:
+    """Called by each worker process every few seconds; `name` is its own among all machines."""
+    _forgiving(lambda redis: redis.eval(_SEEN, 1, WORKERS_KEY, name, WORKER_SECONDS))
+
+
+def database_answers() -> bool:
+    """Logs in on a connection of its own: the pool would wait for 10 s, or give one that was open before."""
+    parameters = connection.get_connection_params()
+    wanted = {key: parameters[key] for key in ("dbname", "user", "password", "host", "port") if key in parameters}
+    try:
+        psycopg.connect(**wanted, connect_timeout=TIMEOUT_SECONDS).close()
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _redis_answer() -> tuple[bool, int] | None:
+    try:
+        pipeline = _redis(settings.REDIS_URL).pipeline(transaction=False)
+        pipeline.exists(BEAT_KEY)
+        pipeline.eval(_COUNT, 1, WORKERS_KEY, WORKER_SECONDS)
+        seen, workers = pipeline.execute()
+    except (RedisError, OSError):
+        return None
+    return bool(seen), int(workers)
+
+
+def _forgiving(call: Callable[[Redis], object]) -> None:
+    try:
+        call(_redis(settings.REDIS_URL))
+    except (RedisError, OSError):
+        return
+
+
+@lru_cache(maxsize=4)
+def _redis(url: str) -> Redis:
+    return Redis.from_url(
+        url,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )

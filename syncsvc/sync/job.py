@@ -1,0 +1,76 @@
+"""A claimed run: what every step of the pipeline needs to know."""
+
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.conf import settings
+from django.db.models import DateTimeField, ExpressionWrapper
+from django.db.models.functions import Now
+
+from syncsvc.git.mirror import Mirror
+from syncsvc.git.remote import GitLimits
+from syncsvc.models import App, Repository, Subscription, Trigger
+from syncsvc.sync.lease import Lease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run of one subscription, from the claim to its end."""
+
+    run_id: uuid.UUID
+    lease: Lease
+    subscription: Subscription
+    trigger: Trigger
+    allow_deletes: bool
+    started_at: datetime
+    # Seconds that the database's clock is ahead of this machine's.
+    clock_offset: float
+
+    @classmethod
+    def load(cls, subscription_id: uuid.UUID, *, run_id: uuid.UUID, lease: Lease) -> "Job":
+        """Of a subscription that was just claimed; Subscription.DoesNotExist where it was deleted meanwhile."""
+        now = ExpressionWrapper(Now(), output_field=DateTimeField())
+        subscription = (
+            Subscription.objects.select_related("app", "repository", "clean_snapshot")
+            .annotate(now=now)
+            .get(id=subscription_id, lease_token=lease.token)
+        )
+        return cls(
+            run_id=run_id,
+            lease=lease,
+            subscription=subscription,
+            trigger=Trigger(subscription.trigger),
+            allow_deletes=subscription.allow_deletes,
+            started_at=subscription.now,
+            clock_offset=subscription.now.timestamp() - time.time(),
+        )
+
+    @property
+    def app(self) -> App:
+        return self.subscription.app
+
+    @property
+    def repository(self) -> Repository:
+        return self.subscription.repository
+
+    @property
+    def epoch(self) -> int:
+        return self.subscription.epoch
+
+    def now(self) -> datetime:
+        """The database's time."""
+        return datetime.fromtimestamp(time.time() + self.clock_offset, UTC)
+
+
+def git_limits() -> GitLimits:
+    return GitLimits(
+        timeout=settings.GIT_TIMEOUT,
+        ls_remote_timeout=settings.GIT_LS_REMOTE_TIMEOUT,
+        allow_local=settings.GIT_ALLOW_LOCAL,
+    )
+
+
+def mirror_of(repository: Repository) -> Mirror:
+    return Mirror(settings.MIRROR_DIR / str(repository.id), repository.remote, git_limits())

@@ -1,0 +1,91 @@
+"""Loading cargo: changes from the spool, marked in doubt group by group, joined with their content from git."""
+
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+from django.conf import settings
+
+from syncsvc.delivery.payload import Payload
+from syncsvc.exceptions import GitError
+from syncsvc.git.blobs import BlobReader, open_blob
+from syncsvc.git.mirror import Mirror
+from syncsvc.sync.cargo import Batch, Cargo, Parts, Single
+from syncsvc.sync.recorder import Recorder
+from syncsvc.sync.spool import Spool
+from syncsvc.types import Change, ChangeKind
+
+# Groups that are marked, and asked of git, before they are needed, so that neither is waited for.
+GROUPS_AHEAD = 2
+
+
+class Damaged:
+    """A change whose content git does not have: nothing can be sent for it."""
+
+    def __init__(self, change: Change, error: GitError) -> None:
+        self.change, self.error = change, error
+
+
+class Loader:
+    """Gives cargo that may be sent: its changes' marks are in the database."""
+
+    def __init__(
+        self, *, spool: Spool, mirror: Mirror, blobs: BlobReader, recorder: Recorder, payload: Payload, max_batch: int
+    ) -> None:
+        self._spool, self._mirror, self._blobs, self._recorder = spool, mirror, blobs, recorder
+        self._payload, self._max_batch = payload, max_batch
+
+    def cargo(self, kind: ChangeKind) -> Iterator[Cargo | Damaged]:
+        for group in self._marked_groups(kind):
+            yield from self._batches(group) if self._max_batch > 1 else self._one_by_one(group)
+
+    def _marked_groups(self, kind: ChangeKind) -> Iterator[list[Change]]:
+        ahead: deque[tuple[list[Change], Future[None]]] = deque()
+        for changes in self._spool.groups(kind):
+            group = [change if change.id else change._replace(id=str(uuid.uuid4())) for change in changes]
+            ahead.append((group, self._recorder.mark_in_doubt(group)))
+            self._blobs.request([change.blob for change in group if change.blob and not self._in_parts(change)])
+            if len(ahead) > GROUPS_AHEAD:
+                yield self._when_marked(*ahead.popleft())
+        while ahead:
+            yield self._when_marked(*ahead.popleft())
+
+    @staticmethod
+    def _when_marked(group: list[Change], marked: "Future[None]") -> list[Change]:
+        marked.result()
+        return group
+
+    def _one_by_one(self, group: list[Change]) -> Iterator[Cargo | Damaged]:
+        for change in group:
+            yield self._load(change)
+
+    def _batches(self, group: list[Change]) -> Iterator[Cargo | Damaged]:
+        batch = Batch()
+        for change in group:
+            cargo = self._load(change)
+            if not isinstance(cargo, Single):
+                yield cargo
+                continue
+            item = self._payload.batch_item(cargo.change, cargo.content)
+            if not batch.takes(item, most=self._max_batch):
+                yield batch
+                batch = Batch()
+            batch.add(cargo, item)
+        if batch.items:
+            yield batch
+
+    def _load(self, change: Change) -> "Single | Parts | Damaged":
+        try:
+            if change.blob is None:
+                return Single(change, None)
+            if self._in_parts(change):
+                stream = open_blob(self._mirror, change.blob, change.size)
+                return Parts(change, stream, part_bytes=settings.CONTENT_CHUNK_BYTES)
+            return Single(change, self._blobs.read())
+        except GitError as error:
+            return Damaged(change, error)
+
+    @staticmethod
+    def _in_parts(change: Change) -> bool:
+        return change.size > settings.CONTENT_CHUNK_BYTES

@@ -1,0 +1,42 @@
+"""Polling a repository: one `ls-remote` however many apps follow it."""
+
+import random
+import uuid
+
+import structlog
+
+from syncsvc.exceptions import GitError
+from syncsvc.models import Repository, Subscription, Trigger
+from syncsvc.sync.asking import ask_for_runs
+from syncsvc.sync.heads import ask_remote
+
+logger = structlog.get_logger(__name__)
+
+# Ten thousand repositories must not be asked in one second.
+POLL_JITTER = 0.1
+# Failures in a row before the subscriptions run, and meet the failure themselves: one is no news.
+FAILURES_BEFORE_RUNS = 3
+
+
+def poll_repository(repository_id: uuid.UUID) -> bool:
+    """Polls where it is due and nobody else does; says whether it did."""
+    token = uuid.uuid4()
+    if not Repository.objects.claim(repository_id, token=token):
+        return False
+    repository = Repository.objects.get(id=repository_id)
+    delay = repository.poll_interval * random.uniform(1 - POLL_JITTER, 1 + POLL_JITTER)  # noqa: S311 - no secret
+    try:
+        ask_remote(repository)
+    except GitError as error:
+        _failed(repository, error, token=token, delay=delay)
+    else:
+        Repository.objects.checked(repository_id, token=token, delay=delay)
+    return True
+
+
+def _failed(repository: Repository, error: GitError, *, token: uuid.UUID, delay: float) -> None:
+    logger.warning("poll.failed", repository=repository.name, error_kind=error.kind.value, error=str(error))
+    Repository.objects.check_failed(repository.id, token=token, delay=delay)
+    if error.permanent or repository.failure_streak + 1 == FAILURES_BEFORE_RUNS:
+        well = Subscription.objects.filter(repository=repository).exclude(status="failed")
+        ask_for_runs(well, Trigger.POLL)

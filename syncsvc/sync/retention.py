@@ -1,0 +1,35 @@
+"""What is deleted after its time, in batches that hold no lock for long."""
+
+from datetime import timedelta
+
+import structlog
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+
+from syncsvc.models import DeliveryAttempt, SyncRun
+
+logger = structlog.get_logger(__name__)
+
+BATCH = 5_000
+
+
+def delete_expired() -> dict[str, int]:
+    """Deletes attempts and ended runs that are past their retention; how many of each."""
+    attempts = DeliveryAttempt.objects.filter(at__lt=_days_ago(settings.ATTEMPT_RETENTION_DAYS))
+    runs = SyncRun.objects.filter(started_at__lt=_days_ago(settings.RUN_RETENTION_DAYS)).exclude(outcome="")
+    deleted = {"attempts": _in_batches(attempts.order_by()), "runs": _in_batches(runs.order_by())}
+    logger.info("retention.ended", **deleted)
+    return deleted
+
+
+def _days_ago(days: int) -> models.expressions.CombinedExpression:
+    return Now() - timedelta(days=days)
+
+
+def _in_batches[M: models.Model](rows: "models.QuerySet[M]") -> int:
+    total = 0
+    while batch := list(rows.values_list("pk", flat=True)[:BATCH]):
+        # Attempts of a run that goes are older than it: none is left, so no cascade is looked for.
+        total += rows.model._default_manager.filter(pk__in=batch)._raw_delete(using="default")
+    return total

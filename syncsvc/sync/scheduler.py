@@ -1,0 +1,64 @@
+"""What is due, from the database: the sweep that makes every lost message harmless."""
+
+from collections.abc import Callable
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from syncsvc import wakeup
+from syncsvc.models import Repository, Subscription, SyncRun
+
+logger = structlog.get_logger(__name__)
+
+
+def sweep() -> None:
+    """One look at everything that may be due. Any number of these may run at once."""
+    end_expired_leases()
+    _until_done(wake_due_subscriptions)
+    _until_done(wake_due_repositories)
+
+
+def end_expired_leases() -> int:
+    """Returns what dead workers left to pending, and ends their runs as interrupted; how many."""
+    with transaction.atomic():
+        expired = Subscription.objects.expire()
+        if expired:
+            open_runs = SyncRun.objects.filter(subscription__in=expired, outcome="")
+            open_runs.update(outcome=SyncRun.Outcome.INTERRUPTED, finished_at=Now())
+            logger.warning("sweep.leases_expired", subscriptions=len(expired))
+    return len(expired)
+
+
+def wake_due_subscriptions() -> int:
+    """Wakes workers for at most SWEEP_BATCH subscriptions, the longest due first; how many."""
+    with transaction.atomic():
+        due = list(
+            Subscription.objects.due()
+            .select_for_update(skip_locked=True, of=("self",))
+            .order_by("due_at")
+            .only("id", "repository_id")[: settings.SWEEP_BATCH]
+        )
+        Subscription.objects.mark_queued(subscription.id for subscription in due)
+        wakeup.wake_runs(due)
+    return len(due)
+
+
+def wake_due_repositories() -> int:
+    """Wakes workers for at most SWEEP_BATCH polls, the longest due first; how many."""
+    with transaction.atomic():
+        due = list(
+            Repository.objects.due()
+            .select_for_update(skip_locked=True)
+            .order_by("due_at")
+            .values_list("id", flat=True)[: settings.SWEEP_BATCH]
+        )
+        Repository.objects.filter(id__in=due).update(queued_at=Now())
+        wakeup.wake_polls(due)
+    return len(due)
+
+
+def _until_done(wake: Callable[[], int]) -> None:
+    while wake() == settings.SWEEP_BATCH:
+        pass

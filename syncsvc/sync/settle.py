@@ -1,0 +1,224 @@
+"""Settling a run: the subscription's next state and the run's record, in one transaction."""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from syncsvc.delivery.retry_policy import RetryPolicy
+from syncsvc.models import Subscription, SyncRun
+from syncsvc.models.subscription import Failure
+from syncsvc.sync.deliver import Tally
+from syncsvc.sync.ending import Ending, Failed, HandedBack, Held, Incomplete, Synced, Waits
+from syncsvc.sync.job import Job
+from syncsvc.sync.lease import LeaseLostError
+from syncsvc.sync.notify import tell_app_of_failure
+from syncsvc.sync.outage import through_outage
+from syncsvc.sync.plan import Plan
+from syncsvc.types import ChangeKind, ErrorKind
+
+logger = structlog.get_logger(__name__)
+
+# The end of a cool-down is not the moment for everyone at once.
+COOLDOWN_JITTER = 0.1
+
+
+def retry_policy() -> RetryPolicy:
+    return RetryPolicy(
+        delays=settings.RETRY_DELAYS,
+        slow=settings.RETRY_SLOW_SECONDS,
+        retry_after_max=settings.RETRY_AFTER_MAX_SECONDS,
+        jitter=settings.RETRY_JITTER_PERCENT / 100,
+    )
+
+
+def settle(job: Job, ending: Ending) -> SyncRun | None:
+    """Writes the ending down; None where the run was handed back before it did anything. LeaseLostError if fenced."""
+    match ending:
+        case Synced():
+            verdict = _synced(ending)
+        case HandedBack():
+            verdict = _handed_back(ending)
+        case Held():
+            verdict = _failed(job, ErrorKind.MASS_DELETE_HELD, _held_text(job, ending), outcome=SyncRun.Outcome.HELD)
+        case Failed():
+            verdict = _failed(job, ending.kind, ending.error, at_least=ending.at_least, traceback=ending.traceback)
+        case Waits():
+            verdict = _waits(job, ending)
+        case Incomplete():
+            verdict = _incomplete(job, ending)
+    run = through_outage(job.lease, lambda: _write(job, ending, verdict))
+    if run is not None:
+        _log(job, run)
+        if verdict.failure is not None and verdict.verb == "fail":
+            tell_app_of_failure(job, run, verdict.failure, delay=verdict.values["delay"])
+    return run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The verb that moves the subscription, its arguments, and what the run's record says."""
+
+    verb: str
+    values: dict[str, Any]
+    outcome: str
+    failure: Failure | None = None
+    traceback: str = ""
+
+
+def _synced(ending: Synced) -> Verdict:
+    return Verdict(
+        verb="complete", values={"snapshot_id": ending.snapshot and ending.snapshot.id}, outcome=SyncRun.Outcome.SYNCED
+    )
+
+
+def _handed_back(ending: HandedBack) -> Verdict:
+    values = {"delay": ending.delay, "awaits_fetch": ending.awaits_fetch}
+    return Verdict(verb="hand_back", values=values, outcome=SyncRun.Outcome.INTERRUPTED)
+
+
+def _incomplete(job: Job, ending: Incomplete) -> Verdict:
+    tally = ending.tally
+    kind = tally.kind or ErrorKind.INTERNAL
+    retry_after = tally.retry_after if kind is ErrorKind.ENDPOINT_THROTTLED else None
+    at_least = max(ending.at_least, min(retry_after or 0.0, settings.RETRY_AFTER_MAX_SECONDS))
+    approval = _approval(job, ending.plan, ending.snapshot.commit)
+    text = _incomplete_text(tally, len(ending.spool))
+    return _failed(job, kind, text, at_least=at_least, retry_after=retry_after, **approval)
+
+
+def _waits(job: Job, ending: Waits) -> Verdict:
+    circuit = ending.circuit
+    text = (
+        f"The endpoint has not answered well for {circuit.for_seconds / 60:.0f} min and is left alone until its"
+        f" cool-down ends; {len(ending.spool)} changes wait. A retry tries it at once."
+    )
+    failure = Failure(
+        kind=ErrorKind.ENDPOINT_CIRCUIT_OPEN,
+        error=text,
+        retry_count=job.subscription.retry_count,
+        **_approval(job, ending.plan, ending.snapshot.commit),
+    )
+    if circuit.for_seconds >= settings.CIRCUIT_FAIL_AFTER_SECONDS:
+        values: dict[str, Any] = {"failure": failure, "delay": settings.RETRY_SLOW_SECONDS}
+        return Verdict(verb="fail", values=values, outcome=SyncRun.Outcome.FAILED, failure=failure)
+    values = {"failure": failure, "delay": _jittered(circuit.remaining), "at_least": circuit.remaining}
+    return Verdict(verb="postpone", values=values, outcome=SyncRun.Outcome.POSTPONED, failure=failure)
+
+
+def _failed(
+    job: Job,
+    kind: ErrorKind,
+    error: str,
+    *,
+    at_least: float = 0.0,
+    retry_after: float | None = None,
+    outcome: str = "",
+    traceback: str = "",
+    **approval: Any,
+) -> Verdict:
+    retry = retry_policy().after_failure(job.subscription.retry_count, kind, retry_after, random.random)
+    failure = Failure(kind=kind, error=error, retry_count=retry.retry_count, **approval)
+    delay = None if retry.delay is None else max(retry.delay, _jittered(at_least))
+    if retry.failed:
+        values: dict[str, Any] = {"failure": failure, "delay": delay}
+        outcome = outcome or SyncRun.Outcome.FAILED
+        return Verdict(verb="fail", values=values, outcome=outcome, failure=failure, traceback=traceback)
+    values = {"failure": failure, "delay": delay or 0.0, "at_least": at_least}
+    outcome = SyncRun.Outcome.POSTPONED
+    return Verdict(verb="postpone", values=values, outcome=outcome, failure=failure, traceback=traceback)
+
+
+def _write(job: Job, ending: Ending, verdict: Verdict) -> SyncRun | None:
+    with transaction.atomic():
+        verb = getattr(Subscription.objects, verdict.verb)
+        if verdict.verb == "complete":
+            won = verb(job.subscription.id, token=job.lease.token, epoch=job.epoch, **verdict.values)
+        else:
+            won = verb(job.subscription.id, token=job.lease.token, **verdict.values)
+        if not won:
+            raise LeaseLostError
+        run = SyncRun.objects.filter(id=job.run_id)
+        if isinstance(ending, HandedBack) and not ending.tally.requests:
+            run.delete()
+            return None
+        run.update(finished_at=Now(), outcome=verdict.outcome, **_record(job, ending, verdict))
+        return run.get()
+
+
+def _record(job: Job, ending: Ending, verdict: Verdict) -> dict[str, Any]:
+    snapshot = getattr(ending, "snapshot", None)
+    spool = getattr(ending, "spool", None)
+    tally: Tally = getattr(ending, "tally", None) or Tally()
+    clean = job.subscription.clean_snapshot
+    record: dict[str, Any] = {
+        "from_commit": clean.commit if clean else "",
+        "to_commit": snapshot.commit if snapshot else "",
+        "delivered": tally.delivered,
+        "failed": tally.failed,
+        "requests": tally.requests,
+        "bytes": tally.bytes,
+        "traceback": verdict.traceback,
+    }
+    if spool is not None:
+        record |= {kind.value: spool.counts[kind] for kind in ChangeKind}
+    if isinstance(ending, Held):
+        record["deleted"] = ending.plan.deletes
+    if verdict.failure is not None:
+        record |= {"error_kind": verdict.failure.kind, "error": verdict.failure.error}
+    return record
+
+
+def _approval(job: Job, plan: Plan, commit: str) -> dict[str, Any]:
+    """An allowance of many deletes that was not used up lasts, for this commit, until the run that completes it."""
+    if not plan.deletes_too_much:
+        subscription = job.subscription
+        return {
+            "approved_commit": subscription.approved_commit,
+            "approved_deletes": subscription.approved_deletes,
+        }
+    return {"approved_commit": commit, "approved_deletes": plan.deletes}
+
+
+def _held_text(job: Job, ending: Held) -> str:
+    return (
+        f"Held: {ending.plan.deletes} of {ending.plan.known} files would be deleted at commit"
+        f" {ending.snapshot.commit[:12]}. Nothing was sent. If that is right: manage.py sync {job.subscription}"
+        " --allow-deletes"
+    )
+
+
+def _incomplete_text(tally: Tally, planned: int) -> str:
+    missing = planned - tally.delivered
+    where = f" First: {tally.path.decode(errors='backslashreplace')[:200]}" if tally.path is not None else ""
+    return f"{missing} of {planned} changes were not taken. {tally.error}{where}"
+
+
+def _jittered(seconds: float) -> float:
+    return seconds * (1 + COOLDOWN_JITTER * random.random())  # noqa: S311 - no secret
+
+
+def _log(job: Job, run: SyncRun) -> None:
+    logger.info(
+        "run.ended",
+        run=str(run.id),
+        subscription=str(job.subscription.id),
+        app=job.app.name,
+        repository=job.repository.name,
+        trigger=run.trigger,
+        outcome=run.outcome,
+        commit=run.to_commit,
+        created=run.created,
+        updated=run.updated,
+        deleted=run.deleted,
+        delivered=run.delivered,
+        failed=run.failed,
+        requests=run.requests,
+        bytes=run.bytes,
+        seconds=run.seconds,
+        error_kind=run.error_kind,
+    )

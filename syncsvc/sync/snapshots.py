@@ -1,0 +1,83 @@
+"""Taking in a commit: the row that says what it holds and how it differs from the one before."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import batched
+
+from syncsvc.git.manifest import blob_sizes, read_difference, read_manifest
+from syncsvc.git.mirror import Mirror
+from syncsvc.models import Repository, Snapshot
+from syncsvc.sync.changes import MAX_PATH_BYTES
+from syncsvc.types import SUBMODULE_MODE, TreeChange
+
+DIFFERENCE_GROUP = 1_000
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a commit holds: files that can be sent, their bytes, and what cannot be sent."""
+
+    files: int = 0
+    bytes: int = 0
+    submodules: int = 0
+    long_paths: int = 0
+
+    def add(self, path: bytes, mode: str, size: int, times: int = 1) -> None:
+        if mode == SUBMODULE_MODE:
+            self.submodules += times
+        elif len(path) > MAX_PATH_BYTES:
+            self.long_paths += times
+        else:
+            self.files += times
+            self.bytes += times * size
+
+
+def take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
+    """The snapshot of a commit that the mirror has; made now where it is new."""
+    if snapshot := Snapshot.objects.filter(repository=repository, commit=commit).first():
+        return snapshot
+    previous = Snapshot.objects.filter(repository=repository).first()
+    snapshot = Snapshot(repository=repository, commit=commit, tree=mirror.commit_info(commit).tree, previous=previous)
+    if previous is not None and mirror.has_commit(previous.commit):
+        _count_difference(snapshot, previous, mirror)
+    else:
+        contents = Contents()
+        for path, mode, _, size in read_manifest(mirror, commit):
+            contents.add(path, mode, size)
+        _fill(snapshot, contents)
+    # Another run of the same repository may have been quicker.
+    Snapshot.objects.bulk_create([snapshot], ignore_conflicts=True)
+    return Snapshot.objects.get(repository=repository, commit=commit)
+
+
+def with_sizes(mirror: Mirror, differences: Iterable[TreeChange]) -> Iterator[tuple[TreeChange, int, int]]:
+    """Each difference with its old and new size in bytes; 0 where there is no blob."""
+    for group in batched(differences, DIFFERENCE_GROUP, strict=False):
+        blobs = {blob for d in group for blob in (_blob(d.old_mode, d.old_blob), _blob(d.mode, d.blob)) if blob}
+        sizes = dict(zip(blobs, blob_sizes(mirror, blobs), strict=True)) if blobs else {}
+        for d in group:
+            old, new = _blob(d.old_mode, d.old_blob), _blob(d.mode, d.blob)
+            yield d, sizes.get(old or "", 0), sizes.get(new or "", 0)
+
+
+def _blob(mode: str | None, blob: str | None) -> str | None:
+    return None if mode is None or mode == SUBMODULE_MODE else blob
+
+
+def _count_difference(snapshot: Snapshot, previous: Snapshot, mirror: Mirror) -> None:
+    contents = Contents(previous.files, previous.bytes, previous.submodules, previous.long_paths)
+    counts = {"created": 0, "updated": 0, "deleted": 0}
+    for change, old_size, new_size in with_sizes(mirror, read_difference(mirror, previous.commit, snapshot.commit)):
+        if change.old_mode is not None:
+            contents.add(change.path, change.old_mode, old_size, times=-1)
+        if change.mode is not None:
+            contents.add(change.path, change.mode, new_size)
+        word = "created" if change.old_mode is None else "deleted" if change.mode is None else "updated"
+        counts[word] += 1
+    _fill(snapshot, contents)
+    snapshot.created, snapshot.updated, snapshot.deleted = counts.values()
+
+
+def _fill(snapshot: Snapshot, contents: Contents) -> None:
+    snapshot.files, snapshot.bytes = contents.files, contents.bytes
+    snapshot.submodules, snapshot.long_paths = contents.submodules, contents.long_paths

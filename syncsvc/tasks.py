@@ -1,0 +1,25 @@
+"""Thin Celery tasks: they take ids and call one function."""
+
+import uuid
+
+from celery import Task, shared_task
+
+from syncsvc import wakeup
+from syncsvc.sync.poll import poll_repository as poll
+from syncsvc.sync.retention import delete_expired
+from syncsvc.sync.slots import SLOTS
+
+
+@shared_task(name=wakeup.RUN_SUBSCRIPTION, bind=True)
+def run_subscription(self: Task, subscription_id: str) -> None:
+    SLOTS.run(uuid.UUID(subscription_id), worker=self.request.hostname)
+
+
+@shared_task(name=wakeup.POLL_REPOSITORY)
+def poll_repository(repository_id: str) -> None:
+    poll(uuid.UUID(repository_id))
+
+
+@shared_task(name=wakeup.DELETE_EXPIRED)
+def delete_expired_rows() -> None:
+    delete_expired()
