@@ -62,7 +62,7 @@ class BlobReader:
 
     def _running(self) -> GitProcess:
         if not self._process:
-            self._process = _cat_file(self._mirror, "--batch-command", "--buffer", talks=True)
+            self._process = self._mirror.start("cat-file", "--batch-command", "--buffer", talks=True)
             self._process.write(_commands(self._asked))
         return self._process
 
@@ -76,7 +76,7 @@ class BlobStream:
         self._left = size
         self._digest = _blob_hash(blob, size)
         self._sha256 = hashlib.sha256()
-        self._process = _cat_file(mirror, "blob", blob)
+        self._process = mirror.start("cat-file", "blob", blob)
 
     def __enter__(self) -> Self:
         return self
@@ -115,12 +115,6 @@ class BlobStream:
 
 def open_blob(mirror: Mirror, blob: str, size: int) -> BlobStream:
     return BlobStream(mirror, blob, size)
-
-
-def _cat_file(mirror: Mirror, *arguments: str, talks: bool = False) -> GitProcess:
-    return GitProcess(
-        ["cat-file", *arguments], mirror.environment(), timeout=mirror.limits.timeout, hide=mirror.hide, talks=talks
-    )
 
 
 def _commands(blobs: Iterable[str]) -> bytes:

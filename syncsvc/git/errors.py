@@ -11,6 +11,7 @@ MAX_MESSAGE = 500
 # The first kind with a phrase in git's words (LC_ALL=C, lower case) wins: a dropped connection also says "early EOF",
 # and an unknown repository also says "could not read from remote repository".
 _PHRASES: tuple[tuple[ErrorKind, tuple[str, ...]], ...] = (
+    (ErrorKind.INTERNAL, ("no space left on device",)),
     (
         ErrorKind.GIT_NOT_FOUND,
         (
@@ -64,6 +65,7 @@ _PHRASES: tuple[tuple[ErrorKind, tuple[str, ...]], ...] = (
             "unable to parse object",
             "cannot read object",
             "could not read object",
+            "error: could not read ",
             "not a git repository: ",
             "hash mismatch",
             "sha1 mismatch",
@@ -122,14 +124,18 @@ _SENTENCES = {
     ErrorKind.INTERNAL: "git failed in a way that is not known; read what it said and check the worker.",
 }
 _MOVED = "The remote answers with a redirect, which is not followed with a credential; set the URL it has moved to."
+_NO_BRANCH = "The branch is no longer on the remote; push it, or set this repository's branch to another."
 _HOST_KEY = "The ssh host's key is not among the pinned known hosts; check it and pin the right one."
 _DISK_FULL = "The worker's disk is full; free space for the mirrors or lower MIRROR_MAX_BYTES."
 
 
-def git_error(stderr: bytes, hide: Sequence[str] = ()) -> GitError:
-    """Kind and sentence for a git that failed; `hide` are the secrets and paths that must not be shown."""
+def git_error(stderr: bytes, hide: Sequence[str] = (), *, otherwise: ErrorKind = ErrorKind.INTERNAL) -> GitError:
+    """Kind and sentence for a git that failed; `hide` are the secrets and paths that must not be shown.
+
+    `otherwise` is the kind of what git says in words that are not known here.
+    """
     text = stderr.decode("utf-8", "replace")
-    kind = _kind(text.lower())
+    kind = _kind(text.lower(), otherwise)
     line = clean(_telling_line(text), hide)
     sentence = _sentence(kind, text.lower())
     return GitError(kind, (f"{sentence} git said: {line}" if line else sentence)[:MAX_MESSAGE])
@@ -142,16 +148,18 @@ def clean(text: str, hide: Sequence[str] = ()) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _kind(text: str) -> ErrorKind:
+def _kind(text: str, otherwise: ErrorKind) -> ErrorKind:
     for kind, phrases in _PHRASES:
         if any(phrase in text for phrase in phrases):
             return kind
-    return ErrorKind.INTERNAL
+    return otherwise
 
 
 def _sentence(kind: ErrorKind, text: str) -> str:
     if kind is ErrorKind.GIT_NOT_FOUND and ("redirection" in text or "returned error: 30" in text):
         return _MOVED
+    if kind is ErrorKind.GIT_NOT_FOUND and "find remote ref" in text:
+        return _NO_BRANCH
     if kind is ErrorKind.GIT_AUTH and "host key verification" in text:
         return _HOST_KEY
     if kind is ErrorKind.INTERNAL and "no space left" in text:

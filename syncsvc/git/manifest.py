@@ -5,7 +5,6 @@ from itertools import batched
 
 from syncsvc.exceptions import GitError
 from syncsvc.git.mirror import Mirror
-from syncsvc.git.process import GitProcess
 from syncsvc.types import ErrorKind, ManifestEntry, TreeChange
 
 _NOTHING = b"000000"
@@ -51,10 +50,7 @@ def read_difference(mirror: Mirror, old: str, new: str) -> Iterator[TreeChange]:
 
 def blob_sizes(mirror: Mirror, blobs: Iterable[str]) -> Iterator[int]:
     """The size of each blob in bytes, in the order asked; raises git_corrupt at one that is missing."""
-    arguments = ["cat-file", "--batch-command=%(objectsize)", "--buffer"]
-    with GitProcess(
-        arguments, mirror.environment(), timeout=mirror.limits.timeout, hide=mirror.hide, talks=True
-    ) as process:
+    with mirror.start("cat-file", "--batch-command=%(objectsize)", "--buffer", talks=True) as process:
         for group in batched(blobs, _GROUP):
             process.write("".join(f"info {blob}\n" for blob in group).encode() + b"flush\n")
             for _ in group:
@@ -63,7 +59,7 @@ def blob_sizes(mirror: Mirror, blobs: Iterable[str]) -> Iterator[int]:
 
 def _records(mirror: Mirror, arguments: list[str]) -> Iterator[bytes]:
     """Records that end in NUL, block by block; complete only if git ends well after a whole record."""
-    with GitProcess(arguments, mirror.environment(), timeout=mirror.limits.timeout, hide=mirror.hide) as process:
+    with mirror.start(*arguments) as process:
         rest = b""
         while block := process.read_some():
             *records, rest = (rest + block).split(b"\0")

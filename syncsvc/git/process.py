@@ -6,6 +6,7 @@ import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE, Popen
 from types import TracebackType
@@ -66,10 +67,23 @@ def git_version() -> tuple[int, ...]:
     return Git().version_info
 
 
-def run(arguments: Sequence[str], env: Mapping[str, str], *, timeout: float, hide: Sequence[str] = ()) -> bytes:
-    """git's output, which must be small, when it has ended well within `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    with GitProcess(arguments, env, timeout=timeout, hide=hide) as process:
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a git is started in. `timeout` is in seconds; `hide` are secrets and paths that no error may show.
+
+    `otherwise` is the kind of a failure that git tells in words that are not known here.
+    """
+
+    env: Mapping[str, str] = field(repr=False)
+    timeout: float
+    hide: Sequence[str] = field(default=(), repr=False)
+    otherwise: ErrorKind = ErrorKind.INTERNAL
+
+
+def run(arguments: Sequence[str], context: Context) -> bytes:
+    """git's output, which must be small, when it has ended well within the time limit."""
+    deadline = time.monotonic() + context.timeout
+    with GitProcess(arguments, context) as process:
         output = bytearray()
         while block := process.read_some(deadline):
             output += block
@@ -84,26 +98,17 @@ def run(arguments: Sequence[str], env: Mapping[str, str], *, timeout: float, hid
 class GitProcess:
     """A running git whose pipes never block each other: what is to be written goes out while reading waits.
 
-    `timeout` is for each wait for a block, not for the whole: a stream may be read as slowly as its reader likes.
+    The time limit is for each wait for a block, not for the whole: a stream may be read as slowly as its reader likes.
     """
 
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        env: Mapping[str, str],
-        *,
-        timeout: float,
-        hide: Sequence[str] = (),
-        talks: bool = False,
-    ) -> None:
+    def __init__(self, arguments: Sequence[str], context: Context, *, talks: bool = False) -> None:
         self._name = f"git {arguments[0]}"
-        self._timeout = timeout
-        self._hide = hide
+        self._context = context
         self._stderr = b""
         self._data = b""
         self._position = 0
         self._outgoing = b""
-        self._handle, self._process = _start(arguments, env, talks=talks)
+        self._handle, self._process = _start(arguments, context.env, talks=talks)
         stdout, stderr = self._process.stdout, self._process.stderr
         assert stdout is not None  # noqa: S101 - GitPython always opens both
         assert stderr is not None  # noqa: S101
@@ -180,7 +185,7 @@ class GitProcess:
                 ErrorKind.INTERNAL, f"{self._name} was ended by signal {-self._process.returncode}; it is tried again."
             )
         if self._process.returncode:
-            raise git_error(self._stderr, self._hide)
+            raise git_error(self._stderr, self._context.hide, otherwise=self._context.otherwise)
 
     def kill(self) -> None:
         """Ends git and all that it started; harmless if it has ended."""
@@ -209,7 +214,7 @@ class GitProcess:
         return b""
 
     def _wait(self, deadline: float | None) -> None:
-        seconds = self._timeout if deadline is None else deadline - time.monotonic()
+        seconds = self._context.timeout if deadline is None else deadline - time.monotonic()
         poll = select.poll()
         for pipe in self._open:
             poll.register(pipe, select.POLLIN)
@@ -219,7 +224,7 @@ class GitProcess:
             self.kill()
             raise GitError(
                 ErrorKind.GIT_TIMEOUT,
-                f"{self._name} took longer than {self._timeout:g} s and was ended; it is tried again.",
+                f"{self._name} took longer than {self._context.timeout:g} s and was ended; it is tried again.",
             )
 
     def _write_some(self) -> None:

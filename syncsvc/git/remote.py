@@ -12,7 +12,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from syncsvc.exceptions import GitError
-from syncsvc.git.process import GitProcess, environment, run
+from syncsvc.git.process import Context, GitProcess, environment, run
 from syncsvc.git.url import check_url, scheme_of
 from syncsvc.types import ErrorKind, RemoteHead
 
@@ -58,11 +58,10 @@ class GitLimits:
 
 
 class Access(NamedTuple):
-    """What a git that talks to a remote is started with; `options` go behind the subcommand."""
+    """What a git that talks to a remote is started in; `options` go behind the subcommand."""
 
-    env: dict[str, str]
+    context: Context
     options: list[str]
-    hide: tuple[str, ...]
 
 
 def remote_head(remote: Remote, limits: GitLimits) -> RemoteHead:
@@ -70,46 +69,52 @@ def remote_head(remote: Remote, limits: GitLimits) -> RemoteHead:
 
     A named branch that is missing raises git_not_found. `branch` is "HEAD" for a HEAD that is on no branch.
     """
-    with access(remote, limits) as (env, options, hide):
+    with access(remote, limits, timeout=limits.ls_remote_timeout) as granted:
         # --heads narrows what a server of protocol 2 sends; a pattern alone is matched on this side.
         wanted = ["--heads", "--", remote.url, _ref(remote.branch)] if remote.branch else ["--", remote.url, "HEAD"]
-        arguments = ["ls-remote", "--quiet", "--symref", *options, *wanted]
-        lines = run(arguments, env, timeout=limits.ls_remote_timeout, hide=hide).decode("utf-8", "replace").splitlines()
+        answer = run(["ls-remote", "--quiet", "--symref", *granted.options, *wanted], granted.context)
+        lines = answer.decode("utf-8", "replace").splitlines()
         head = _parse_branch(lines, remote.branch) if remote.branch else _parse_head(lines)
-        if head.commit is None and _has_branches(remote, Access(env, options, hide), limits):
+        if head.commit is None and _has_branches(remote, granted):
             raise GitError(ErrorKind.GIT_NOT_FOUND, _missing_branch(remote.branch))
         return head
 
 
 @contextlib.contextmanager
-def access(remote: Remote, limits: GitLimits, *, git_dir: Path | None = None) -> Iterator[Access]:
-    """The environment that lets git reach this remote and no other; a private key lives as long as the context."""
+def access(remote: Remote, limits: GitLimits, *, timeout: float, git_dir: Path | None = None) -> Iterator[Access]:
+    """Lets git reach this remote and no other; a private key lies on disk as long as the context lasts."""
     check_url(remote.url, allow_local=limits.allow_local)
-    scheme, credential = scheme_of(remote.url), remote.credential
+    scheme = scheme_of(remote.url)
+    _check_fit(scheme, remote.credential)
     config = {f"protocol.{scheme}.allow": "always"}
-    if scheme == "ssh":
-        if not isinstance(credential, SshCredential):
-            raise GitError(
-                ErrorKind.GIT_AUTH,
-                "An ssh remote needs a private key with pinned known hosts; give them as its credential.",
-            )
-        with tempfile.TemporaryDirectory(prefix="syncsvc-ssh-") as folder:
-            env = environment(config, git_dir=git_dir) | _ssh_environment(credential, Path(folder), limits)
-            yield Access(env, [], (*_mirror_paths(git_dir), folder))
-        return
-    if isinstance(credential, SshCredential):
+    paths = (str(git_dir), str(git_dir.parent)) if git_dir else ()
+    match remote.credential:
+        case SshCredential() as key:
+            with tempfile.TemporaryDirectory(prefix="syncsvc-ssh-") as folder:
+                env = environment(config, git_dir=git_dir) | _ssh_environment(key, Path(folder), limits)
+                yield Access(Context(env, timeout, (*paths, folder)), [])
+        case login:
+            env = environment(config | _http_config(remote.url, scheme, login), git_dir=git_dir)
+            # upload-pack refuses another user's repository, and hears neither GIT_CONFIG_* nor -c of the git before it.
+            options = ["--upload-pack=git -c safe.directory=* upload-pack"] if scheme == "file" else []
+            yield Access(Context(env, timeout, (*paths, *_secrets(login))), options)
+
+
+def _check_fit(scheme: str, credential: HttpCredential | SshCredential | None) -> None:
+    if scheme == "ssh" and not isinstance(credential, SshCredential):
+        raise GitError(
+            ErrorKind.GIT_AUTH,
+            "An ssh remote needs a private key with pinned known hosts; give them as its credential.",
+        )
+    if scheme != "ssh" and isinstance(credential, SshCredential):
         raise GitError(
             ErrorKind.GIT_AUTH, "This remote's URL is not ssh, but its credential is an ssh key; change one of them."
         )
-    if credential and scheme not in {"http", "https"}:
+    if scheme not in {"http", "https"} and isinstance(credential, HttpCredential):
         raise GitError(
             ErrorKind.GIT_AUTH,
             "Only https and http remotes take a user name and token; change the URL or the credential.",
         )
-    config |= _http_config(remote.url, scheme, credential)
-    hide = _secrets(credential) if credential else ()
-    options = ["--upload-pack=git -c safe.directory=* upload-pack"] if scheme == "file" else []
-    yield Access(environment(config, git_dir=git_dir), options, (*_mirror_paths(git_dir), *hide))
 
 
 def _http_config(url: str, scheme: str, credential: HttpCredential | None) -> dict[str, str]:
@@ -160,14 +165,12 @@ def _ssh_environment(credential: SshCredential, folder: Path, limits: GitLimits)
     return {"GIT_SSH_COMMAND": shlex.join(words), "GIT_SSH_VARIANT": "ssh"}
 
 
-def _secrets(credential: HttpCredential) -> tuple[str, ...]:
+def _secrets(credential: HttpCredential | None) -> tuple[str, ...]:
+    if not credential:
+        return ()
     # Some hosts take the token as the user name; a short one is a plain name.
     token_like = (credential.username,) if len(credential.username) > 15 else ()
     return (credential.token, credential.header.split()[-1], *token_like)
-
-
-def _mirror_paths(git_dir: Path | None) -> tuple[str, ...]:
-    return (str(git_dir), str(git_dir.parent)) if git_dir else ()
 
 
 def _ref(branch: str) -> str:
@@ -192,9 +195,9 @@ def _parse_head(lines: Sequence[str]) -> RemoteHead:
     return RemoteHead(branch if commit or branch != DETACHED else "", commit)
 
 
-def _has_branches(remote: Remote, access: Access, limits: GitLimits) -> bool:
-    arguments = ["ls-remote", "--quiet", "--heads", *access.options, "--", remote.url]
-    with GitProcess(arguments, access.env, timeout=limits.ls_remote_timeout, hide=access.hide) as process:
+def _has_branches(remote: Remote, granted: Access) -> bool:
+    arguments = ["ls-remote", "--quiet", "--heads", *granted.options, "--", remote.url]
+    with GitProcess(arguments, granted.context) as process:
         if process.read_some():
             return True
         process.finish()

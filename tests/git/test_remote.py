@@ -243,7 +243,8 @@ def test_a_credential_that_does_not_fit_the_url_is_told_before_git_runs(
 
 def test_a_private_key_lives_in_a_private_folder_for_as_long_as_it_is_used() -> None:
     credential = SshCredential("KEY\r\nDATA", "host key")
-    with access(Remote("git@host:a", credential=credential), LIMITS) as (env, _, _):
+    with access(Remote("git@host:a", credential=credential), LIMITS, timeout=1) as (context, _):
+        env = context.env
         key = Path(env["GIT_SSH_COMMAND"].split(" -i ")[1].split()[0])
         assert key.read_text() == "KEY\nDATA\n"
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
