@@ -11,8 +11,8 @@ from syncsvc.sync.slots import SLOTS
 
 
 @shared_task(name=wakeup.RUN_SUBSCRIPTION, bind=True)
-def run_subscription(self: Task, subscription_id: str) -> None:
-    SLOTS.run(uuid.UUID(subscription_id), worker=self.request.hostname)
+def run_subscription(self: "Task[..., None]", subscription_id: str) -> None:
+    SLOTS.run(uuid.UUID(subscription_id), worker=self.request.hostname or "")
 
 
 @shared_task(name=wakeup.POLL_REPOSITORY)

@@ -62,7 +62,7 @@ class AppQuerySet(models.QuerySet["App"]):
             """UPDATE syncsvc_app SET failure_streak = failure_streak + %(failures)s,
                  circuit_openings = CASE WHEN opens THEN 1 ELSE circuit_openings END,
                  circuit_opened_at = CASE WHEN opens THEN now() ELSE circuit_opened_at END,
-                 circuit_until = CASE WHEN opens THEN now() + %(cooldown)s ELSE circuit_until END
+                 circuit_until = CASE WHEN opens THEN now() + make_interval(secs => %(cooldown)s) ELSE circuit_until END
                FROM (SELECT id AS app_id, circuit_opened_at IS NULL
                             AND failure_streak + %(failures)s >= %(threshold)s AS opens
                      FROM syncsvc_app WHERE id = %(app_id)s FOR UPDATE) before
@@ -70,7 +70,7 @@ class AppQuerySet(models.QuerySet["App"]):
             app_id=app_id,
             failures=failures,
             threshold=threshold,
-            cooldown=timedelta(seconds=cooldown),
+            cooldown=cooldown,
         )
         return bool(opened)
 

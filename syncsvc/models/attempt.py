@@ -82,4 +82,4 @@ class DeliveryAttempt(models.Model):
 
     @property
     def acknowledged(self) -> bool:
-        return self.error_kind == ""
+        return not self.error_kind

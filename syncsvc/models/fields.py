@@ -59,12 +59,12 @@ class SealedField(models.BinaryField):  # type: ignore[type-arg]
     def to_python(self, value: Any) -> Sealed | None:
         return Sealed.seal(value) if isinstance(value, str) else value
 
-    def get_prep_value(self, value: Any) -> bytes | None:
-        sealed = self.to_python(value)
-        return None if sealed is None else sealed.token
-
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
-        return super().get_db_prep_value(self.get_prep_value(value), connection, prepared)
+        sealed = self.to_python(value)
+        return None if sealed is None else connection.Database.Binary(sealed.token)
+
+    def get_default(self) -> None:
+        """No secret; a BinaryField's own would be an empty one."""
 
     def value_to_string(self, obj: models.Model) -> str:
         return "<sealed>"

@@ -83,7 +83,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
             cursor.execute(
                 """WITH claimed AS (
                      UPDATE syncsvc_subscription s SET status = 'syncing', lease_token = %(token)s,
-                       lease_expires_at = now() + %(lease)s, queued_at = NULL, due_at = NULL, run_again = FALSE,
+                       lease_expires_at = now() + make_interval(secs => %(lease)s), queued_at = NULL, due_at = NULL, run_again = FALSE,
                        awaits_fetch = FALSE
                      FROM syncsvc_app a, syncsvc_repository r
                      WHERE s.id = %(id)s AND s.status IN ('pending', 'failed') AND s.due_at <= now() AND s.is_active
@@ -99,12 +99,12 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
                 {
                     "id": subscription_id,
                     "token": token,
-                    "lease": timedelta(seconds=settings.LEASE_SECONDS),
+                    "lease": settings.LEASE_SECONDS,
                     "run": run_id,
                     "worker": worker[:100],
                 },
             )
-            return cursor.rowcount == 1
+            return bool(cursor.rowcount == 1)
 
     def complete(self, subscription_id: uuid.UUID, *, token: uuid.UUID, snapshot_id: int | None, epoch: int) -> bool:
         """syncing → synced: the app has everything of the snapshot. With run_again → pending, due now."""
@@ -213,9 +213,9 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         """Lengthens these leases by LEASE_SECONDS, in one UPDATE; those that are still held."""
         with connection.cursor() as cursor:
             cursor.execute(
-                """UPDATE syncsvc_subscription SET lease_expires_at = now() + %s
+                """UPDATE syncsvc_subscription SET lease_expires_at = now() + make_interval(secs => %s)
                    WHERE lease_token = ANY(%s) AND status = 'syncing' RETURNING lease_token""",
-                [timedelta(seconds=settings.LEASE_SECONDS), list(tokens)],
+                [settings.LEASE_SECONDS, list(tokens)],
             )
             return {token for (token,) in cursor.fetchall()}
 

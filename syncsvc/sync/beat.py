@@ -37,7 +37,7 @@ class SweepScheduler(Scheduler):
                 options={"queue": wakeup.housekeeping_queue()},
             ),
         }
-        self.max_interval = min(self.max_interval, settings.SWEEP_SECONDS)
+        self.max_interval = max(1, int(settings.SWEEP_SECONDS))
 
     def apply_async(self, entry: ScheduleEntry, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
         if entry.name != SWEEP:

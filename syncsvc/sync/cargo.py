@@ -22,8 +22,11 @@ def change_id(change: Change) -> str:
 class Cargo(Protocol):
     """One request after another until `finished`; all its changes are acknowledged by the last one."""
 
-    changes: Sequence[Change]
-    bytes: int
+    @property
+    def changes(self) -> Sequence[Change]: ...
+
+    @property
+    def content_bytes(self) -> int: ...
 
     @property
     def kind(self) -> str: ...
@@ -52,7 +55,7 @@ class Single:
         return (self.change,)
 
     @property
-    def bytes(self) -> int:
+    def content_bytes(self) -> int:
         return len(self.content or b"")
 
     @property
@@ -92,8 +95,8 @@ class Batch:
         return [single.change for single in self.singles]
 
     @property
-    def bytes(self) -> int:
-        return sum(single.bytes for single in self.singles)
+    def content_bytes(self) -> int:
+        return sum(single.content_bytes for single in self.singles)
 
     @property
     def kind(self) -> str:
@@ -115,7 +118,7 @@ class Parts:
 
     def __init__(self, change: Change, stream: BlobStream, *, part_bytes: int) -> None:
         self.changes: Sequence[Change] = (change,)
-        self.bytes = change.size
+        self.content_bytes = change.size
         self._stream = stream
         self._part_bytes = part_bytes
         self._total = -(-change.size // part_bytes)

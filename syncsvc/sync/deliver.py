@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -67,7 +67,7 @@ class Tally:
     delivered: int = 0
     failed: int = 0
     requests: int = 0
-    bytes: int = 0
+    content_bytes: int = 0
     kind: ErrorKind | None = None
     error: str = ""
     path: bytes | None = None
@@ -75,7 +75,7 @@ class Tally:
     damaged: bool = False
     stop: Stop | None = None
 
-    def fail(self, kind: ErrorKind, error: str, changes: "list[Change] | tuple[Change, ...]") -> None:
+    def fail(self, kind: ErrorKind, error: str, changes: Sequence[Change]) -> None:
         self.failed += len(changes)
         # What stops the run says more than what came before.
         if self.kind is None or kind in STOPPED_BY:
@@ -205,7 +205,7 @@ class Delivery:
             self._done(cargo)
         elif cargo.finished:
             tally.delivered += len(cargo.changes)
-            tally.bytes += cargo.bytes
+            tally.content_bytes += cargo.content_bytes
             self._recorder.acknowledged(cargo.changes)
             self._done(cargo)
         elif tally.stop or not self._job.lease.covers(settings.WEBHOOK_TIMEOUT + LEASE_MARGIN):

@@ -34,17 +34,18 @@ class Job:
         now = ExpressionWrapper(Now(), output_field=DateTimeField())
         subscription = (
             Subscription.objects.select_related("app", "repository", "clean_snapshot")
-            .annotate(now=now)
+            .annotate(database_now=now)
             .get(id=subscription_id, lease_token=lease.token)
         )
+        started_at: datetime = getattr(subscription, "database_now")  # noqa: B009 - the annotation above
         return cls(
             run_id=run_id,
             lease=lease,
             subscription=subscription,
             trigger=Trigger(subscription.trigger),
             allow_deletes=subscription.allow_deletes,
-            started_at=subscription.now,
-            clock_offset=subscription.now.timestamp() - time.time(),
+            started_at=started_at,
+            clock_offset=started_at.timestamp() - time.time(),
         )
 
     @property

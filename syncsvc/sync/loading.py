@@ -75,7 +75,7 @@ class Loader:
         if batch.items:
             yield batch
 
-    def _load(self, change: Change) -> "Single | Parts | Damaged":
+    def _load(self, change: Change) -> Single | Parts | Damaged:
         try:
             if change.blob is None:
                 return Single(change, None)

@@ -53,7 +53,7 @@ class Recorder:
     def finish(self) -> None:
         """Writes the rest and ends the thread. LeaseLostError where any write found the lease gone."""
         self._flush()
-        self._thread.submit(connection.close)
+        self._thread.submit(lambda: connection.close())  # there: each thread has a connection of its own
         self._thread.shutdown()
         for write in self._writes:
             write.result()

@@ -161,7 +161,7 @@ def _record(job: Job, ending: Ending, verdict: Verdict) -> dict[str, Any]:
         "delivered": tally.delivered,
         "failed": tally.failed,
         "requests": tally.requests,
-        "bytes": tally.bytes,
+        "bytes": tally.content_bytes,
         "traceback": verdict.traceback,
     }
     if spool is not None:

@@ -18,7 +18,7 @@ class Contents:
     """What a commit holds: files that can be sent, their bytes, and what cannot be sent."""
 
     files: int = 0
-    bytes: int = 0
+    content_bytes: int = 0
     submodules: int = 0
     long_paths: int = 0
 
@@ -29,7 +29,7 @@ class Contents:
             self.long_paths += times
         else:
             self.files += times
-            self.bytes += times * size
+            self.content_bytes += times * size
 
 
 def take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
@@ -52,7 +52,7 @@ def take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
 
 def with_sizes(mirror: Mirror, differences: Iterable[TreeChange]) -> Iterator[tuple[TreeChange, int, int]]:
     """Each difference with its old and new size in bytes; 0 where there is no blob."""
-    for group in batched(differences, DIFFERENCE_GROUP, strict=False):
+    for group in batched(differences, DIFFERENCE_GROUP):
         blobs = {blob for d in group for blob in (_blob(d.old_mode, d.old_blob), _blob(d.mode, d.blob)) if blob}
         sizes = dict(zip(blobs, blob_sizes(mirror, blobs), strict=True)) if blobs else {}
         for d in group:
@@ -79,5 +79,5 @@ def _count_difference(snapshot: Snapshot, previous: Snapshot, mirror: Mirror) ->
 
 
 def _fill(snapshot: Snapshot, contents: Contents) -> None:
-    snapshot.files, snapshot.bytes = contents.files, contents.bytes
+    snapshot.files, snapshot.bytes = contents.files, contents.content_bytes
     snapshot.submodules, snapshot.long_paths = contents.submodules, contents.long_paths
