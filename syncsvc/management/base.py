@@ -1,7 +1,6 @@
 """The base of the commands: one JSON document or short human lines, and exit codes that scripts can rely on."""
 
 import os
-import shutil
 import sys
 import tempfile
 from argparse import ArgumentParser
@@ -18,6 +17,8 @@ from django.db import ProgrammingError, connections
 from syncsvc.exceptions import Refused
 
 REFUSED = 2
+# Django's own options, which would be most of each --help.
+SUPPRESSED = {"--version", "--verbosity", "--settings", "--pythonpath", "--no-color", "--force-color", "--skip-checks"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +36,7 @@ class Command(BaseCommand):
     error is {"error": {"kind", "message"}}, its kinds: usage, not_found, conflict, invalid, unavailable.
     """
 
-    suppressed_base_arguments = frozenset(
-        {"--version", "--verbosity", "--settings", "--pythonpath", "--no-color", "--force-color", "--skip-checks"}
-    )
+    suppressed_base_arguments = SUPPRESSED
     exit_code = 0
 
     def answer(self, options: Mapping[str, Any]) -> Answer:
@@ -101,7 +100,8 @@ class Command(BaseCommand):
         with tempfile.SpooledTemporaryFile(max_size=1 << 20, mode="w+", encoding="utf-8", newline="") as spool:
             spool.writelines(_pieces(document))
             spool.seek(0)
-            shutil.copyfileobj(spool, self.stdout)
+            while piece := spool.read(1 << 16):
+                self.stdout.write(piece, ending="")
         self.stdout.flush()
 
     def _refuse(self, kind: str, message: str, as_json: bool) -> None:

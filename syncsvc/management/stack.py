@@ -47,6 +47,7 @@ class Stack:
         self.workers = workers or os.cpu_count() or 1
         self.environment = {"WEB_PORT": str(web_port), **(environment or {})}
         self.settings: dict[str, str] = {}
+        self.login = ""  # the line that says how to log in
         make_data_dir(data_dir)
         self.supervisor = Supervisor(run_dir=data_dir / "run", log_dir=data_dir / "log", say=say)
         self._lock = self._only_one()
@@ -76,7 +77,8 @@ class Stack:
             raise StartError(f"Port {self.web_port} is taken by another program. Choose one: WEB_PORT={other} make up")
         given = {**os.environ, **self.environment}
         self.settings = Embedded(self.data_dir, supervisor=self.supervisor, environment=given).start()
-        self._say(self._prepare_database())
+        self.login = self._prepare_database()
+        self._say(self.login)
         for number in range(1, self.workers + 1):
             self.supervisor.start(self.worker(f"worker-{number}"))
         self.supervisor.start(self.scheduler())

@@ -21,7 +21,7 @@ class Command(base.Command):
         reencrypted, unreadable = 0, list[dict[str, Any]]()
         for model, fields in _sealed_models():
             ids = model._default_manager.order_by("pk").values_list("pk", flat=True).iterator()
-            for batch in batched(ids, BATCH, strict=False):
+            for batch in batched(ids, BATCH):
                 reencrypted += _rotate(model, fields, batch, unreadable)
         if unreadable:
             self.exit_code = 1

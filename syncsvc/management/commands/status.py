@@ -15,6 +15,10 @@ from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.sync.health import Health, health
 
 PAGE = 2_000
+COLUMNS = (
+    *("id", "app__name", "repository__name", "status", "is_active", "app__is_active", "repository__is_active"),
+    *("snapshot__commit", "snapshot__files", "retry_count", "error_kind", "last_error", "due_at", "last_success_at"),
+)
 
 
 class Command(base.Command):
@@ -35,10 +39,7 @@ class Command(base.Command):
 
 def _rows(subscriptions: SubscriptionQuerySet) -> Iterator[dict[str, Any]]:
     """As `status --json` shows them, read in pages by one query."""
-    columns = ("id", "app__name", "repository__name", "status", "is_active", "app__is_active")
-    columns += ("repository__is_active", "snapshot__commit", "snapshot__files", "retry_count", "error_kind")
-    columns += ("last_error", "due_at", "last_success_at")
-    found = subscriptions.order_by("app__name", "repository__name").values_list(*columns)
+    found = subscriptions.order_by("app__name", "repository__name").values_list(*COLUMNS)
     for id, app, repository, status, active, app_active, repository_active, *rest in found.iterator(PAGE):
         commit, files, retry_count, error_kind, last_error, due_at, last_success_at = rest
         yield {

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Mapping
@@ -42,7 +43,7 @@ class Command(base.Command):
         parser.add_argument("--allow-deletes", action="store_true", help="these runs may delete as much as they find")
 
     def answer(self, options: Mapping[str, Any]) -> base.Answer:
-        self.progress = Progress(self.stderr._out, quiet=True)
+        self.progress = Progress(sys.stderr, quiet=True)
         self.waits = options["wait"] or options["inline"]
         rows = self._rows(self._runs(options))
         allow_deletes = options["allow_deletes"]

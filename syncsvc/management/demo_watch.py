@@ -1,0 +1,175 @@
+"""What happens once everything runs: subscribe, watch it arrive, say so, and go on watching.
+
+It is a process of its own, because its settings are those that `make up` writes while it starts.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from http.client import HTTPException
+from typing import TextIO
+
+from django.db.models import Q
+
+from syncsvc.exceptions import BoundaryError
+from syncsvc.management.adding import add_repository
+from syncsvc.management.demo_check import compare
+from syncsvc.management.demo_receiver import ReceiverClient
+from syncsvc.management.demo_source import GitFailedError, Source
+from syncsvc.management.terminal import Progress
+from syncsvc.management.waiting import database_time
+from syncsvc.models import App, Repository, Snapshot, Status, Subscription, SyncRun, Trigger
+from syncsvc.sync.asking import ask_for_runs
+
+APP = "demo-receiver"
+POLL_SECONDS = 2
+LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the process that started everything knows."""
+
+    url: str
+    branch: str
+    receiver_port: int
+    receiver_is_new: bool
+    secret: str
+    console: str
+    login: str
+    log_dir: str
+    check: bool
+    timeout: float
+
+
+class DemoFailedError(Exception):
+    """Not everything arrived; the message says why."""
+
+
+class Demo:
+    def __init__(self, facts: Facts, out: TextIO) -> None:
+        self._facts, self._out = facts, out
+        self._progress = Progress(out)
+        self._receiver = ReceiverClient(facts.receiver_port)
+        self._parent = os.getppid()
+
+    def run(self) -> bool:
+        """Until Ctrl-C, or to the end of a check; whether all is well."""
+        try:
+            since = database_time()
+            subscription = subscribed(self._facts)
+            run = self._first_sync(subscription, since)
+            if self._facts.check:
+                return self._check(subscription, run)
+            self._follow(subscription, run)
+        except (DemoFailedError, GitFailedError, BoundaryError, HTTPException, OSError) as error:
+            self._say(f"failed: {error}")
+            return False
+        return True
+
+    def _first_sync(self, subscription: Subscription, since: datetime) -> SyncRun:
+        repository = str(subscription.repository_id)
+        held_before, before = self._held(repository), self._receiver.status()
+        ask_for_runs(Subscription.objects.filter(id=subscription.id), Trigger.SYNC, asked_by="demo")
+        started = time.monotonic()
+        while not (run := _synced_since(subscription, since)):
+            seconds = time.monotonic() - started
+            self._give_up_if_hopeless(subscription, since, seconds)
+            now = self._receiver.status()
+            rate = (now["verified"] - before["verified"]) / seconds if seconds else 0
+            files = f"{held_before + now['files'] - before['files']} of {_total(subscription)} files verified"
+            self._show(f"{files}, {rate:.0f} a second, {now['rejected'] - before['rejected']} failures")
+            time.sleep(LOOK_SECONDS)
+        took = ((run.finished_at or since) - since).total_seconds()
+        held = self._held(repository)
+        self._say(f"{held} of {_total(subscription, run)} files delivered and verified in {took:.1f} s")
+        return run
+
+    def _give_up_if_hopeless(self, subscription: Subscription, since: datetime, seconds: float) -> None:
+        """A failed subscription would be tried again, but not soon."""
+        subscription.refresh_from_db()
+        ended = subscription.runs.filter(started_at__gte=since).exclude(outcome__in=["", SyncRun.Outcome.INTERRUPTED])
+        why = f"{subscription.error_kind}: {subscription.last_error}" if subscription.error_kind else ""
+        if subscription.status == Status.FAILED and ended.exists():
+            raise DemoFailedError(why)
+        if seconds > self._facts.timeout:
+            why = why or f"it is {subscription.status}; the logs in {self._facts.log_dir} may say why"
+            raise DemoFailedError(f"not everything arrived within {self._facts.timeout:.0f} s. {why}")
+
+    def _check(self, subscription: Subscription, run: SyncRun) -> bool:
+        source = Source(self._facts.url, self._facts.branch)
+        self._show("comparing every byte with git")
+        result = compare(source, run.to_commit, self._receiver, str(subscription.repository_id))
+        for problem in result.shown_problems:
+            self._say(problem)
+        if result.problems:
+            self._say(f"failed: {len(result.problems)} files differ from git at {run.to_commit}")
+            return False
+        exactly = f"the receiver holds exactly the {result.files} files of commit {run.to_commit[:12]}"
+        self._say(f"{exactly}, byte for byte and mode for mode{result.left_out}")
+        return True
+
+    def _follow(self, subscription: Subscription, last: SyncRun) -> None:
+        self._say(f"the console is at {self._facts.console}")
+        self._say(self._facts.login)
+        self._say(f"commit to {self._facts.url}, and watch it arrive here; Ctrl-C ends everything")
+        seen = last.finished_at
+        changed = Q(created__gt=0) | Q(updated__gt=0) | Q(deleted__gt=0) | ~Q(outcome=SyncRun.Outcome.SYNCED)
+        while os.getppid() == self._parent:
+            for run in subscription.runs.filter(changed, finished_at__gt=seen).order_by("finished_at"):
+                self._say(_change_line(run))
+                seen = run.finished_at
+            time.sleep(LOOK_SECONDS)
+
+    def _held(self, repository: str) -> int:
+        return sum(1 for _ in self._receiver.files(repository))
+
+    def _show(self, line: str) -> None:
+        self._progress.show(f"demo: {line}")
+
+    def _say(self, line: str) -> None:
+        self._progress.clear()
+        self._out.write(f"demo: {line}\n")
+        self._out.flush()
+
+
+def subscribed(facts: Facts) -> Subscription:
+    """The app, the repository and the subscription, made now or by an earlier demo."""
+    app = App.objects.filter(name=APP).first() or App(name=APP)
+    app.url, app.is_active, app.pause_reason = f"http://127.0.0.1:{facts.receiver_port}/", True, ""
+    app.set_secret(facts.secret)
+    if app._state.adding:
+        app.save()
+    else:
+        app.save(update_fields=["url", "secret", "is_active", "pause_reason"])
+        App.objects.endpoint_answered(app.id)  # an earlier demo may have ended with its circuit open
+    if facts.receiver_is_new:  # what an earlier one held is gone: it has to be sent again
+        Subscription.objects.filter(app=app).delete()
+    repository = Repository.objects.filter(url=facts.url, branch=facts.branch).first()
+    if repository is None:
+        repository = Repository(url=facts.url, branch=facts.branch, poll_seconds=POLL_SECONDS)
+        add_repository(repository, name=None)
+    return Subscription.objects.get_or_create(app=app, repository=repository)[0]
+
+
+def _synced_since(subscription: Subscription, since: datetime) -> SyncRun | None:
+    synced = subscription.runs.filter(started_at__gte=since, outcome=SyncRun.Outcome.SYNCED)
+    return synced.order_by("started_at").first()
+
+
+def _total(subscription: Subscription, run: SyncRun | None = None) -> int | str:
+    snapshots = Snapshot.objects.filter(repository=subscription.repository_id)
+    if run is not None:
+        snapshots = snapshots.filter(commit=run.to_commit)
+    newest = snapshots.order_by("-id").first()
+    return newest.files if newest else "?" if run is None else 0
+
+
+def _change_line(run: SyncRun) -> str:
+    kinds = ", ".join(
+        f"{getattr(run, kind)} {kind}" for kind in ("created", "updated", "deleted") if getattr(run, kind)
+    )
+    if run.outcome == SyncRun.Outcome.SYNCED:
+        return f"{run.delivered} files verified: {kinds} at {run.to_commit[:12]}"
+    return f"{run.outcome} after {run.delivered} files ({kinds or 'none planned'}): {run.error_kind}: {run.error}"
