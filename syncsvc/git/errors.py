@@ -27,6 +27,7 @@ _PHRASES: tuple[tuple[ErrorKind, tuple[str, ...]], ...] = (
             "error: 308",
             "unable to update url base from redirection",
             "fatal: repository '",
+            "not valid: is this a git repository",
             "could not be found or you don't have permission",
         ),
     ),
@@ -110,14 +111,13 @@ _PHRASES: tuple[tuple[ErrorKind, tuple[str, ...]], ...] = (
             "kex_exchange_identification",
             "could not read from remote repository",
             "protocol error",
-            "not valid: is this a git repository",
         ),
     ),
 )
 
 _SENTENCES = {
     ErrorKind.GIT_NOT_FOUND: "The remote has no such repository, or hides it from this credential; check the URL.",
-    ErrorKind.GIT_AUTH: "The remote refused the credential; give a valid one that may read this repository.",
+    ErrorKind.GIT_AUTH: "The remote refused the credential, or needs one; give one that may read this repository.",
     ErrorKind.GIT_CORRUPT: "git found damaged or missing objects; the mirror is rebuilt by the next run.",
     ErrorKind.GIT_TIMEOUT: "The remote took too long; it is tried again by itself.",
     ErrorKind.GIT_UNREACHABLE: "The remote cannot be reached; it is tried again by itself. Check URL and network.",

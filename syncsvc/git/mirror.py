@@ -30,7 +30,7 @@ class Mirror:
     """
 
     def __init__(self, path: Path, remote: Remote, limits: GitLimits) -> None:
-        self.path = path
+        self.path = path.absolute()  # git is started elsewhere, and orphans are known by it
         self.remote = remote
         self.limits = limits
         self._seen: str | None = None
@@ -212,7 +212,7 @@ def evict(root: Path, max_bytes: int) -> list[str]:
 
 
 def _remove(path: Path) -> bool:
-    with contextlib.suppress(MirrorBusyError), locked(path.with_name(f"{path.name}.lock")):
+    with contextlib.suppress(MirrorBusyError, FileNotFoundError), locked(path.with_name(f"{path.name}.lock")):
         away = path.with_name(f"{path.name}.old-{secrets.token_hex(4)}")
         path.rename(away)
         shutil.rmtree(away, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Starting git, through GitPython, with nothing inherited, a time limit, and no process left behind."""
+"""Starting git, through GitPython, with settings that are ours alone, a time limit, and no process left behind."""
 
 import contextlib
 import os
@@ -41,7 +41,7 @@ _CONFIG = {
 
 
 def environment(config: Mapping[str, str], *, git_dir: Path | None = None) -> dict[str, str]:
-    """What git is told: only this. `config` comes on top of the settings that hold for every call."""
+    """What git is told; of our own environment it hears nothing that begins with GIT_."""
     settings = {**_CONFIG, **config}
     env = {
         "HOME": "/nonexistent",

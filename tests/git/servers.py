@@ -91,8 +91,9 @@ def _handler(server: GitHttpServer) -> type[BaseHTTPRequestHandler]:
         def _refuse(self, status: int, header: str, value: str) -> None:
             self.send_response(status)
             self.send_header(header, value)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", "7")
             self.end_headers()
+            self.wfile.write(b"sorry!\n")
 
         def _backend(self, body: bytes) -> bytes:
             parts = urlsplit(self.path)
@@ -202,3 +203,13 @@ def wait_for_port(port: int) -> None:
             time.sleep(0.02)
         else:
             return
+
+
+def processes_with(variable: str) -> list[int]:
+    """The processes that have `NAME=value` in their environment."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if variable.encode() in file.read_bytes().split(b"\0"):
+                found.append(int(file.parent.name))
+    return found

@@ -120,7 +120,7 @@ def test_a_git_that_is_killed_costs_one_read(repo: GitRepo, make_mirror: MakeMir
         reader.request(blobs)
         assert reader.read() == contents[0]
         os.kill(reader._process._process.pid, signal.SIGKILL)  # type: ignore[union-attr]
-        outcomes = []
+        outcomes: list[bool | ErrorKind] = []
         for content in contents[1:]:
             try:
                 outcomes.append(reader.read() == content)

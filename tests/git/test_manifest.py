@@ -11,6 +11,7 @@ from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import Remote, remote_head
 from syncsvc.types import ErrorKind, ManifestEntry, TreeChange
 from tests.git.conftest import LIMITS
+from tests.git.servers import processes_with
 from tests.gitrepo import Content, Executable, GitRepo, Submodule, Symlink, TreeEntry
 
 type MakeMirror = Callable[..., Mirror]
@@ -80,10 +81,10 @@ def test_differences_lead_from_any_tree_to_any_other(repo: GitRepo, make_mirror:
     commits = []
     for _ in range(25):
         wanted = chance.sample(names, chance.randrange(len(names)))
-        files = {
+        files: dict[str | bytes, Content] = {
             name: _content(chance) for name in wanted if not any(f"{name}/" in f"{x}/" for x in wanted if x != name)
         }
-        commits.append(repo.commit({**files}, replace_all=True))
+        commits.append(repo.commit(files, replace_all=True))
         fetched(repo, mirror)
     for _ in range(60):
         old, new = chance.choice(commits), chance.choice(commits)
@@ -126,9 +127,9 @@ def test_a_list_that_is_not_read_to_its_end_leaves_no_process(repo: GitRepo, mak
     fetched(repo, mirror)
     entries = read_manifest(mirror, commit)
     next(entries)
-    assert _readers_of(mirror)
+    assert processes_with(f"GIT_DIR={mirror.path}")
     entries.close()  # type: ignore[attr-defined]
-    assert not _readers_of(mirror)
+    assert not processes_with(f"GIT_DIR={mirror.path}")
 
 
 def test_a_missing_subtree_is_no_end_of_the_list(repo: GitRepo, make_mirror: MakeMirror) -> None:
@@ -196,20 +197,10 @@ def test_sizes_come_in_the_order_asked_however_many(repo: GitRepo, make_mirror: 
 
 def _content(chance: random.Random) -> Content:
     data = b"%d" % chance.randrange(3)
-    return chance.choice([data, data, Executable(data), Symlink(data), Submodule(str(chance.randrange(1, 4)) * 40)])
+    module = Submodule(str(chance.randrange(1, 4)) * 40)
+    choices: list[Content] = [data, data, Executable(data), Symlink(data), module]
+    return chance.choice(choices)
 
 
 def _meta(entry: TreeEntry | None) -> tuple[str | None, str | None]:
     return (entry.mode, entry.sha) if entry else (None, None)
-
-
-def _readers_of(mirror: Mirror) -> list[str]:
-    mark = f"GIT_DIR={mirror.path}".encode()
-    found = []
-    for file in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if mark in file.read_bytes().split(b"\0"):
-                found.append(file.parent.name)
-        except OSError:
-            continue
-    return found

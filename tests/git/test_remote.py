@@ -132,6 +132,13 @@ def test_an_unknown_repository_over_http_is_not_found(http_server: GitHttpServer
     assert caught.value.kind is ErrorKind.GIT_NOT_FOUND
 
 
+def test_a_page_that_is_no_repository_is_not_found(http_server: GitHttpServer) -> None:
+    http_server.status = 200
+    with pytest.raises(GitError, match="check the URL") as caught:
+        remote_head(Remote(http_server.url("repo.git")), LIMITS)
+    assert caught.value.kind is ErrorKind.GIT_NOT_FOUND
+
+
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_a_server_in_trouble_is_unreachable_and_tried_again(http_server: GitHttpServer, status: int) -> None:
     http_server.status = status
