@@ -1,0 +1,43 @@
+"""An app as an operator fills it in."""
+
+from django import forms
+
+from syncsvc.admin.bases import AppModelForm
+from syncsvc.delivery.addresses import check_webhook_url
+from syncsvc.delivery.signing import check_secret
+from syncsvc.models import App
+
+SECRET_HELP = "Write-only. Blank keeps the secret, and makes one for a new app."  # noqa: S105 - words for people
+
+
+class AppForm(AppModelForm):
+    """The secret goes in here and never comes out."""
+
+    new_secret = forms.CharField(
+        label="New secret",
+        required=False,
+        help_text=SECRET_HELP,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"}),
+    )
+
+    class Meta:
+        model = App
+        fields = ("name", "url", "max_batch", "max_in_flight", "is_active")
+        widgets = {"url": forms.TextInput(attrs={"class": "vLargeTextField"})}  # noqa: RUF012
+        help_texts = {  # noqa: RUF012
+            "name": "a-z, 0-9, dot, dash, underscore. Commands call the app by it.",
+            "max_batch": "Changed files that travel in one request; 1 sends each by itself.",
+            "max_in_flight": "Requests that each worker process keeps open to this app.",
+        }
+
+    def clean_url(self) -> str:
+        return check_webhook_url(self.cleaned_data["url"])
+
+    def clean_new_secret(self) -> str:
+        secret: str = self.cleaned_data["new_secret"]
+        if not secret:
+            return ""
+        try:
+            return check_secret(secret)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None

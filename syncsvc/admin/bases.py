@@ -1,0 +1,19 @@
+"""Django's generic classes as the type checker wants them named; at run time they take no parameters."""
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.core.paginator import Paginator
+
+if TYPE_CHECKING:
+    from syncsvc.models import App, Repository
+
+    ModelAdmin = admin.ModelAdmin[Any]
+    RowPaginator = Paginator[Any]
+    AppModelForm = forms.ModelForm[App]
+    RepositoryModelForm = forms.ModelForm[Repository]
+else:
+    ModelAdmin = admin.ModelAdmin
+    RowPaginator = Paginator
+    AppModelForm = RepositoryModelForm = forms.ModelForm

@@ -1,0 +1,92 @@
+"""How values look on the pages: moments, statuses, paths, links. Everything is escaped."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import models
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+PATH_SHOWN = 80  # characters
+STEPS = (
+    (timedelta(days=1), "d"),
+    (timedelta(hours=1), "h"),
+    (timedelta(minutes=1), "min"),
+    (timedelta(seconds=1), "s"),
+)
+
+
+def moment(at: datetime | None, *, now: datetime | None = None) -> SafeString | None:
+    """`3 min ago` or `in 2 h`, the exact time of UTC in its title."""
+    if at is None:
+        return None
+    exact = at.astimezone(UTC)
+    text = relative(at - (now or datetime.now(UTC)))
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', exact.isoformat(), f"{exact:%Y-%m-%d %H:%M:%S} UTC", text
+    )
+
+
+def relative(distance: timedelta) -> str:
+    size = abs(distance)
+    for step, unit in STEPS:
+        if size >= step:
+            amount = f"{size // step} {unit}"
+            return f"in {amount}" if distance > timedelta() else f"{amount} ago"
+    return "now"
+
+
+def badge(text: str, tone: str) -> SafeString:
+    """`tone` is good, busy, bad, warn or quiet."""
+    return format_html('<span class="badge {}">{}</span>', tone, text)
+
+
+def path_text(path: bytes | memoryview) -> str:
+    """git's bytes to read: what is not UTF-8, or would not be seen, as backslash escapes."""
+    text = bytes(path).decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def path_cell(path: bytes | memoryview | None) -> SafeString | None:
+    """The end of a long path, which says more than its beginning; the whole of it in the title."""
+    if path is None:
+        return None
+    text = path_text(path)
+    shown = text if len(text) <= PATH_SHOWN else f"…{text[1 - PATH_SHOWN :]}"
+    return format_html('<code class="path" title="{}">{}</code>', text, shown)
+
+
+def commit_cell(commit: str | None) -> SafeString | None:
+    return format_html('<code title="{}">{}</code>', commit, commit[:12]) if commit else None
+
+
+def block(text: str) -> SafeString | None:
+    """Text as it is, line ends kept."""
+    return format_html('<pre class="block">{}</pre>', text) if text else None
+
+
+def size_cell(size: int) -> SafeString:
+    return format_html('<span title="{} bytes">{}</span>', f"{size:,}", size_text(size))
+
+
+def size_text(size: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def link(row: models.Model, text: str = "") -> SafeString:
+    """To the row's own page."""
+    url = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    return format_html('<a href="{}">{}</a>', url, text or str(row))
+
+
+def list_link(model: type[models.Model], text: str, filters: Mapping[str, Any]) -> SafeString:
+    """To the list of a model's rows, filtered."""
+    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return format_html('<a href="{}?{}">{}</a>', url, urlencode(filters), text)

@@ -1,0 +1,62 @@
+"""Pages of what has happened: read only, and answered in seconds however much there is."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.db import OperationalError, connection, models, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from psycopg.errors import QueryCanceled
+
+from syncsvc.admin.bases import ModelAdmin
+from syncsvc.admin.filters import AutocompleteFilter
+from syncsvc.admin.paging import CappedPaginator
+
+QUERY_SECONDS = 5
+
+
+class AutocompleteMedia(ModelAdmin):
+    """What the filters that are found by typing need on the page."""
+
+    @property
+    def media(self) -> forms.Media:
+        fields = [part[0] for part in self.list_filter if isinstance(part, tuple) and AutocompleteFilter in part]
+        if not fields:
+            return super().media
+        return super().media + AutocompleteSelect(self.model._meta.get_field(fields[0]), self.admin_site).media
+
+
+class HistoryAdmin(AutocompleteMedia):
+    """Rows are written by runs alone: nobody adds, changes or deletes one here."""
+
+    actions = None
+    list_per_page = 100
+    list_max_show_all = 0
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """A filter that would read millions of rows for an answer is given up, and says so."""
+        try:
+            with transaction.atomic():
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{QUERY_SECONDS}s"])
+                response = super().changelist_view(request, extra_context)
+                return response.render() if hasattr(response, "render") else response
+        except OperationalError as error:
+            if not isinstance(error.__cause__, QueryCanceled) or not request.GET:
+                raise
+        text = f"That would have taken over {QUERY_SECONDS} seconds. Choose a subscription, or a shorter time."
+        messages.warning(request, text)
+        return HttpResponseRedirect(request.path)

@@ -1,0 +1,116 @@
+"""Runs: what each set out to tell, and how it ended."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet, Value
+from django.db.models.functions import Concat
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from syncsvc.admin.cells import badge, block, link, list_link, moment, size_cell
+from syncsvc.admin.filters import AutocompleteFilter, when
+from syncsvc.admin.history import HistoryAdmin
+from syncsvc.admin.search import uuid_of
+from syncsvc.models import DeliveryAttempt, Subscription, SyncRun
+
+TONES = {"synced": "good", "postponed": "warn", "failed": "bad", "held": "bad", "interrupted": "quiet"}
+
+
+@admin.register(SyncRun)
+class SyncRunAdmin(HistoryAdmin):
+    list_display = (
+        "__str__",
+        "subscription_link",
+        "state",
+        "trigger",
+        "changes",
+        "delivered",
+        "failed",
+        "took",
+        "started",
+    )
+    list_filter = (when("started_at"), "outcome", "trigger", "error_kind", ("subscription", AutocompleteFilter))
+    list_select_related = ("subscription__app", "subscription__repository")
+    search_fields = ("id",)
+    search_help_text = "A run's id, or part of APP/REPOSITORY."
+    fields = readonly_fields = (
+        "full_id",
+        "subscription_link",
+        "state",
+        "trigger",
+        "asked_by",
+        "from_to",
+        "changes",
+        "delivered",
+        "failed",
+        "attempts",
+        "size",
+        "deletes_allowed",
+        "epoch",
+        "error_kind",
+        "error_text",
+        "traceback_text",
+        "worker",
+        "started",
+        "finished",
+        "took",
+    )
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
+        if run_id := uuid_of(search_term):
+            return queryset.filter(pk=run_id), False
+        if not search_term.strip():
+            return queryset, False
+        named = Subscription.objects.annotate(full_name=Concat("app__name", Value("/"), "repository__name"))
+        found = named.filter(full_name__icontains=search_term.strip())
+        return queryset.filter(subscription__in=found.order_by().values("id")), False
+
+    @admin.display(description="id")
+    def full_id(self, run: SyncRun) -> str:
+        return str(run.id)
+
+    @admin.display(description="subscription")
+    def subscription_link(self, run: SyncRun) -> SafeString:
+        return link(run.subscription)
+
+    @admin.display(description="outcome")
+    def state(self, run: SyncRun) -> SafeString:
+        return badge(run.outcome, TONES[run.outcome]) if run.outcome else badge("running", "busy")
+
+    @admin.display(description="changes")
+    def changes(self, run: SyncRun) -> str:
+        parts = ((run.created, "created"), (run.updated, "updated"), (run.deleted, "deleted"))
+        return ", ".join(f"{count:,} {word}" for count, word in parts if count) or "none"
+
+    @admin.display(description="commits")
+    def from_to(self, run: SyncRun) -> str:
+        return f"{run.from_commit or 'nothing'} → {run.to_commit or 'nothing'}"
+
+    @admin.display(description="requests")
+    def attempts(self, run: SyncRun) -> SafeString:
+        return list_link(DeliveryAttempt, f"{run.requests:,} requests", {"run__exact": run.pk})
+
+    @admin.display(description="sent")
+    def size(self, run: SyncRun) -> SafeString:
+        return size_cell(run.bytes)
+
+    @admin.display(description="error")
+    def error_text(self, run: SyncRun) -> SafeString | None:
+        return block(run.error)
+
+    @admin.display(description="traceback")
+    def traceback_text(self, run: SyncRun) -> SafeString | None:
+        return block(run.traceback)
+
+    @admin.display(description="took")
+    def took(self, run: SyncRun) -> str | None:
+        return None if run.seconds is None else f"{run.seconds:,.1f} s"
+
+    @admin.display(description="started", ordering="started_at")
+    def started(self, run: SyncRun) -> SafeString | None:
+        return moment(run.started_at)
+
+    @admin.display(description="finished")
+    def finished(self, run: SyncRun) -> SafeString | None:
+        return moment(run.finished_at)

@@ -1,0 +1,57 @@
+"""Snapshots: the commits that were taken in."""
+
+from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from syncsvc.admin.cells import link, moment, size_cell
+from syncsvc.admin.filters import AutocompleteFilter, when
+from syncsvc.admin.history import HistoryAdmin
+from syncsvc.models import Snapshot
+
+
+@admin.register(Snapshot)
+class SnapshotAdmin(HistoryAdmin):
+    list_display = ("__str__", "repository_link", "files", "size", "difference", "left_out", "taken")
+    list_filter = (when("taken_at"), ("repository", AutocompleteFilter))
+    list_select_related = ("repository",)
+    search_fields = ("commit__startswith",)
+    search_help_text = "The beginning of a commit."
+    fields = readonly_fields = (
+        "repository",
+        "full_commit",
+        "tree",
+        "files",
+        "size",
+        "difference",
+        "left_out",
+        "previous",
+        "taken",
+    )
+
+    @admin.display(description="repository")
+    def repository_link(self, snapshot: Snapshot) -> SafeString:
+        return link(snapshot.repository)
+
+    @admin.display(description="commit")
+    def full_commit(self, snapshot: Snapshot) -> SafeString:
+        return format_html("<code>{}</code>", snapshot.commit)
+
+    @admin.display(description="size")
+    def size(self, snapshot: Snapshot) -> SafeString:
+        return size_cell(snapshot.bytes)
+
+    @admin.display(description="difference")
+    def difference(self, snapshot: Snapshot) -> str:
+        if snapshot.created is None:
+            return "the first"
+        return f"{snapshot.created:,} created, {snapshot.updated or 0:,} updated, {snapshot.deleted or 0:,} deleted"
+
+    @admin.display(description="left out")
+    def left_out(self, snapshot: Snapshot) -> str:
+        parts = ((snapshot.submodules, "submodules"), (snapshot.long_paths, "too long paths"))
+        return ", ".join(f"{count:,} {name}" for count, name in parts if count) or "nothing"
+
+    @admin.display(description="taken in", ordering="taken_at")
+    def taken(self, snapshot: Snapshot) -> SafeString | None:
+        return moment(snapshot.taken_at)

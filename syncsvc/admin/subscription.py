@@ -1,0 +1,104 @@
+"""Subscriptions: who follows what, how far it is, and what is wrong."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
+from django.db.models import QuerySet, Value
+from django.db.models.functions import Concat
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from syncsvc import wakeup
+from syncsvc.admin.cells import badge, block, commit_cell, link, list_link, moment
+from syncsvc.admin.filters import AutocompleteFilter, PausedFilter
+from syncsvc.admin.history import AutocompleteMedia
+from syncsvc.admin.removal import RemovalMixin
+from syncsvc.models import DeliveredFile, DeliveryAttempt, Status, Subscription, SyncRun
+
+TONES = {Status.PENDING: "quiet", Status.SYNCING: "busy", Status.SYNCED: "good", Status.FAILED: "bad"}
+STATE = ("state", "due", "retry_count", "error", "failing", "last_success", "at_commit", "epoch", "created", "history")
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(AutocompleteMedia, RemovalMixin):
+    autocomplete_fields = ("app", "repository")
+    list_display = ("__str__", "state", "error_kind", "due", "retry_count", "last_success", "at_commit")
+    list_filter = (
+        "status",
+        "error_kind",
+        PausedFilter,
+        ("app", AutocompleteFilter),
+        ("repository", AutocompleteFilter),
+    )
+    list_select_related = ("app", "repository", "snapshot")
+    search_fields = ("full_name",)
+    search_help_text = "Part of APP/REPOSITORY."
+    readonly_fields = STATE
+
+    def get_fieldsets(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
+        settings = (None, {"fields": ("app", "repository", "is_active")})
+        return [settings, ("State", {"fields": STATE})] if obj else [settings]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
+        return ("app", "repository", *STATE) if obj else STATE
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request).select_related("app", "repository", "snapshot")
+        return rows.annotate(full_name=Concat("app__name", Value("/"), "repository__name"))
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field and isinstance(field.widget, RelatedFieldWidgetWrapper):
+            # A new app shows its secret on its own page, which a pop-up never opens.
+            field.widget.can_add_related = field.widget.can_change_related = False
+        return field
+
+    def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
+        if change:  # only what the form has: a run may be moving the rest
+            obj.save(update_fields=["is_active"])
+            return
+        obj.asked_by = request.user.get_username()
+        obj.save()
+        Subscription.objects.mark_queued([obj.id])
+        wakeup.wake_runs([obj])
+
+    @admin.display(description="status", ordering="status")
+    def state(self, subscription: Subscription) -> SafeString:
+        retrying = subscription.status == Status.PENDING and subscription.retry_count > 0
+        word, tone = ("retrying", "warn") if retrying else (subscription.status, TONES[Status(subscription.status)])
+        return format_html("{} {}", badge(word, tone), badge("paused", "quiet") if subscription.paused else "")
+
+    @admin.display(description="next run", ordering="due_at")
+    def due(self, subscription: Subscription) -> SafeString | None:
+        return moment(subscription.due_at)
+
+    @admin.display(description="last success", ordering="last_success_at")
+    def last_success(self, subscription: Subscription) -> SafeString | None:
+        return moment(subscription.last_success_at)
+
+    @admin.display(description="has commit")
+    def at_commit(self, subscription: Subscription) -> SafeString | None:
+        snapshot = subscription.snapshot
+        return link(snapshot, commit_cell(snapshot.commit) or "") if snapshot else None
+
+    @admin.display(description="last error")
+    def error(self, subscription: Subscription) -> SafeString | None:
+        if not subscription.error_kind:
+            return None
+        return format_html("{}{}", badge(subscription.error_kind, "bad"), block(subscription.last_error) or "")
+
+    @admin.display(description="failing since")
+    def failing(self, subscription: Subscription) -> SafeString | None:
+        return moment(subscription.failing_since)
+
+    @admin.display(description="created")
+    def created(self, subscription: Subscription) -> SafeString | None:
+        return moment(subscription.created_at)
+
+    @admin.display(description="history")
+    def history(self, subscription: Subscription) -> SafeString:
+        only = {"subscription__exact": subscription.pk}
+        runs, attempts = list_link(SyncRun, "Runs", only), list_link(DeliveryAttempt, "Attempts", only)
+        return format_html("{} · {} · {}", runs, attempts, list_link(DeliveredFile, "Files the app has", only))

@@ -1,0 +1,141 @@
+"""The lists: how many queries they need, what they find, and that nobody writes history."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+
+from syncsvc.models import (
+    App,
+    DeliveredFile,
+    DeliveryAttempt,
+    Repository,
+    Snapshot,
+    Subscription,
+    SyncRun,
+)
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+FACTORIES: dict[type[Any], Any] = {
+    App: factories.AppFactory,
+    Repository: factories.RepositoryFactory,
+    Subscription: factories.SubscriptionFactory,
+    SyncRun: factories.SyncRunFactory,
+    DeliveryAttempt: factories.DeliveryAttemptFactory,
+    DeliveredFile: factories.DeliveredFileFactory,
+    Snapshot: factories.SnapshotFactory,
+}
+HISTORY = (SyncRun, DeliveryAttempt, DeliveredFile, Snapshot)
+# Session, user, count and rows; of the session its expiry is not touched. Histories: a savepoint, its end, the time limit.
+QUERIES = {App: 5, Repository: 5, Subscription: 5, SyncRun: 7, DeliveryAttempt: 7, DeliveredFile: 7, Snapshot: 7}
+
+
+def list_of(model: type[Any]) -> str:
+    return reverse(f"admin:syncsvc_{model._meta.model_name}_changelist")
+
+
+def page_of(row: Any) -> str:
+    return reverse(f"admin:syncsvc_{row._meta.model_name}_change", args=[row.pk])
+
+
+@pytest.mark.parametrize("model", FACTORIES)
+@pytest.mark.parametrize("rows", [1, 12])
+def test_a_list_needs_as_many_queries_for_one_row_as_for_many(
+    model: type[Any], rows: int, console: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    FACTORIES[model].create_batch(rows)
+    console.get(list_of(model))  # the session is in the cache from here on
+
+    with django_assert_num_queries(QUERIES[model]):
+        response = console.get(list_of(model))
+
+    assert len(response.context["cl"].result_list) == rows
+
+
+@pytest.mark.parametrize("model", FACTORIES)
+def test_every_row_has_a_page(model: type[Any], console: Client) -> None:
+    assert console.get(page_of(FACTORIES[model]())).status_code == 200
+
+
+def test_the_index_groups_what_there_is(console: Client) -> None:
+    page = console.get(reverse("admin:index")).text
+
+    assert page.index("Syncing") < page.index("Subscriptions") < page.index("History") < page.index("Sync runs")
+
+
+@pytest.mark.parametrize("model", HISTORY)
+def test_nobody_writes_history(model: type[Any], console: Client) -> None:
+    row = FACTORIES[model]()
+
+    assert console.get(reverse(f"admin:syncsvc_{model._meta.model_name}_add")).status_code == 403
+    assert console.post(page_of(row), {}).status_code == 403
+    assert console.post(reverse(f"admin:syncsvc_{model._meta.model_name}_delete", args=[row.pk])).status_code == 403
+
+
+@pytest.mark.parametrize("model", FACTORIES)
+def test_every_filter_and_search_answers(model: type[Any], console: Client) -> None:
+    FACTORIES[model]()
+    shown = console.get(list_of(model)).context["cl"]
+
+    for spec in shown.filter_specs:
+        for choice in spec.choices(shown):
+            if "query_string" in choice:
+                assert console.get(list_of(model) + choice["query_string"]).status_code == 200
+    for term in ("e", "a/b", "00000000-0000-0000-0000-000000000000", "%", "\\xff"):
+        assert console.get(list_of(model), {"q": term}).status_code == 200
+
+
+@pytest.mark.parametrize("model", [SyncRun, DeliveryAttempt, DeliveredFile])
+def test_a_list_shows_one_subscription_that_was_found_by_typing(model: type[Any], console: Client) -> None:
+    row, _other = FACTORIES[model](), FACTORIES[model]()
+
+    response = console.get(list_of(model), {"subscription__exact": str(row.subscription_id)})
+
+    assert list(response.context["cl"].result_list) == [row]
+    assert str(row.subscription) in response.text  # chosen, in the filter
+
+
+def test_a_filter_keeps_what_else_was_chosen(console: Client) -> None:
+    subscription = factories.SubscriptionFactory(failed=True)
+
+    page = console.get(list_of(Subscription), {"app__exact": str(subscription.app_id), "status__exact": "failed"}).text
+
+    assert '<input type="hidden" name="status__exact" value="failed">' in page
+
+
+def test_subscriptions_are_found_by_their_full_name(console: Client) -> None:
+    subscription = factories.SubscriptionFactory()
+    factories.SubscriptionFactory()
+
+    response = console.get(list_of(Subscription), {"q": f"{subscription.app.name}/{subscription.repository.name}"})
+
+    assert list(response.context["cl"].result_list) == [subscription]
+
+
+def test_subscriptions_that_are_paused_by_anything_are_found(console: Client) -> None:
+    paused = {
+        factories.SubscriptionFactory(is_active=False),
+        factories.SubscriptionFactory(app__is_active=False),
+        factories.SubscriptionFactory(repository__is_active=False),
+    }
+    active = factories.SubscriptionFactory()
+
+    assert set(console.get(list_of(Subscription), {"paused": "1"}).context["cl"].result_list) == paused
+    assert list(console.get(list_of(Subscription), {"paused": "0"}).context["cl"].result_list) == [active]
+
+
+def test_typing_finds_subscriptions_for_the_filters(
+    console: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    factories.SubscriptionFactory.create_batch(5)
+    of_runs = {"app_label": "syncsvc", "model_name": "syncrun", "field_name": "subscription", "term": "owner"}
+    console.get(reverse("admin:autocomplete"), of_runs)
+
+    with django_assert_num_queries(3):
+        response = console.get(reverse("admin:autocomplete"), of_runs)
+
+    assert len(response.json()["results"]) == 5
