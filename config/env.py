@@ -21,7 +21,7 @@ class Env:
         self.names: list[str] = []
         self._defaults = read_env_file(defaults_file) if defaults_file else {}
 
-    def str(self, name: str, default: str = "") -> str:
+    def text(self, name: str, default: str = "") -> str:
         self.names.append(name)
         if name in os.environ:
             return os.environ[name]
@@ -29,25 +29,25 @@ class Env:
             return _read_secret(name, file)
         return self._defaults.get(name, default)
 
-    def int(self, name: str, default: int, *, minimum: int = 0) -> int:
+    def integer(self, name: str, default: int, *, minimum: int = 0) -> int:
         return self._number(name, default, int, minimum)
 
-    def float(self, name: str, default: float, *, minimum: float = 0) -> float:
+    def decimal(self, name: str, default: float, *, minimum: float = 0) -> float:
         return self._number(name, default, float, minimum)
 
-    def bool(self, name: str, default: bool = False) -> bool:
-        text = self.str(name, "1" if default else "0").strip().lower()
+    def flag(self, name: str, default: bool = False) -> bool:
+        text = self.text(name, "1" if default else "0").strip().lower()
         if text not in TRUE | FALSE:
             raise ImproperlyConfigured(f"{name} is {text!r}; write 1 or 0.")
         return text in TRUE
 
-    def list(self, name: str, default: str = "") -> list[str]:
-        return [item.strip() for item in self.str(name, default).split(",") if item.strip()]
+    def words(self, name: str, default: str = "") -> list[str]:
+        return [item.strip() for item in self.text(name, default).split(",") if item.strip()]
 
     def seconds(self, name: str, default: str) -> tuple[float, ...]:
         """A comma-separated list of durations in seconds."""
         try:
-            values = tuple(float(item) for item in self.list(name, default))
+            values = tuple(float(item) for item in self.words(name, default))
         except ValueError:
             raise ImproperlyConfigured(f"{name} must be numbers of seconds, separated by commas.") from None
         if any(value < 0 for value in values):
@@ -55,7 +55,7 @@ class Env:
         return values
 
     def _number[N: (int, float)](self, name: str, default: N, convert: Callable[[str], N], minimum: N) -> N:
-        text = self.str(name, str(default))
+        text = self.text(name, str(default))
         try:
             value = convert(text)
         except ValueError:

@@ -17,14 +17,14 @@ DATA_DIR = Path(os.environ.get("DATA_DIR", BASE_DIR / ".data"))
 # `make up` writes the secrets it generated, and where its embedded servers listen, to .data/env.
 env = Env(defaults_file=DATA_DIR / "env")
 
-DEBUG = env.bool("DEBUG")
-SECRET_KEY = env.str("SECRET_KEY")
-ENCRYPTION_KEYS = env.list("ENCRYPTION_KEYS")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS")
-WEB_PORT = env.int("WEB_PORT", 8000, minimum=1)
-DATABASE_URL = env.str("DATABASE_URL")
-REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
+DEBUG = env.flag("DEBUG")
+SECRET_KEY = env.text("SECRET_KEY")
+ENCRYPTION_KEYS = env.words("ENCRYPTION_KEYS")
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+WEB_PORT = env.integer("WEB_PORT", 8000, minimum=1)
+DATABASE_URL = env.text("DATABASE_URL")
+REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 
 def _database(url: str) -> dict[str, object]:
@@ -40,7 +40,9 @@ def _database(url: str) -> dict[str, object]:
         "PORT": str(parts.port or ""),
         "CONN_HEALTH_CHECKS": True,
         # A pool, because a run's recorder thread borrows a connection for the length of the run.
-        "OPTIONS": {"pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL_SIZE", 64, minimum=4), "timeout": 10}},
+        "OPTIONS": {
+            "pool": {"min_size": 1, "max_size": env.integer("DATABASE_POOL_SIZE", 64, minimum=4), "timeout": 10}
+        },
     }
 
 
@@ -105,7 +107,7 @@ WHITENOISE_USE_FINDERS = True  # a checkout serves its files without a collectst
 WHITENOISE_AUTOREFRESH = DEBUG
 
 # Security of the console. Behind a TLS proxy set HTTPS=1; the rest follows from it.
-HTTPS = env.bool("HTTPS")
+HTTPS = env.flag("HTTPS")
 SECURE_CSP = {
     "default-src": [CSP.SELF],
     "img-src": [CSP.SELF, "data:"],
@@ -119,9 +121,9 @@ SECURE_REFERRER_POLICY = "same-origin"
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
-SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if HTTPS else 0
+SECURE_HSTS_SECONDS = env.integer("HSTS_SECONDS", 31_536_000) if HTTPS else 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-SESSION_COOKIE_AGE = env.int("SESSION_SECONDS", 43_200, minimum=60)
+SESSION_COOKIE_AGE = env.integer("SESSION_SECONDS", 43_200, minimum=60)
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 CSRF_COOKIE_HTTPONLY = False
 X_FRAME_OPTIONS = "DENY"
@@ -135,46 +137,46 @@ CACHES = {
 }
 
 # git
-GIT_ALLOW_LOCAL = env.bool("GIT_ALLOW_LOCAL")
-GIT_TIMEOUT = env.float("GIT_TIMEOUT", 600, minimum=1)
-GIT_LS_REMOTE_TIMEOUT = env.float("GIT_LS_REMOTE_TIMEOUT", 30, minimum=1)
-MIRROR_DIR = Path(env.str("MIRROR_DIR", str(DATA_DIR / "mirrors")))
-MIRROR_MAX_BYTES = env.int("MIRROR_MAX_BYTES", 20 * 1024**3)
-SPOOL_DIR = env.str("SPOOL_DIR")  # blank: the system's folder for temporary files
+GIT_ALLOW_LOCAL = env.flag("GIT_ALLOW_LOCAL")
+GIT_TIMEOUT = env.decimal("GIT_TIMEOUT", 600, minimum=1)
+GIT_LS_REMOTE_TIMEOUT = env.decimal("GIT_LS_REMOTE_TIMEOUT", 30, minimum=1)
+MIRROR_DIR = Path(env.text("MIRROR_DIR", str(DATA_DIR / "mirrors")))
+MIRROR_MAX_BYTES = env.integer("MIRROR_MAX_BYTES", 20 * 1024**3)
+SPOOL_DIR = env.text("SPOOL_DIR")  # blank: the system's folder for temporary files
 
 # delivery
-WEBHOOK_ALLOWED_NETWORKS = env.list("WEBHOOK_ALLOWED_NETWORKS")
-WEBHOOK_TIMEOUT = env.float("WEBHOOK_TIMEOUT", 15, minimum=0.1)
-WEBHOOK_CONNECT_TIMEOUT = env.float("WEBHOOK_CONNECT_TIMEOUT", 5, minimum=0.1)
-CONTENT_CHUNK_BYTES = env.int("CONTENT_CHUNK_BYTES", 512 * 1024, minimum=1024)
-MASS_DELETE_PERCENT = env.int("MASS_DELETE_PERCENT", 50)
-MASS_DELETE_MINIMUM = env.int("MASS_DELETE_MINIMUM", 20)
+WEBHOOK_ALLOWED_NETWORKS = env.words("WEBHOOK_ALLOWED_NETWORKS")
+WEBHOOK_TIMEOUT = env.decimal("WEBHOOK_TIMEOUT", 15, minimum=0.1)
+WEBHOOK_CONNECT_TIMEOUT = env.decimal("WEBHOOK_CONNECT_TIMEOUT", 5, minimum=0.1)
+CONTENT_CHUNK_BYTES = env.integer("CONTENT_CHUNK_BYTES", 512 * 1024, minimum=1024)
+MASS_DELETE_PERCENT = env.integer("MASS_DELETE_PERCENT", 50)
+MASS_DELETE_MINIMUM = env.integer("MASS_DELETE_MINIMUM", 20)
 
 # retries and circuits
 RETRY_DELAYS = env.seconds("RETRY_DELAYS", "5,30,120,600,1800")
-RETRY_JITTER_PERCENT = env.int("RETRY_JITTER_PERCENT", 20)
-RETRY_SLOW_SECONDS = env.float("RETRY_SLOW_SECONDS", 3600, minimum=1)
-RETRY_AFTER_MAX_SECONDS = env.float("RETRY_AFTER_MAX_SECONDS", 3600, minimum=1)
-CIRCUIT_THRESHOLD = env.int("CIRCUIT_THRESHOLD", 5, minimum=1)
-CIRCUIT_COOLDOWN_SECONDS = env.float("CIRCUIT_COOLDOWN_SECONDS", 30, minimum=1)
-CIRCUIT_COOLDOWN_MAX_SECONDS = env.float("CIRCUIT_COOLDOWN_MAX_SECONDS", 1800, minimum=1)
-CIRCUIT_FAIL_AFTER_SECONDS = env.float("CIRCUIT_FAIL_AFTER_SECONDS", 3600, minimum=1)
-GIT_CIRCUIT_COOLDOWN_SECONDS = env.float("GIT_CIRCUIT_COOLDOWN_SECONDS", 1800, minimum=1)
+RETRY_JITTER_PERCENT = env.integer("RETRY_JITTER_PERCENT", 20)
+RETRY_SLOW_SECONDS = env.decimal("RETRY_SLOW_SECONDS", 3600, minimum=1)
+RETRY_AFTER_MAX_SECONDS = env.decimal("RETRY_AFTER_MAX_SECONDS", 3600, minimum=1)
+CIRCUIT_THRESHOLD = env.integer("CIRCUIT_THRESHOLD", 5, minimum=1)
+CIRCUIT_COOLDOWN_SECONDS = env.decimal("CIRCUIT_COOLDOWN_SECONDS", 30, minimum=1)
+CIRCUIT_COOLDOWN_MAX_SECONDS = env.decimal("CIRCUIT_COOLDOWN_MAX_SECONDS", 1800, minimum=1)
+CIRCUIT_FAIL_AFTER_SECONDS = env.decimal("CIRCUIT_FAIL_AFTER_SECONDS", 3600, minimum=1)
+GIT_CIRCUIT_COOLDOWN_SECONDS = env.decimal("GIT_CIRCUIT_COOLDOWN_SECONDS", 1800, minimum=1)
 
 # scheduler and workers
-POLL_SECONDS = env.int("POLL_SECONDS", 60, minimum=1)
-SWEEP_SECONDS = env.float("SWEEP_SECONDS", 1, minimum=0.1)
-SWEEP_BATCH = env.int("SWEEP_BATCH", 500, minimum=1)
-LEASE_SECONDS = env.float("LEASE_SECONDS", 60, minimum=1)
-LEASE_RENEW_SECONDS = env.float("LEASE_RENEW_SECONDS", 10, minimum=0.1)
-REQUEUE_AFTER = env.float("REQUEUE_AFTER", 60, minimum=1)
-SYNC_QUEUES = env.int("SYNC_QUEUES", 1, minimum=1)
-WORKER_THREADS = env.int("WORKER_THREADS", 16, minimum=1)
-WORKER_QUEUES = env.list("WORKER_QUEUES")
-STOP_SECONDS = env.float("STOP_SECONDS", 25, minimum=1)
-ATTEMPT_RETENTION_DAYS = env.int("ATTEMPT_RETENTION_DAYS", 14, minimum=1)
-RUN_RETENTION_DAYS = env.int("RUN_RETENTION_DAYS", 90, minimum=1)
+POLL_SECONDS = env.integer("POLL_SECONDS", 60, minimum=1)
+SWEEP_SECONDS = env.decimal("SWEEP_SECONDS", 1, minimum=0.1)
+SWEEP_BATCH = env.integer("SWEEP_BATCH", 500, minimum=1)
+LEASE_SECONDS = env.decimal("LEASE_SECONDS", 60, minimum=1)
+LEASE_RENEW_SECONDS = env.decimal("LEASE_RENEW_SECONDS", 10, minimum=0.1)
+REQUEUE_AFTER = env.decimal("REQUEUE_AFTER", 60, minimum=1)
+SYNC_QUEUES = env.integer("SYNC_QUEUES", 1, minimum=1)
+WORKER_THREADS = env.integer("WORKER_THREADS", 16, minimum=1)
+WORKER_QUEUES = env.words("WORKER_QUEUES")
+STOP_SECONDS = env.decimal("STOP_SECONDS", 25, minimum=1)
+ATTEMPT_RETENTION_DAYS = env.integer("ATTEMPT_RETENTION_DAYS", 14, minimum=1)
+RUN_RETENTION_DAYS = env.integer("RUN_RETENTION_DAYS", 90, minimum=1)
 
-LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
+LOG_LEVEL = env.text("LOG_LEVEL", "INFO")
 LOGGING_CONFIG = None
 configure_logging(level=LOG_LEVEL, human=sys.stderr.isatty())

@@ -1,4 +1,7 @@
+import atexit
+
 from django.apps import AppConfig
+from django.db import connections
 
 
 class SyncsvcConfig(AppConfig):
@@ -8,3 +11,11 @@ class SyncsvcConfig(AppConfig):
     def ready(self) -> None:
         import config.celery  # noqa: F401 - the Celery app that wake-ups are sent through
         from syncsvc import checks  # noqa: F401 - registers the system checks
+
+        atexit.register(_close_pools)
+
+
+def _close_pools() -> None:
+    """While their threads still run: the interpreter would freeze those first, and then wait for them in vain."""
+    for connection in connections.all(initialized_only=True):
+        connection.close_pool()  # type: ignore[attr-defined]

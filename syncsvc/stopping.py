@@ -1,4 +1,4 @@
-"""Whether this process was asked to end: a run looks here between groups, records what it did and hands its lease back."""
+"""Whether this process was asked to end: a run looks here, records what it did and hands its lease back."""
 
 import threading
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from syncsvc.exceptions import GitError
+from syncsvc.exceptions import GitError, InvalidUrlError
 from syncsvc.git.process import Context, GitProcess, environment, run
 from syncsvc.git.url import check_url, scheme_of
 from syncsvc.types import ErrorKind, RemoteHead
@@ -83,7 +83,10 @@ def remote_head(remote: Remote, limits: GitLimits) -> RemoteHead:
 @contextlib.contextmanager
 def access(remote: Remote, limits: GitLimits, *, timeout: float, git_dir: Path | None = None) -> Iterator[Access]:
     """Lets git reach this remote and no other; a private key lies on disk as long as the context lasts."""
-    check_url(remote.url, allow_local=limits.allow_local)
+    try:
+        check_url(remote.url, allow_local=limits.allow_local)
+    except InvalidUrlError as error:  # what was allowed when it was stored need not be now
+        raise GitError(ErrorKind.GIT_NOT_FOUND, str(error)) from error
     scheme = scheme_of(remote.url)
     _check_fit(scheme, remote.credential)
     config = {f"protocol.{scheme}.allow": "always"}

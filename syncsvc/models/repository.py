@@ -87,7 +87,8 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
             cursor.execute(
                 """UPDATE syncsvc_repository SET failure_streak = failure_streak + 1, error_kind = %(kind)s,
                      last_error = %(error)s, failing_since = coalesce(failing_since, now()),
-                     circuit_until = CASE WHEN failure_streak + 1 >= %(threshold)s THEN now() + make_interval(secs => %(cooldown)s) END
+                     circuit_until = CASE WHEN failure_streak + 1 >= %(threshold)s
+                                          THEN now() + make_interval(secs => %(cooldown)s) END
                    WHERE id = %(id)s""",
                 {
                     "id": repository_id,

@@ -83,8 +83,8 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
             cursor.execute(
                 """WITH claimed AS (
                      UPDATE syncsvc_subscription s SET status = 'syncing', lease_token = %(token)s,
-                       lease_expires_at = now() + make_interval(secs => %(lease)s), queued_at = NULL, due_at = NULL, run_again = FALSE,
-                       awaits_fetch = FALSE
+                       lease_expires_at = now() + make_interval(secs => %(lease)s), queued_at = NULL,
+                       due_at = NULL, run_again = FALSE, awaits_fetch = FALSE
                      FROM syncsvc_app a, syncsvc_repository r
                      WHERE s.id = %(id)s AND s.status IN ('pending', 'failed') AND s.due_at <= now() AND s.is_active
                        AND a.id = s.app_id AND a.is_active AND r.id = s.repository_id AND r.is_active

@@ -101,6 +101,8 @@ def _refresh(job: Job, mirror: Mirror, head: RemoteHead) -> str:
 
 
 def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
+    if not mirror.has_commit(commit):
+        raise MirrorBusyError  # evicted or replaced since it was fetched
     snapshot = take_in(job.repository, mirror, commit)
     with Spool(settings.SPOOL_DIR) as spool:
         plan = make_plan(job, mirror, snapshot, spool)
