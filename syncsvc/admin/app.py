@@ -37,7 +37,8 @@ class AppAdmin(ButtonsMixin, RemovalMixin):
         return [(None, {"fields": settings}), ("State", {"fields": state})][: 2 if obj else 1]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).annotate(subscription_count=Count("subscriptions"))
+        apps: QuerySet[Any] = super().get_queryset(request).annotate(subscription_count=Count("subscriptions"))
+        return apps
 
     @admin.display(description="state")
     def state(self, app: App) -> SafeString:
@@ -77,7 +78,7 @@ class AppAdmin(ButtonsMixin, RemovalMixin):
             obj.set_secret(secret)
             secrets.keep_to_show(request, obj, secret)
         # Of a row that exists only what the form has: workers move its circuit meanwhile.
-        obj.save(update_fields=[*form.Meta.fields, "pause_reason"] if change else None)
+        obj.save(update_fields=[*AppForm.Meta.fields, "pause_reason"] if change else None)
         if change and typed:
             secrets.rotate(obj.pk, typed)
         if change and "url" in form.changed_data:

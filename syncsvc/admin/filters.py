@@ -82,7 +82,8 @@ class AutocompleteFilter(FieldListFilter):
         }
 
     def _widget(self) -> str:
-        rows = self._admin_site.get_model_admin(self.field.remote_field.model).get_queryset(self.request)
+        remote: Any = self.field.remote_field
+        rows = self._admin_site.get_model_admin(remote.model).get_queryset(self.request)
         widget = AutocompleteSelect(self.field, self._admin_site)
         widget.is_required = False
         widget.choices = forms.ModelChoiceField(rows, widget=widget, required=False).choices

@@ -43,7 +43,8 @@ class RepositoryAdmin(ButtonsMixin, RemovalMixin):
         return [*parts, ("State", {"fields": STATE})] if obj else parts
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).annotate(subscription_count=Count("subscriptions"))
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(subscription_count=Count("subscriptions"))
+        return rows
 
     @admin.display(description="state")
     def state(self, repository: Repository) -> SafeString:
@@ -96,7 +97,7 @@ class RepositoryAdmin(ButtonsMixin, RemovalMixin):
     def save_model(self, request: HttpRequest, obj: Repository, form: Any, change: bool) -> None:
         moved = form.apply(obj)
         # Of a row that exists only what the form has: its poll may be running.
-        obj.save(update_fields=[*form.Meta.fields, "token", "ssh_key"] if change else None)
+        obj.save(update_fields=[*RepositoryForm.Meta.fields, "token", "ssh_key"] if change else None)
         if change and moved:
             poll_afresh(obj)
 

@@ -46,7 +46,8 @@ class SubscriptionAdmin(AutocompleteMedia, RemovalMixin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request).select_related("app", "repository", "snapshot")
-        return rows.annotate(full_name=Concat("app__name", Value("/"), "repository__name"))
+        named: QuerySet[Any] = rows.annotate(full_name=Concat("app__name", Value("/"), "repository__name"))
+        return named
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)

@@ -1,0 +1,143 @@
+"""Repositories in the console: names, credentials, and the button "Check"."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from syncsvc.models import Repository
+from tests.factories import RepositoryFactory
+from tests.gitrepo import GitRepo
+
+pytestmark = pytest.mark.django_db
+
+ADD = "/admin/syncsvc/repository/add/"
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----"
+
+
+def page_of(repository: Repository) -> str:
+    return reverse("admin:syncsvc_repository_change", args=[repository.pk])
+
+
+def form(**values: str) -> dict[str, str]:
+    blank = dict.fromkeys(("name", "branch", "poll_seconds", "username", "known_hosts", "new_token", "new_ssh_key"), "")
+    return {**blank, "url": "https://git.example.com/owner/repo.git", "is_active": "on", **values}
+
+
+def errors(response: Any) -> set[str]:
+    return set(response.context["adminform"].form.errors)
+
+
+def test_a_blank_name_becomes_the_urls_last_two_parts(console: Client) -> None:
+    console.post(ADD, form())
+    console.post(ADD, form(branch="next"))
+
+    assert set(Repository.objects.values_list("name", flat=True)) == {"owner/repo", "owner/repo@next"}
+
+
+def test_a_default_name_that_is_taken_asks_for_one(console: Client) -> None:
+    console.post(ADD, form())
+
+    assert errors(console.post(ADD, form())) == {"name"}
+
+
+@pytest.mark.parametrize("url", ["-x", "ext::sh -c id", "https://user:pass@git.example.com/a/b", "ftp://h/a"])
+def test_urls_that_git_could_misread_are_refused(url: str, console: Client) -> None:
+    assert errors(console.post(ADD, form(url=url))) == {"url"}
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        ({"url": "git@host:a/b.git"}, {"new_ssh_key"}),
+        ({"url": "git@host:a/b.git", "new_ssh_key": KEY}, {"known_hosts"}),
+        ({"url": "ssh://git@host/a/b", "new_token": "t"}, {"new_token"}),
+        ({"new_token": "t", "new_ssh_key": KEY, "known_hosts": "host ssh-ed25519 AAAA"}, {"new_token"}),
+        ({"new_ssh_key": KEY, "known_hosts": "host ssh-ed25519 AAAA"}, {"new_ssh_key"}),
+        ({"url": "git://host/a/b", "new_token": "t"}, {"new_token"}),
+        ({"username": "me"}, {"username"}),
+    ],
+)
+def test_credentials_must_fit_the_url(values: dict[str, str], wrong: set[str], console: Client) -> None:
+    assert errors(console.post(ADD, form(**values))) == wrong
+    assert not Repository.objects.exists()
+
+
+def test_credentials_go_in_and_never_come_out(console: Client) -> None:
+    console.post(ADD, form(name="http", username="me", new_token="hidden-token"))
+    console.post(ADD, form(name="ssh", url="git@host:a/b", new_ssh_key=KEY, known_hosts="host ssh-ed25519 AAAA"))
+
+    http, ssh = Repository.objects.get(name="http"), Repository.objects.get(name="ssh")
+    assert (http.token.reveal(), ssh.ssh_key.reveal()) == ("hidden-token", KEY)
+    assert "hidden-token" not in console.get(page_of(http)).text
+    assert "BEGIN OPENSSH" not in console.get(page_of(ssh)).text
+    refused = console.post(page_of(http), form(name="http", url="nonsense", new_token="another-token"))
+    assert "another-token" not in refused.text
+
+
+def test_a_blank_token_keeps_the_stored_one_and_a_tick_removes_it(console: Client) -> None:
+    repository = RepositoryFactory(token="kept", username="me")
+
+    console.post(page_of(repository), form(name="a", username="me"))
+    assert Repository.objects.get().token.reveal() == "kept"
+    console.post(page_of(repository), form(name="a", remove_token="on"))
+    assert Repository.objects.get().token is None
+
+
+@pytest.mark.parametrize("change", [{"url": "https://new.example.com/a/b"}, {"branch": "next"}, {"new_token": "t"}])
+def test_another_remote_is_polled_now_with_a_clean_slate(change: dict[str, str], console: Client) -> None:
+    repository = RepositoryFactory(
+        name="a",
+        url="https://git.example.com/owner/repo.git",
+        due_at=timezone.now() + timedelta(hours=1),
+        failure_streak=7,
+        error_kind="git_auth",
+        last_error="refused",
+        circuit_until=timezone.now() + timedelta(hours=1),
+    )
+
+    console.post(page_of(repository), form(name="a", **change))
+
+    changed = Repository.objects.get()
+    assert changed.due_at <= timezone.now()
+    assert (changed.failure_streak, changed.circuit_until, changed.error_kind) == (0, None, "")
+
+
+def test_another_name_leaves_the_poll_alone(console: Client) -> None:
+    due = timezone.now() + timedelta(hours=1)
+    repository = RepositoryFactory(url="https://git.example.com/owner/repo.git", due_at=due, failure_streak=2)
+
+    console.post(page_of(repository), form(name="new-name"))
+
+    changed = Repository.objects.get()
+    assert (changed.name, changed.due_at, changed.failure_streak) == ("new-name", due, 2)
+
+
+def test_check_shows_where_the_branch_stands(console: Client, tmp_path: Path) -> None:
+    remote = GitRepo(tmp_path / "remote.git")
+    commit = remote.commit({"a": b"1"})
+    repository = RepositoryFactory(url=remote.url)
+
+    page = console.post(reverse("admin:syncsvc_repository_check_remote", args=[repository.pk]), follow=True).text
+
+    assert f"main is at {commit}" in page
+
+
+def test_check_shows_what_git_said(console: Client, tmp_path: Path) -> None:
+    repository = RepositoryFactory(url=f"file://{tmp_path}/missing.git")
+
+    page = console.post(reverse("admin:syncsvc_repository_check_remote", args=[repository.pk]), follow=True).text
+
+    assert "git_not_found" in page
+
+
+def test_check_is_a_post_of_people_who_may_change_repositories(staff: Callable[..., Client]) -> None:
+    check = reverse("admin:syncsvc_repository_check_remote", args=[RepositoryFactory().pk])
+
+    assert staff("view_repository").post(check).status_code == 403
+    assert staff("change_repository", "view_repository").get(check).status_code == 405
