@@ -8,7 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
 
 from syncsvc.delivery.signing import new_secret
@@ -51,11 +52,11 @@ class DemoReceiver:
         program = Program(name="receiver", command=(sys.executable, str(self._program), *options), tier=1)
         child = supervisor.start(program)
         deadline = time.monotonic() + READY_SECONDS
-        client = ReceiverClient(self.port)
-        while not client.answers():
-            if child.poll() is not None or time.monotonic() > deadline:
-                raise StartError(f"The demo's receiver does not start. Its log: {child.log}")
-            time.sleep(0.05)
+        with ReceiverClient(self.port) as client:
+            while not client.answers():
+                if child.poll() is not None or time.monotonic() > deadline:
+                    raise StartError(f"The demo's receiver does not start. Its log: {child.log}")
+                time.sleep(0.05)
 
     def _remembered_port(self) -> int:
         file = self._folder / "port"
@@ -75,6 +76,12 @@ class ReceiverClient:
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._connection.close()
 
     def answers(self) -> bool:
         try:

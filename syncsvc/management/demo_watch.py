@@ -48,10 +48,9 @@ class DemoFailedError(Exception):
 
 
 class Demo:
-    def __init__(self, facts: Facts, out: TextIO) -> None:
-        self._facts, self._out = facts, out
+    def __init__(self, facts: Facts, receiver: ReceiverClient, out: TextIO) -> None:
+        self._facts, self._receiver, self._out = facts, receiver, out
         self._progress = Progress(out)
-        self._receiver = ReceiverClient(facts.receiver_port)
         self._parent = os.getppid()
 
     def run(self) -> bool:
@@ -117,7 +116,8 @@ class Demo:
         seen = last.finished_at
         changed = Q(created__gt=0) | Q(updated__gt=0) | Q(deleted__gt=0) | ~Q(outcome=SyncRun.Outcome.SYNCED)
         while os.getppid() == self._parent:
-            for run in subscription.runs.filter(changed, finished_at__gt=seen).order_by("finished_at"):
+            ended = subscription.runs.filter(changed, finished_at__gt=seen)
+            for run in ended.exclude(outcome=SyncRun.Outcome.INTERRUPTED).order_by("finished_at"):
                 self._say(_change_line(run))
                 seen = run.finished_at
             time.sleep(LOOK_SECONDS)
@@ -172,4 +172,4 @@ def _change_line(run: SyncRun) -> str:
     )
     if run.outcome == SyncRun.Outcome.SYNCED:
         return f"{run.delivered} files verified: {kinds} at {run.to_commit[:12]}"
-    return f"{run.outcome} after {run.delivered} files ({kinds or 'none planned'}): {run.error_kind}: {run.error}"
+    return f"{run.outcome} after {run.delivered} files ({kinds or 'nothing planned'}): {run.error_kind}: {run.error}"

@@ -32,15 +32,15 @@ def run_line(row: dict[str, Any], *, allow_deletes: bool = False) -> str:
             return f"{name}: paused; it runs when it is resumed"
         return f"{name}: asked for, {row['status']}"
     if row["outcome"] != SyncRun.Outcome.SYNCED:
-        return f"{name}: {row['outcome']}, {_counts(row)}. {row['error_kind']}: {row['error']}"
+        return f"{name}: {row['outcome']}{_counts(row)}. {row['error_kind']}: {row['error']}"
     at = f" at {row['commit'][:12]}" if row["commit"] else ""
-    line = f"{name}: synced{at} in {row['seconds']:.1f} s, {_counts(row)}"
+    line = f"{name}: synced{at} in {row['seconds']:.1f} s{_counts(row) or ', nothing to send'}"
     return f"{line}; the deletes were allowed" if allow_deletes and row["deleted"] else line
 
 
 def _counts(row: dict[str, Any]) -> str:
     planned = row["created"] + row["updated"] + row["deleted"]
     if not planned:
-        return "nothing to send"
+        return ""
     kinds = ", ".join(f"{row[kind]} {kind}" for kind in ("created", "updated", "deleted") if row[kind])
-    return f"{row['delivered']} of {planned} changes delivered ({kinds})"
+    return f", {row['delivered']} of {planned} changes delivered ({kinds})"

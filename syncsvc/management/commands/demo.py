@@ -15,11 +15,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from syncsvc.management.commands.up import ROUND_SECONDS, stop_on_sigterm
-from syncsvc.management.demo_receiver import DemoReceiver
+from syncsvc.management.demo_receiver import DemoReceiver, ReceiverClient
 from syncsvc.management.demo_source import Source, find_source
 from syncsvc.management.demo_watch import Demo, Facts
 from syncsvc.management.stack import BASE_DIR, MANAGE, Stack
 from syncsvc.management.supervisor import StartError
+from syncsvc.management.terminal import CLEAR
 
 LOOPBACK = "127.0.0.0/8,::1/128"
 RECEIVER = BASE_DIR / "examples" / "receiver" / "receiver.py"
@@ -73,7 +74,9 @@ class Command(BaseCommand):
     def _tend(self, stack: Stack, facts: Facts) -> bool:
         """Keeps everything running while the watching process does its part."""
         command = [*MANAGE, "demo", "--watch"]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **stack.environment}) as watch:
+        environment = {**os.environ, **stack.environment}
+        # In a process group of its own: Ctrl-C is for us, and we end it.
+        with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, process_group=0) as watch:
             try:
                 assert watch.stdin is not None  # noqa: S101 - it is a pipe
                 watch.stdin.write(json.dumps(asdict(facts)).encode())
@@ -91,15 +94,14 @@ class Command(BaseCommand):
 
     def _watch(self) -> None:
         facts = Facts(**json.load(sys.stdin))
-        try:
-            well = Demo(facts, sys.stdout).run()
-        except KeyboardInterrupt:  # our parent says so
-            return
+        with ReceiverClient(facts.receiver_port) as receiver:
+            well = Demo(facts, receiver, sys.stdout).run()
         if not well:
             sys.exit(1)
 
     def _say(self, line: str) -> None:
-        self.stdout.write(f"demo: {line}")
+        clear = CLEAR if self.stdout.isatty() else ""  # the progress of the watching process may stand there
+        self.stdout.write(f"{clear}demo: {line}")
         self.stdout.flush()
 
 

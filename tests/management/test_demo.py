@@ -1,0 +1,144 @@
+"""`make demo CHECK=1` as a person runs it: real processes, on a small repository with odd content."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncsvc.management.demo_check import compare
+from syncsvc.management.demo_receiver import DemoReceiver, ReceiverClient
+from syncsvc.management.demo_source import GitFailedError, Source, find_source, repository_with
+from syncsvc.management.embedded import free_port
+from syncsvc.management.stack import BASE_DIR
+from syncsvc.management.supervisor import StartError, Supervisor
+from tests.gitrepo import Executable, GitRepo, Submodule, Symlink
+
+RECEIVER = BASE_DIR / "examples" / "receiver" / "receiver.py"
+ODD: dict[str | bytes, Any] = {
+    "plain.txt": b"text\n",
+    "crlf.txt": b"a\r\nb\r\n",
+    "empty": b"",
+    "binary": bytes(range(256)) * 8,
+    "large.bin": os.urandom(1_500_000),
+    "run.sh": Executable(b"#!/bin/sh\n"),
+    "link": Symlink(b"../../etc/passwd"),
+    "sub": Submodule("1" * 40),
+    "with space/new\nline/quote\"'.md": b"odd\n",
+    "emoji-\N{PARTY POPPER}.md": b"odd\n",
+    b"not-utf8-\xff\xfe": b"odd\n",
+    "%FF": b"odd\n",
+    "/".join(["d" * 200] * 11): b"too long a path\n",
+}
+# What points the tests at their own servers, or tells git and syncsvc what a fresh checkout would not.
+OURS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ENCRYPTION_KEYS", "MIRROR_DIR", "GIT_ALLOW_LOCAL")
+
+
+def demo(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name not in (*OURS, "WEBHOOK_ALLOWED_NETWORKS")}
+    return subprocess.run(
+        [sys.executable, "manage.py", "demo", "--workers=1", f"--port={free_port()}", *arguments],
+        cwd=BASE_DIR,
+        env=environment | {"DATA_DIR": str(data_dir)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def differences(data_dir: Path, source: Source, commit: str) -> list[str]:
+    """What a comparison says of the store that a demo left."""
+    supervisor = Supervisor(run_dir=data_dir / "run", log_dir=data_dir / "log", say=print)
+    receiver = DemoReceiver(data_dir / "demo", program=RECEIVER)
+    receiver.start(supervisor)
+    try:
+        with closing(sqlite3.connect(receiver.store)) as store:
+            ((repository,),) = store.execute("SELECT id FROM repositories").fetchall()
+        with ReceiverClient(receiver.port) as client:
+            return compare(source, commit, client, repository).problems
+    finally:
+        supervisor.stop_all()
+
+
+def test_the_demo_delivers_everything_and_its_check_finds_every_difference(tmp_path: Path) -> None:
+    repo = GitRepo(tmp_path / "odd repository")
+    commit = repo.commit(ODD)
+    data_dir = tmp_path / "data"
+    done = demo(data_dir, f"--repo={repo.path}", "--check", "--timeout=90")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert any(line.startswith("demo: 11 of 11 files delivered and verified in ") for line in lines)
+    exactly = f"demo: the receiver holds exactly the 11 files of commit {commit[:12]}, byte for byte and mode for mode"
+    assert lines[-1] == f"{exactly} (left out: 1 submodules and 1 paths over 2,000 bytes)"
+    assert (data_dir / "demo" / "secret").stat().st_mode & 0o777 == 0o600
+    assert (data_dir / "demo" / "secret").read_text().strip() not in done.stdout + done.stderr
+    assert not list((data_dir / "run").glob("*.pid"))
+
+    source = find_source(str(repo.path), None, checkout=BASE_DIR)
+    assert differences(data_dir, source, commit) == []
+    with closing(sqlite3.connect(data_dir / "demo" / "files.sqlite")) as store, store:
+        content = "(SELECT content FROM paths WHERE path = CAST('plain.txt' AS BLOB))"
+        store.execute(f"UPDATE contents SET bytes = x'74657874ff' WHERE content = {content}")  # noqa: S608
+        store.execute("UPDATE paths SET mode = '100644' WHERE path = CAST('run.sh' AS BLOB)")
+        store.execute("DELETE FROM paths WHERE path = CAST('empty' AS BLOB)")
+    repo.commit({"%FF": None, "crlf.txt": b"a\nb\n"})
+    assert sorted(differences(data_dir, source, repo.head)) == [
+        "b'%FF': the receiver has it, git has not",
+        f"b'crlf.txt': blob {repo.ls_tree(commit)[b'crlf.txt'].sha} of 6 bytes, in git {repo.blob(b'a\nb\n')} of 4",
+        "b'empty': git has it, the receiver has not",
+        "b'plain.txt': the receiver's bytes are not those of its blob",
+        "b'run.sh': mode 100644, in git 100755",
+    ]
+
+
+def test_what_fails_is_said_and_is_exit_code_1(tmp_path: Path) -> None:
+    repo = GitRepo(tmp_path / "remote")
+    repo.commit({"a": b"a\n"})
+    done = demo(tmp_path / "data", f"--repo={repo.path}", "--branch=missing", "--check", "--timeout=60")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "demo: failed: git_not_found: " in done.stdout
+
+
+def test_a_folder_that_is_no_repository_is_said_before_anything_starts(tmp_path: Path) -> None:
+    done = demo(tmp_path / "data", f"--repo={tmp_path}")
+    assert done.returncode == 2
+    assert f"{tmp_path} is no git repository. Name another repository: make demo REPO=" in done.stderr
+    assert not (tmp_path / "data" / "postgres").exists()
+
+
+def test_the_checkout_is_shown_at_its_current_branch(tmp_path: Path) -> None:
+    repo = GitRepo(tmp_path / "checkout", branch="work")
+    commit = repo.commit({"folder/a": b"a\n"})
+    source = find_source(None, None, checkout=repo.path)
+    assert source == Source(str(repo.path), "work")
+    assert find_source(None, "other", checkout=repo.path).branch == "other"
+    repo.git("update-ref", "--no-deref", "HEAD", commit)
+    assert find_source(None, None, checkout=repo.path).branch == ""
+
+
+def test_a_checkout_without_commits_or_inside_another_repository_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="has no commit on its current branch: commit something"):
+        find_source(None, None, checkout=GitRepo(tmp_path / "new").path)
+    subprocess.run(["git", "init", "-q", tmp_path / "outer"], check=True)
+    (tmp_path / "outer" / "inner").mkdir()
+    with pytest.raises(StartError, match="no git repository of its own"):
+        find_source(None, None, checkout=tmp_path / "outer" / "inner")
+
+
+def test_urls_are_taken_as_they_are_and_nonsense_is_refused(tmp_path: Path) -> None:
+    assert find_source("https://git.example.com/a/b/", "v2", checkout=tmp_path) == Source(
+        "https://git.example.com/a/b", "v2"
+    )
+    with pytest.raises(StartError, match="no folder here, and no URL"):
+        find_source("./nothing", None, checkout=tmp_path)
+
+
+def test_a_commit_that_is_not_on_this_machine_is_fetched(tmp_path: Path) -> None:
+    with pytest.raises(GitFailedError), repository_with(Source("git://127.0.0.1:1/a/b"), "1" * 40):
+        pass
