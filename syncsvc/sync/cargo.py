@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from syncsvc.delivery.payload import Payload, batch_id
-from syncsvc.git.blobs import BlobStream
+from syncsvc.git.blobs import BlobStream, open_blob
+from syncsvc.git.mirror import Mirror
 from syncsvc.types import Change
 
 # A batch's files together, before what surrounds them.
@@ -116,10 +117,11 @@ class Batch:
 class Parts:
     """One big file: a part goes out when the one before was acknowledged, the last after the whole was checked."""
 
-    def __init__(self, change: Change, stream: BlobStream, *, part_bytes: int) -> None:
+    def __init__(self, change: Change, mirror: Mirror, *, part_bytes: int) -> None:
         self.changes: Sequence[Change] = (change,)
         self.content_bytes = change.size
-        self._stream = stream
+        self._mirror = mirror
+        self._stream: BlobStream | None = None
         self._part_bytes = part_bytes
         self._total = -(-change.size // part_bytes)
         self._next = 0
@@ -135,11 +137,18 @@ class Parts:
     def next_request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
         """GitError git_corrupt instead of the last part where the content is not the blob's."""
         index, change = self._next, self.changes[0]
-        part = self._stream.read(self._part_bytes)
+        stream = self._stream or self._open()
+        part = stream.read(self._part_bytes)
         self._next += 1
-        digest = self._stream.sha256 if self.finished else None
+        digest = stream.sha256 if self.finished else None
         body = payload.part(change, part, index, self._total, digest, timestamp)
         return f"{change_id(change)}.{index}", body
 
     def close(self) -> None:
-        self._stream.close()
+        if self._stream is not None:
+            self._stream.close()
+
+    def _open(self) -> BlobStream:
+        change = self.changes[0]
+        self._stream = open_blob(self._mirror, change.blob or "", change.size)
+        return self._stream

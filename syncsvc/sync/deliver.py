@@ -28,6 +28,7 @@ from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.loading import Damaged, Loader
 from syncsvc.sync.recorder import Recorder
 from syncsvc.sync.spool import Spool
+from syncsvc.sync.supply import Supply
 from syncsvc.types import Change, ChangeKind, ErrorKind
 
 logger = structlog.get_logger(__name__)
@@ -142,7 +143,7 @@ class Delivery:
             IN_FLIGHT.give_back(self._job.app.id, self._places)
 
     def _deliver_kind(self, cargo: Iterator[Cargo | Damaged]) -> None:
-        supply = _Supply(cargo, self._one_by_one)
+        supply = Supply(cargo, self._one_by_one)
         while True:
             self._fill_window(supply)
             if not self._transport.in_flight:
@@ -153,23 +154,22 @@ class Delivery:
                 self._answered(answer)
             self._look_around()
 
-    def _fill_window(self, supply: "_Supply") -> None:
+    def _fill_window(self, supply: Supply) -> None:
         while not self.tally.stop and self._may_send():
-            cargo = supply.take()
+            cargo = supply.take(parts=self._parts_open < PARTS_OPEN)
             if cargo is None:
                 return
             if isinstance(cargo, Damaged):
                 self._damaged([cargo.change], cargo.error)
                 continue
-            if isinstance(cargo, Parts):
-                if self._parts_open >= PARTS_OPEN:
-                    supply.put_back(cargo)
-                    return
-                self._parts_open += 1
+            if isinstance(cargo, Parts) and self._parts_open >= PARTS_OPEN:
+                if supply.put_aside(cargo):
+                    continue
+                return
             if not IN_FLIGHT.take(self._job.app.id, limit=self._job.app.max_in_flight):
-                self._parts_open -= isinstance(cargo, Parts)
                 supply.put_back(cargo)
                 return
+            self._parts_open += isinstance(cargo, Parts)
             self._places += 1
             self._send(cargo)
 
@@ -209,7 +209,9 @@ class Delivery:
             self._recorder.acknowledged(cargo.changes)
             self._done(cargo)
         elif tally.stop or not self._job.lease.covers(settings.WEBHOOK_TIMEOUT + LEASE_MARGIN):
-            self._done(cargo)  # an unfinished file starts again at its first part
+            # An unfinished file starts again at its first part: by another worker, where this one loses its lease.
+            tally.stop = tally.stop or Stop.SHUTDOWN
+            self._done(cargo)
         else:
             self._send(cargo)
 
@@ -280,25 +282,3 @@ class Delivery:
         if self._job.lease.lost.is_set() or not self._job.lease.covers(0):
             self._transport.abort()
             raise LeaseLostError
-
-
-class _Supply:
-    """Cargo in order, what must go out one by one first; a place to put back what could not be sent yet."""
-
-    def __init__(self, cargo: Iterator[Cargo | Damaged], first: deque[Cargo | Damaged]) -> None:
-        self._cargo, self._first = cargo, first
-        self._ended = False
-
-    @property
-    def empty(self) -> bool:
-        return self._ended and not self._first
-
-    def take(self) -> Cargo | Damaged | None:
-        if self._first:
-            return self._first.popleft()
-        cargo = next(self._cargo, None)
-        self._ended = self._ended or cargo is None
-        return cargo
-
-    def put_back(self, cargo: Cargo | Damaged) -> None:
-        self._first.appendleft(cargo)

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from syncsvc.delivery.payload import Payload
 from syncsvc.exceptions import GitError
-from syncsvc.git.blobs import BlobReader, open_blob
+from syncsvc.git.blobs import BlobReader
 from syncsvc.git.mirror import Mirror
 from syncsvc.sync.cargo import Batch, Cargo, Parts, Single
 from syncsvc.sync.recorder import Recorder
@@ -80,8 +80,7 @@ class Loader:
             if change.blob is None:
                 return Single(change, None)
             if self._in_parts(change):
-                stream = open_blob(self._mirror, change.blob, change.size)
-                return Parts(change, stream, part_bytes=settings.CONTENT_CHUNK_BYTES)
+                return Parts(change, self._mirror, part_bytes=settings.CONTENT_CHUNK_BYTES)
             return Single(change, self._blobs.read())
         except GitError as error:
             return Damaged(change, error)

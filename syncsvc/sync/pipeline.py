@@ -37,10 +37,10 @@ def run_subscription(subscription_id: uuid.UUID, *, worker: str) -> SyncRun | No
     if not Subscription.objects.claim(subscription_id, token=lease.token, run_id=run_id, worker=worker):
         return None
     with KEEPER.keeping(lease):
-        job = through_outage(lease, lambda: Job.load(subscription_id, run_id=run_id, lease=lease))
         try:
+            job = through_outage(lease, lambda: Job.load(subscription_id, run_id=run_id, lease=lease))
             return settle(job, _work(job))
-        except LeaseLostError:
+        except (LeaseLostError, Subscription.DoesNotExist):
             logger.warning("run.fenced", run=str(run_id), subscription=str(subscription_id))
             return None
 
@@ -66,9 +66,12 @@ def _work(job: Job) -> Ending:
 
 
 def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
+    is_new = not mirror.path.exists()
     commit = _refresh(job, mirror, head)
     try:
         with mirror.reading():
+            if is_new:
+                evict(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
             ending = _plan_and_deliver(job, mirror, commit)
     except GitError as error:
         if error.kind is not ErrorKind.GIT_CORRUPT:
@@ -85,14 +88,9 @@ def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
 
 def _refresh(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     """Has the branch's commit in the mirror; what was fetched may be newer than what the remote said before."""
-    known = mirror.path.exists()
-    try:
-        if mirror.has_commit(head.commit or ""):
-            return mirror.fetch(head)
-        commit = mirror.fetch(head)
-    finally:
-        if not known:
-            evict(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
+    if head.commit and mirror.has_commit(head.commit):
+        return head.commit
+    commit = mirror.fetch(head)
     if commit != head.commit:
         found(job.repository, RemoteHead(head.branch, commit), but_not=job.subscription)
     waiting = Subscription.objects.filter(repository=job.repository).fetch_ended()
