@@ -80,6 +80,12 @@ class Receiver:
             assert time.monotonic() < deadline, f"{self.handled} of {count} requests arrived in {timeout} s"
             time.sleep(0.002)
 
+    @property
+    def busy(self) -> bool:
+        """True while any connection is open."""
+        with self._lock:
+            return bool(self._open)
+
     def _start(self, target: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
         self._threads.append(thread)
