@@ -9,10 +9,10 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from celery.concurrency.thread import ApplyResult, TaskPool
+from celery.concurrency.thread import TaskPool
 
 
-class ThreadsWithoutReserve(TaskPool):  # type: ignore[misc]
+class ThreadsWithoutReserve(TaskPool):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._bell, self._button = socket.socketpair()
@@ -23,7 +23,7 @@ class ThreadsWithoutReserve(TaskPool):  # type: ignore[misc]
         """Called anew after each loss of the connection to Redis."""
         hub.add_reader(self._bell, self._hush)
 
-    def on_apply(self, target: Callable[..., Any], *args: Any, **options: Any) -> ApplyResult:
+    def on_apply(self, target: Callable[..., Any], *args: Any, **options: Any) -> Any:
         result = super().on_apply(target, *args, **options)
         # Runs in the pool's thread, after Celery has noted the end of the task.
         result.f.add_done_callback(self._ring)

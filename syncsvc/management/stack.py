@@ -93,7 +93,13 @@ class Stack:
 
     def _web(self) -> Program:
         gunicorn = (sys.executable, "-m", "gunicorn", "config.wsgi", "--worker-class=gthread", "--workers=2")
-        options = ("--threads=8", "--graceful-timeout=20", f"--bind=127.0.0.1:{self.web_port}", "--no-control-socket")
+        options = (
+            "--preload",
+            "--threads=8",
+            "--graceful-timeout=20",
+            f"--bind=127.0.0.1:{self.web_port}",
+            "--no-control-socket",
+        )
         return self._program("web", *gunicorn, *options)
 
     def _program(self, name: str, *command: str, **environment: str) -> Program:

@@ -30,22 +30,22 @@ def explained(argv: list[str]) -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        _refuse("database_unreachable", f"PostgreSQL failed: {_first_line(error)}. {_advice('DATABASE_URL')}", as_json)
+        _refuse("unavailable", f"PostgreSQL failed: {_first_line(error)}. {_advice('DATABASE_URL')}", as_json)
     except (RedisConnectionError, RedisTimeoutError):
-        _refuse("redis_unreachable", f"Redis does not answer. {_advice('REDIS_URL')}", as_json)
+        _refuse("unavailable", f"Redis does not answer. {_advice('REDIS_URL')}", as_json)
 
 
 def _knock(as_json: bool) -> None:
     """Asks at the database's door first: the connection pool would wait for 10 seconds before it gives up."""
     database = settings.DATABASES["default"]
-    host, port = database["HOST"] or "127.0.0.1", int(database["PORT"] or 5432)
+    host, port = str(database["HOST"] or "127.0.0.1"), int(str(database["PORT"] or 5432))
     if host.startswith("/"):  # a socket's folder
         return
     try:
         socket.create_connection((host, port), timeout=5).close()
     except OSError:
         where = f"PostgreSQL at {host}:{port} does not answer."
-        _refuse("database_unreachable", f"{where} {_advice('DATABASE_URL')}", as_json)
+        _refuse("unavailable", f"{where} {_advice('DATABASE_URL')}", as_json)
 
 
 def _advice(name: str) -> str:

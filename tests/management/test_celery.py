@@ -1,0 +1,74 @@
+"""How workers take messages, and what sending one costs while Redis is away."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from django.conf import settings
+from kombu.exceptions import OperationalError
+
+from config.celery import KINDS, QUEUES, app, worker_queues
+from syncsvc.management.embedded import free_port
+from syncsvc.stopping import STOPPING
+from tests.management.noting import note
+from tests.management.test_process import wait_for
+
+WORKER = (sys.executable, "-m", "tests.management.noting", "--quiet", "worker", "--disable-prefetch", "--concurrency=2")
+OPTIONS = ("--queues=live.0,bulk.0", "--without-gossip", "--without-mingle", "--without-heartbeat")
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Iterator[Path]:
+    file = tmp_path / "notes"
+    file.touch()
+    yield file
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()
+
+
+def test_live_queues_stand_before_bulk_ones_and_a_worker_can_be_given_some_shards() -> None:
+    assert KINDS == ("live", "bulk")
+    assert QUEUES == ["live.0", "bulk.0"]
+    assert worker_queues([]) == QUEUES
+    assert worker_queues(["0"]) == QUEUES
+    assert worker_queues(["1"]) == []
+
+
+def test_a_worker_holds_no_reserve_takes_live_first_and_finishes_what_it_began(notes: Path) -> None:
+    sent = [("bulk", f"bulk-{n}") for n in range(4)] + [("live", f"live-{n}") for n in range(2)]
+    for kind, name in sent:
+        note.apply_async(args=[str(notes), name, 1.0 if name < "live-1" else 30], queue=f"{kind}.0")
+    worker = subprocess.Popen([*WORKER, *OPTIONS], env=os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings"})
+    try:
+        wait_for(lambda: notes.read_text().count("begin") == 2, 60)
+        with redis.Redis.from_url(settings.REDIS_URL) as client:
+            assert client.llen("bulk.0") == 4
+        wait_for(lambda: notes.read_text().count("begin") == 3, 60)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0
+    finally:
+        worker.kill()
+        worker.wait()
+    lines = notes.read_text().splitlines()
+    assert set(lines[:2]) == {"begin live-0", "begin live-1"}
+    assert lines[2:4] == ["end live-0", "begin bulk-0"]
+    assert set(lines[4:]) == {"stop live-1", "stop bulk-0"}, "the running ones saw the signal, and ended by themselves"
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        assert client.llen("bulk.0") == 3, "the others are left for another worker"
+
+
+def test_sending_while_redis_is_away_fails_within_seconds() -> None:
+    started = time.monotonic()
+    with (
+        app.connection_for_write(f"redis://127.0.0.1:{free_port()}/0") as connection,
+        pytest.raises(OperationalError),
+    ):
+        note.apply_async(args=["", "", 0], queue="live.0", connection=connection, retry=False)
+    assert time.monotonic() - started < 4
+    assert not STOPPING.is_set()
