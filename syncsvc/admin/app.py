@@ -6,7 +6,6 @@ from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
 from syncsvc.admin import secrets
 from syncsvc.admin.app_form import AppForm
@@ -37,36 +36,37 @@ class AppAdmin(ButtonsMixin, RemovalMixin):
         return [(None, {"fields": settings}), ("State", {"fields": state})][: 2 if obj else 1]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        apps: QuerySet[Any] = super().get_queryset(request).annotate(subscription_count=Count("subscriptions"))
-        return apps
+        counted = super().get_queryset(request).annotate(subscription_count=Count("subscriptions"))
+        rows: QuerySet[Any] = counted.order_by("name")  # a model's own order does not hold for grouped rows
+        return rows
 
     @admin.display(description="state")
-    def state(self, app: App) -> SafeString:
+    def state(self, app: App) -> str:
         if not app.is_active:
             return format_html("{} {}", badge("paused", "quiet"), app.pause_reason)
         return badge("circuit open", "bad") if app.circuit_opened_at else badge("active", "good")
 
     @admin.display(description="circuit")
-    def circuit(self, app: App) -> SafeString:
+    def circuit(self, app: App) -> str:
         if app.circuit_opened_at is None:
             return format_html("{}", "closed: requests go out")
         since, until = moment(app.circuit_opened_at), moment(app.circuit_until)
         return format_html("open since {}; one request tries the endpoint {}", since, until)
 
     @admin.display(description="previous secret signs until")
-    def previous_secret_ends(self, app: App) -> SafeString | None:
+    def previous_secret_ends(self, app: App) -> str:
         return moment(app.previous_secret_until)
 
     @admin.display(description="created", ordering="created_at")
-    def created(self, app: App) -> SafeString | None:
+    def created(self, app: App) -> str:
         return moment(app.created_at)
 
     @admin.display(description="subscriptions", ordering="subscription_count")
-    def subscription_count(self, app: Any) -> SafeString:
+    def subscription_count(self, app: Any) -> str:
         return list_link(Subscription, str(app.subscription_count), {"app__exact": app.pk})
 
     @admin.display(description="subscriptions")
-    def subscription_links(self, app: Any) -> SafeString:
+    def subscription_links(self, app: Any) -> str:
         return self.subscription_count(app)
 
     def save_model(self, request: HttpRequest, obj: App, form: Any, change: bool) -> None:

@@ -6,9 +6,8 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
-from syncsvc.admin.cells import badge, block, link, moment, path_cell, path_text
+from syncsvc.admin.cells import NOTHING, badge, block, link, moment, path_cell, path_text
 from syncsvc.admin.filters import AutocompleteFilter, when
 from syncsvc.admin.history import HistoryAdmin
 from syncsvc.admin.search import path_bytes, path_prefix, uuid_of, within_subscription
@@ -30,7 +29,7 @@ class KindFilter(admin.SimpleListFilter):
 @admin.register(DeliveryAttempt)
 class DeliveryAttemptAdmin(HistoryAdmin):
     list_display = ("what", "subscription_link", "path_end", "result", "milliseconds", "when")
-    list_filter = (when("at"), KindFilter, "error_kind", ("subscription", AutocompleteFilter))
+    list_filter = (("subscription", AutocompleteFilter), when("at"), KindFilter, "error_kind")
     list_select_related = ("subscription__app", "subscription__repository")
     sortable_by = ()
     search_fields = ("path",)
@@ -68,28 +67,28 @@ class DeliveryAttemptAdmin(HistoryAdmin):
         return f"{attempt.kind} ({attempt.files} files)" if attempt.files > 1 else attempt.kind
 
     @admin.display(description="subscription")
-    def subscription_link(self, attempt: DeliveryAttempt) -> SafeString:
+    def subscription_link(self, attempt: DeliveryAttempt) -> str:
         return link(attempt.subscription)
 
     @admin.display(description="path")
-    def path_end(self, attempt: DeliveryAttempt) -> SafeString | None:
+    def path_end(self, attempt: DeliveryAttempt) -> str:
         return path_cell(attempt.path)
 
     @admin.display(description="path")
-    def full_path(self, attempt: DeliveryAttempt) -> SafeString | None:
-        return None if attempt.path is None else format_html('<code class="path">{}</code>', path_text(attempt.path))
+    def full_path(self, attempt: DeliveryAttempt) -> str:
+        return NOTHING if attempt.path is None else format_html('<code class="path">{}</code>', path_text(attempt.path))
 
     @admin.display(description="result")
-    def result(self, attempt: DeliveryAttempt) -> SafeString:
+    def result(self, attempt: DeliveryAttempt) -> str:
         if attempt.acknowledged:
             return badge(str(attempt.status), "good")
         status = attempt.status or "no answer"
         return format_html("{} {}", badge(str(status), "bad"), attempt.error_kind)
 
     @admin.display(description="answer")
-    def answer_text(self, attempt: DeliveryAttempt) -> SafeString | None:
+    def answer_text(self, attempt: DeliveryAttempt) -> str:
         return block(bytes(attempt.answer).decode(errors="backslashreplace"))
 
     @admin.display(description="when")
-    def when(self, attempt: DeliveryAttempt) -> SafeString | None:
+    def when(self, attempt: DeliveryAttempt) -> str:
         return moment(attempt.at)

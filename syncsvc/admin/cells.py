@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
+NOTHING = "-"
 PATH_SHOWN = 80  # characters
 STEPS = (
     (timedelta(days=1), "d"),
@@ -19,10 +20,10 @@ STEPS = (
 )
 
 
-def moment(at: datetime | None, *, now: datetime | None = None) -> SafeString | None:
+def moment(at: datetime | None, *, now: datetime | None = None) -> str:
     """`3 min ago` or `in 2 h`, the exact time of UTC in its title."""
     if at is None:
-        return None
+        return NOTHING
     exact = at.astimezone(UTC)
     text = relative(at - (now or datetime.now(UTC)))
     return format_html(
@@ -50,22 +51,22 @@ def path_text(path: bytes | memoryview) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def path_cell(path: bytes | memoryview | None) -> SafeString | None:
+def path_cell(path: bytes | memoryview | None) -> str:
     """The end of a long path, which says more than its beginning; the whole of it in the title."""
     if path is None:
-        return None
+        return NOTHING
     text = path_text(path)
     shown = text if len(text) <= PATH_SHOWN else f"…{text[1 - PATH_SHOWN :]}"
     return format_html('<code class="path" title="{}">{}</code>', text, shown)
 
 
-def commit_cell(commit: str | None) -> SafeString | None:
-    return format_html('<code title="{}">{}</code>', commit, commit[:12]) if commit else None
+def commit_cell(commit: str | None) -> str:
+    return format_html('<code title="{}">{}</code>', commit, commit[:12]) if commit else NOTHING
 
 
-def block(text: str) -> SafeString | None:
+def block(text: str) -> str:
     """Text as it is, line ends kept."""
-    return format_html('<pre class="block">{}</pre>', text) if text else None
+    return format_html('<pre class="block">{}</pre>', text) if text else NOTHING
 
 
 def size_cell(size: int) -> SafeString:

@@ -6,7 +6,6 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
 from syncsvc.admin.cells import badge, commit_cell, link, moment, path_cell, path_text
 from syncsvc.admin.filters import AutocompleteFilter
@@ -29,7 +28,7 @@ class DoubtFilter(admin.SimpleListFilter):
 @admin.register(DeliveredFile)
 class DeliveredFileAdmin(HistoryAdmin):
     list_display = ("path_end", "subscription_link", "state", "mode", "short_blob", "delivered")
-    list_filter = (DoubtFilter, ("subscription", AutocompleteFilter))
+    list_filter = (("subscription", AutocompleteFilter), DoubtFilter)
     list_select_related = ("subscription__app", "subscription__repository")
     # The order of its index; the model's own would sort the whole table by names.
     ordering = ("subscription_id", "path")
@@ -59,28 +58,28 @@ class DeliveredFileAdmin(HistoryAdmin):
         return queryset.filter(path_prefix(path_bytes(term.removesuffix("*")))), False
 
     @admin.display(description="path")
-    def path_end(self, file: DeliveredFile) -> SafeString | None:
+    def path_end(self, file: DeliveredFile) -> str:
         return path_cell(file.path)
 
     @admin.display(description="path")
-    def full_path(self, file: DeliveredFile) -> SafeString:
+    def full_path(self, file: DeliveredFile) -> str:
         return format_html('<code class="path">{}</code>', path_text(file.path))
 
     @admin.display(description="subscription")
-    def subscription_link(self, file: DeliveredFile) -> SafeString:
+    def subscription_link(self, file: DeliveredFile) -> str:
         return link(file.subscription)
 
     @admin.display(description="state")
-    def state(self, file: DeliveredFile) -> SafeString:
+    def state(self, file: DeliveredFile) -> str:
         if file.in_doubt:
             return badge("in doubt", "warn")
         forgotten = file.epoch < file.subscription.epoch
         return badge("to be sent again", "quiet") if forgotten else badge("acknowledged", "good")
 
     @admin.display(description="blob")
-    def short_blob(self, file: DeliveredFile) -> SafeString | None:
+    def short_blob(self, file: DeliveredFile) -> str:
         return commit_cell(file.blob)
 
     @admin.display(description="acknowledged")
-    def delivered(self, file: DeliveredFile) -> SafeString | None:
+    def delivered(self, file: DeliveredFile) -> str:
         return moment(file.delivered_at)

@@ -8,10 +8,9 @@ from django.db.models import Count, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
 from syncsvc.admin.buttons import Button, ButtonsMixin
-from syncsvc.admin.cells import badge, block, commit_cell, list_link, moment
+from syncsvc.admin.cells import NOTHING, badge, block, commit_cell, list_link, moment
 from syncsvc.admin.removal import RemovalMixin
 from syncsvc.admin.repository_form import RepositoryForm
 from syncsvc.exceptions import GitError, InvalidUrlError
@@ -33,9 +32,9 @@ class RepositoryAdmin(ButtonsMixin, RemovalMixin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Repository | None = None) -> Any:
         remote = ("name", "url", "branch", "poll_seconds", "is_active")
-        http: tuple[str, ...] = ("username", "new_token", "remove_token")
-        ssh: tuple[str, ...] = ("new_ssh_key", "remove_ssh_key", "known_hosts")
-        parts = [
+        http = ("username", "new_token", "remove_token") if obj else ("username", "new_token")
+        ssh = ("new_ssh_key", "remove_ssh_key", "known_hosts") if obj else ("new_ssh_key", "known_hosts")
+        parts: list[Any] = [
             (None, {"fields": remote}),
             ("Token, for http and https", {"fields": http}),
             ("Key, for ssh", {"fields": ssh}),
@@ -43,11 +42,12 @@ class RepositoryAdmin(ButtonsMixin, RemovalMixin):
         return [*parts, ("State", {"fields": STATE})] if obj else parts
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(subscription_count=Count("subscriptions"))
+        counted = super().get_queryset(request).annotate(subscription_count=Count("subscriptions"))
+        rows: QuerySet[Any] = counted.order_by("name")  # a model's own order does not hold for grouped rows
         return rows
 
     @admin.display(description="state")
-    def state(self, repository: Repository) -> SafeString:
+    def state(self, repository: Repository) -> str:
         if not repository.is_active:
             return badge("paused", "quiet")
         if repository.error_kind:
@@ -55,23 +55,23 @@ class RepositoryAdmin(ButtonsMixin, RemovalMixin):
         return badge("reached", "good") if repository.checked_at else badge("not checked yet", "quiet")
 
     @admin.display(description="head")
-    def head(self, repository: Repository) -> SafeString | None:
+    def head(self, repository: Repository) -> str:
         if not repository.head_commit:
-            return None
+            return NOTHING
         return format_html("{} {}", repository.head_branch, commit_cell(repository.head_commit))
 
     @admin.display(description="last check", ordering="checked_at")
-    def checked(self, repository: Repository) -> SafeString | None:
+    def checked(self, repository: Repository) -> str:
         return moment(repository.checked_at)
 
     @admin.display(description="next poll")
-    def next_poll(self, repository: Repository) -> SafeString | None:
-        return moment(repository.due_at) if repository.is_active else None
+    def next_poll(self, repository: Repository) -> str:
+        return moment(repository.due_at) if repository.is_active else NOTHING
 
     @admin.display(description="last error")
-    def error(self, repository: Repository) -> SafeString | None:
+    def error(self, repository: Repository) -> str:
         if not repository.last_error:
-            return None
+            return NOTHING
         text = "{}: {} failures in a row, since {}{}"
         streak, since = repository.failure_streak, moment(repository.failing_since)
         return format_html(text, repository.error_kind, streak, since, block(repository.last_error))
@@ -83,15 +83,15 @@ class RepositoryAdmin(ButtonsMixin, RemovalMixin):
         return "none" if repository.token is None else "a token"
 
     @admin.display(description="subscriptions", ordering="subscription_count")
-    def subscription_count(self, repository: Any) -> SafeString:
+    def subscription_count(self, repository: Any) -> str:
         return list_link(Subscription, str(repository.subscription_count), {"repository__exact": repository.pk})
 
     @admin.display(description="subscriptions")
-    def subscription_links(self, repository: Any) -> SafeString:
+    def subscription_links(self, repository: Any) -> str:
         return self.subscription_count(repository)
 
     @admin.display(description="snapshots")
-    def snapshot_links(self, repository: Repository) -> SafeString:
+    def snapshot_links(self, repository: Repository) -> str:
         return list_link(Snapshot, "All snapshots", {"repository__exact": repository.pk})
 
     def save_model(self, request: HttpRequest, obj: Repository, form: Any, change: bool) -> None:

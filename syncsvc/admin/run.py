@@ -6,9 +6,8 @@ from django.contrib import admin
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Concat
 from django.http import HttpRequest
-from django.utils.safestring import SafeString
 
-from syncsvc.admin.cells import badge, block, link, list_link, moment, size_cell
+from syncsvc.admin.cells import NOTHING, badge, block, link, list_link, moment, size_cell
 from syncsvc.admin.filters import AutocompleteFilter, when
 from syncsvc.admin.history import HistoryAdmin
 from syncsvc.admin.search import uuid_of
@@ -30,7 +29,7 @@ class SyncRunAdmin(HistoryAdmin):
         "took",
         "started",
     )
-    list_filter = (when("started_at"), "outcome", "trigger", "error_kind", ("subscription", AutocompleteFilter))
+    list_filter = (("subscription", AutocompleteFilter), when("started_at"), "outcome", "trigger", "error_kind")
     list_select_related = ("subscription__app", "subscription__repository")
     search_fields = ("id",)
     search_help_text = "A run's id, or part of APP/REPOSITORY."
@@ -71,11 +70,11 @@ class SyncRunAdmin(HistoryAdmin):
         return str(run.id)
 
     @admin.display(description="subscription")
-    def subscription_link(self, run: SyncRun) -> SafeString:
+    def subscription_link(self, run: SyncRun) -> str:
         return link(run.subscription)
 
     @admin.display(description="outcome")
-    def state(self, run: SyncRun) -> SafeString:
+    def state(self, run: SyncRun) -> str:
         return badge(run.outcome, TONES[run.outcome]) if run.outcome else badge("running", "busy")
 
     @admin.display(description="changes")
@@ -88,29 +87,29 @@ class SyncRunAdmin(HistoryAdmin):
         return f"{run.from_commit or 'nothing'} → {run.to_commit or 'nothing'}"
 
     @admin.display(description="requests")
-    def attempts(self, run: SyncRun) -> SafeString:
+    def attempts(self, run: SyncRun) -> str:
         return list_link(DeliveryAttempt, f"{run.requests:,} requests", {"run__exact": run.pk})
 
     @admin.display(description="sent")
-    def size(self, run: SyncRun) -> SafeString:
+    def size(self, run: SyncRun) -> str:
         return size_cell(run.bytes)
 
     @admin.display(description="error")
-    def error_text(self, run: SyncRun) -> SafeString | None:
+    def error_text(self, run: SyncRun) -> str:
         return block(run.error)
 
     @admin.display(description="traceback")
-    def traceback_text(self, run: SyncRun) -> SafeString | None:
+    def traceback_text(self, run: SyncRun) -> str:
         return block(run.traceback)
 
     @admin.display(description="took")
-    def took(self, run: SyncRun) -> str | None:
-        return None if run.seconds is None else f"{run.seconds:,.1f} s"
+    def took(self, run: SyncRun) -> str:
+        return NOTHING if run.seconds is None else f"{run.seconds:,.1f} s"
 
     @admin.display(description="started", ordering="started_at")
-    def started(self, run: SyncRun) -> SafeString | None:
+    def started(self, run: SyncRun) -> str:
         return moment(run.started_at)
 
     @admin.display(description="finished")
-    def finished(self, run: SyncRun) -> SafeString | None:
+    def finished(self, run: SyncRun) -> str:
         return moment(run.finished_at)

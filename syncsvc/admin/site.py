@@ -19,14 +19,14 @@ class ConsoleSite(AdminSite):
     empty_value_display = "-"
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        apps = super().get_app_list(request, app_label)
-        return [part for app in apps for part in _parts(app)]
+        apps = {app["app_label"]: app for app in super().get_app_list(request, app_label)}
+        ours = apps.pop("syncsvc", None)
+        if "auth" in apps:
+            apps["auth"]["name"] = "People"
+        return [*(_groups(ours) if ours else ()), *apps.values()]
 
 
-def _parts(app: Any) -> list[Any]:
-    """An app's models in our groups; what is in none stays as it is."""
+def _groups(app: Any) -> list[Any]:
     models = {model["object_name"]: model for model in app["models"]}
-    if app["app_label"] != "syncsvc":
-        return [app]
     named = {title: [models[name] for name in names if name in models] for title, names in GROUPS.items()}
     return [{**app, "name": title, "models": group} for title, group in named.items() if group]

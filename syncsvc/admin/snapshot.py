@@ -2,7 +2,6 @@
 
 from django.contrib import admin
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
 from syncsvc.admin.cells import link, moment, size_cell
 from syncsvc.admin.filters import AutocompleteFilter, when
@@ -13,7 +12,7 @@ from syncsvc.models import Snapshot
 @admin.register(Snapshot)
 class SnapshotAdmin(HistoryAdmin):
     list_display = ("__str__", "repository_link", "files", "size", "difference", "left_out", "taken")
-    list_filter = (when("taken_at"), ("repository", AutocompleteFilter))
+    list_filter = (("repository", AutocompleteFilter), when("taken_at"))
     list_select_related = ("repository",)
     search_fields = ("commit__startswith",)
     search_help_text = "The beginning of a commit."
@@ -30,15 +29,15 @@ class SnapshotAdmin(HistoryAdmin):
     )
 
     @admin.display(description="repository")
-    def repository_link(self, snapshot: Snapshot) -> SafeString:
+    def repository_link(self, snapshot: Snapshot) -> str:
         return link(snapshot.repository)
 
     @admin.display(description="commit")
-    def full_commit(self, snapshot: Snapshot) -> SafeString:
+    def full_commit(self, snapshot: Snapshot) -> str:
         return format_html("<code>{}</code>", snapshot.commit)
 
     @admin.display(description="size")
-    def size(self, snapshot: Snapshot) -> SafeString:
+    def size(self, snapshot: Snapshot) -> str:
         return size_cell(snapshot.bytes)
 
     @admin.display(description="difference")
@@ -53,5 +52,5 @@ class SnapshotAdmin(HistoryAdmin):
         return ", ".join(f"{count:,} {name}" for count, name in parts if count) or "nothing"
 
     @admin.display(description="taken in", ordering="taken_at")
-    def taken(self, snapshot: Snapshot) -> SafeString | None:
+    def taken(self, snapshot: Snapshot) -> str:
         return moment(snapshot.taken_at)

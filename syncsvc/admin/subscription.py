@@ -8,29 +8,28 @@ from django.db.models import QuerySet, Value
 from django.db.models.functions import Concat
 from django.http import HttpRequest
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
 from syncsvc import wakeup
-from syncsvc.admin.cells import badge, block, commit_cell, link, list_link, moment
+from syncsvc.admin.cells import NOTHING, badge, block, commit_cell, link, list_link, moment
 from syncsvc.admin.filters import AutocompleteFilter, PausedFilter
 from syncsvc.admin.history import AutocompleteMedia
 from syncsvc.admin.removal import RemovalMixin
 from syncsvc.models import DeliveredFile, DeliveryAttempt, Status, Subscription, SyncRun
 
 TONES = {Status.PENDING: "quiet", Status.SYNCING: "busy", Status.SYNCED: "good", Status.FAILED: "bad"}
-STATE = ("state", "due", "retry_count", "error", "failing", "last_success", "at_commit", "epoch", "created", "history")
+STATE = ("state", "due", "retries", "error", "failing", "last_success", "at_commit", "epoch", "created", "history")
 
 
 @admin.register(Subscription)
 class SubscriptionAdmin(AutocompleteMedia, RemovalMixin):
     autocomplete_fields = ("app", "repository")
-    list_display = ("__str__", "state", "error_kind", "due", "retry_count", "last_success", "at_commit")
+    list_display = ("__str__", "state", "due", "retries", "last_success", "at_commit")
     list_filter = (
         "status",
-        "error_kind",
         PausedFilter,
         ("app", AutocompleteFilter),
         ("repository", AutocompleteFilter),
+        "error_kind",
     )
     list_select_related = ("app", "repository", "snapshot")
     search_fields = ("full_name",)
@@ -66,40 +65,45 @@ class SubscriptionAdmin(AutocompleteMedia, RemovalMixin):
         wakeup.wake_runs([obj])
 
     @admin.display(description="status", ordering="status")
-    def state(self, subscription: Subscription) -> SafeString:
+    def state(self, subscription: Subscription) -> str:
         retrying = subscription.status == Status.PENDING and subscription.retry_count > 0
         word, tone = ("retrying", "warn") if retrying else (subscription.status, TONES[Status(subscription.status)])
-        return format_html("{} {}", badge(word, tone), badge("paused", "quiet") if subscription.paused else "")
+        paused = badge("paused", "quiet") if subscription.paused else ""
+        return format_html("{} {} {}", badge(word, tone), paused, subscription.error_kind)
+
+    @admin.display(description="retries", ordering="retry_count")
+    def retries(self, subscription: Subscription) -> int:
+        return subscription.retry_count
 
     @admin.display(description="next run", ordering="due_at")
-    def due(self, subscription: Subscription) -> SafeString | None:
+    def due(self, subscription: Subscription) -> str:
         return moment(subscription.due_at)
 
     @admin.display(description="last success", ordering="last_success_at")
-    def last_success(self, subscription: Subscription) -> SafeString | None:
+    def last_success(self, subscription: Subscription) -> str:
         return moment(subscription.last_success_at)
 
     @admin.display(description="has commit")
-    def at_commit(self, subscription: Subscription) -> SafeString | None:
+    def at_commit(self, subscription: Subscription) -> str:
         snapshot = subscription.snapshot
-        return link(snapshot, commit_cell(snapshot.commit) or "") if snapshot else None
+        return link(snapshot, commit_cell(snapshot.commit)) if snapshot else NOTHING
 
     @admin.display(description="last error")
-    def error(self, subscription: Subscription) -> SafeString | None:
+    def error(self, subscription: Subscription) -> str:
         if not subscription.error_kind:
-            return None
-        return format_html("{}{}", badge(subscription.error_kind, "bad"), block(subscription.last_error) or "")
+            return NOTHING
+        return format_html("{}{}", badge(subscription.error_kind, "bad"), block(subscription.last_error))
 
     @admin.display(description="failing since")
-    def failing(self, subscription: Subscription) -> SafeString | None:
+    def failing(self, subscription: Subscription) -> str:
         return moment(subscription.failing_since)
 
     @admin.display(description="created")
-    def created(self, subscription: Subscription) -> SafeString | None:
+    def created(self, subscription: Subscription) -> str:
         return moment(subscription.created_at)
 
     @admin.display(description="history")
-    def history(self, subscription: Subscription) -> SafeString:
+    def history(self, subscription: Subscription) -> str:
         only = {"subscription__exact": subscription.pk}
         runs, attempts = list_link(SyncRun, "Runs", only), list_link(DeliveryAttempt, "Attempts", only)
         return format_html("{} · {} · {}", runs, attempts, list_link(DeliveredFile, "Files the app has", only))

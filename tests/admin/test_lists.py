@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
@@ -65,7 +67,7 @@ def test_every_row_has_a_page(model: type[Any], console: Client) -> None:
 def test_the_index_groups_what_there_is(console: Client) -> None:
     page = console.get(reverse("admin:index")).text
 
-    assert page.index("Syncing") < page.index("Subscriptions") < page.index("History") < page.index("Sync runs")
+    assert page.index("Syncing") < page.index("Subscriptions") < page.index("Sync runs") < page.index("People")
 
 
 @pytest.mark.parametrize("model", HISTORY)
@@ -140,3 +142,64 @@ def test_typing_finds_subscriptions_for_the_filters(
         response = console.get(reverse("admin:autocomplete"), of_runs)
 
     assert len(response.json()["results"]) == 5
+
+
+@pytest.fixture
+def many_attempts() -> Any:
+    """12,000 attempts of one subscription, and one of another."""
+    run, other = factories.SyncRunFactory(), factories.DeliveryAttemptFactory()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO syncsvc_deliveryattempt
+                 (subscription_id, run_id, webhook_id, kind, path, files, status, error_kind, error, milliseconds,
+                  answer)
+               SELECT %s, %s, 'w' || n, 'created', ('docs/' || n)::bytea, 1, 204, '', '', 5, ''
+               FROM generate_series(1, 12000) n""",
+            [run.subscription_id, run.pk],
+        )
+    return run, other
+
+
+def test_nothing_is_counted_beyond_10_000(many_attempts: Any, console: Client) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        page = console.get(list_of(DeliveryAttempt)).text
+
+    assert "10,000+ delivery attempts" in page
+    assert all("LIMIT 10001" in query["sql"] for query in queries if "COUNT(" in query["sql"])
+    assert console.get(list_of(DeliveryAttempt), {"p": "100"}).status_code == 200
+
+
+def test_paths_are_searched_within_one_subscription(many_attempts: Any, console: Client) -> None:
+    run, _ = many_attempts
+    one = {"subscription__exact": str(run.subscription_id)}
+
+    everywhere = console.get(list_of(DeliveryAttempt), {"q": "docs/7"})
+    exact = console.get(list_of(DeliveryAttempt), {"q": "docs/7", **one})
+    begins = console.get(list_of(DeliveryAttempt), {"q": "docs/119*", **one})
+    of_run = console.get(list_of(DeliveryAttempt), {"q": str(run.pk)})
+
+    assert "choose it in the filter" in everywhere.text
+    assert [bytes(row.path) for row in exact.context["cl"].result_list] == [b"docs/7"]
+    assert begins.context["cl"].result_count == 111
+    assert of_run.context["cl"].paginator.count_text == "10,000+"
+
+
+def test_a_question_that_takes_too_long_is_given_up(
+    many_attempts: Any, console: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncsvc.admin.history.QUERY_SECONDS", 0.001)
+
+    page = console.get(list_of(DeliveryAttempt), {"kind": "batch"})
+
+    assert page.status_code == 302
+
+
+def test_bytes_that_are_not_utf8_are_found_as_they_are_shown(console: Client) -> None:
+    file = factories.DeliveredFileFactory(path=b"docs/<b>\xff\n\\x.md")
+    chosen = {"subscription__exact": str(file.subscription_id)}
+
+    shown = console.get(list_of(DeliveredFile), chosen).text
+    found = console.get(list_of(DeliveredFile), {"q": "docs/<b>\\xff", **chosen})
+
+    assert "docs/&lt;b&gt;\\xff\\n" in shown
+    assert list(found.context["cl"].result_list) == [file]
