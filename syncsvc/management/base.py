@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import ProgrammingError, connections
 
 from syncsvc.exceptions import Refused
+from syncsvc.sync.health import redis_answers
 
 REFUSED = 2
 # Django's own options, which would be most of each --help.
@@ -80,6 +81,12 @@ class Command(BaseCommand):
     def note(self, line: str) -> None:
         """A line for people beside the answer, on stderr."""
         self.stderr.write(_printable(line), self.style.WARNING)
+
+    def note_if_nobody_is_woken(self) -> None:
+        if not redis_answers():
+            self.note(
+                "Redis does not answer, so no worker was woken; the scheduler does it later. `make up` starts Redis."
+            )
 
     def _execute(self, argv: list[str]) -> None:
         # Otherwise the parser would print by itself, and leave.

@@ -55,7 +55,7 @@ class Waiting:
         return paused
 
     def still(self) -> list[Subscription]:
-        return list(Subscription.objects.filter(id__in=self.ids).select_related("app", "repository").order_by())
+        return list(Subscription.objects.filter(id__in=self.ids).select_related("app", "repository"))
 
     def counts(self) -> tuple[int, int]:
         """How many of them run, and how many wait for a worker."""

@@ -67,6 +67,10 @@ def database_answers() -> bool:
     return True
 
 
+def redis_answers() -> bool:
+    return _redis_answer() is not None
+
+
 def _redis_answer() -> tuple[bool, int] | None:
     try:
         pipeline = _redis(settings.REDIS_URL).pipeline(transaction=False)

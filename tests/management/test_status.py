@@ -74,7 +74,7 @@ def test_what_is_not_there_is_said(run: Run, three: list[Subscription], selector
 
 def test_in_words(run: Run, three: list[Subscription]) -> None:
     lines = run("status").out.splitlines()
-    assert lines[0].startswith("client/owner/a: synced, 412 files at cccccccccccc, synced 0")
+    assert lines[0].startswith("client/owner/a: synced, 412 files at cccccccccccc, synced 0 minutes ago")
     assert lines[1] == "client/owner/b: failed, endpoint_error: The endpoint failed with 500 Internal Server Error."
     assert lines[2] == "other/owner/c: pending, paused"
     assert lines[3] == "3 subscriptions: 1 pending, 0 syncing, 1 synced, 1 failed, 1 paused"
@@ -108,3 +108,15 @@ def test_ten_thousand_subscriptions_cost_the_same_few_queries_and_a_moment(run: 
     assert done.json["totals"]["pending"] == len(done.json["subscriptions"]) == 10_000
     assert len(queries) <= 1
     assert time.monotonic() - started < 5
+
+
+def test_a_database_of_another_version_is_said(run: Run) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE syncsvc_snapshot RENAME TO elsewhere")
+    try:
+        refused = run("status", "--json")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE elsewhere RENAME TO syncsvc_snapshot")
+    assert refused.refusal == "unavailable"
+    assert "type `make up`, or manage.py migrate" in refused.json["error"]["message"]

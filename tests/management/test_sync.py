@@ -1,20 +1,24 @@
 """sync: asking, waiting, and running here, with real git and a real receiver."""
 
+import os
+import signal
 import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from django.db import connection
 
 from syncsvc.models import Status, Subscription, SyncRun, Trigger
+from syncsvc.stopping import STOPPING
 from syncsvc.sync.pipeline import run_subscription
 from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory, SyncRunFactory
 from tests.gitrepo import GitRepo
 from tests.management.conftest import Run
-from tests.receiver import Receiver
+from tests.receiver import Receiver, accept
 
 FIELDS = {
     *("subscription", "status", "outcome", "commit", "created", "updated", "deleted", "delivered", "failed", "bytes"),
@@ -57,6 +61,16 @@ def worker(subscription: Subscription) -> Iterator[None]:
     yield
     ended.set()
     thread.join(30)
+
+
+@contextmanager
+def pressing_ctrl_c(*, after: float) -> Iterator[None]:
+    timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
 
 
 def test_asking_leaves_the_runs_to_the_workers(run: Run, subscription: Subscription) -> None:
@@ -163,6 +177,31 @@ def test_waiting_gives_up_after_its_time_and_says_that_nobody_works(run: Run) ->
     done = run("sync", "--all", "--wait", "--timeout=1")
     assert (done.code, done.out) == (1, "client/owner/repo: asked for, pending\n")
     assert "goes on without this command" in done.err
+
+
+def test_ctrl_c_ends_the_waiting_and_leaves_the_run(run: Run) -> None:
+    SubscriptionFactory.create(app__name="client", repository__name="owner/repo")
+    with pressing_ctrl_c(after=1):
+        done = run("sync", "--all", "--wait", "--json")
+    assert (done.code, done.json["runs"][0]["outcome"], done.json["runs"][0]["status"]) == (1, None, "pending")
+    assert Subscription.objects.get().trigger == Trigger.SYNC
+
+
+def test_ctrl_c_hands_back_a_run_that_goes_on_here(run: Run, subscription: Subscription, receiver: Receiver) -> None:
+    receiver.answer = lambda headers, body: (204, {}, b"", 0.5)
+    AppFactory._meta.model.objects.update(max_in_flight=1)
+    try:
+        with pressing_ctrl_c(after=2):
+            done = run("sync", "--all", "--inline", "--json")
+    finally:
+        STOPPING.clear()
+    assert (done.code, done.json["runs"][0]["outcome"], done.json["runs"][0]["status"]) == (1, None, "pending")
+    sent = len(receiver.requests)
+    assert 0 < sent < 30
+    assert subscription.delivered_files.filter(blob__isnull=False).count() == sent
+    receiver.answer = accept
+    assert run("sync", "--all", "--inline").code == 0
+    assert len(receiver.requests) == 30
 
 
 def test_a_subscription_paused_while_it_is_waited_for_is_given_up(run: Run) -> None:

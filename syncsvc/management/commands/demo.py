@@ -60,6 +60,7 @@ class Command(BaseCommand):
     def _run(self, options: dict[str, Any]) -> bool:
         source = find_source(options["repo"], options["branch"], checkout=BASE_DIR)
         receiver = DemoReceiver(Path(settings.DATA_DIR) / "demo", program=RECEIVER)
+        self._say(f"starting servers, workers, console and a receiver, to show {source.url}")
         environment = {"GIT_ALLOW_LOCAL": "1", "WEBHOOK_ALLOWED_NETWORKS": _with_loopback()}
         with Stack(
             data_dir=settings.DATA_DIR,

@@ -83,7 +83,7 @@ def _line(row: dict[str, Any]) -> str:
     if row["commit"]:
         words.append(f"{row['files']} files at {row['commit'][:12]}")
     if row["last_success_at"]:
-        words.append(f"synced {timesince(row['last_success_at'], depth=1)} ago")
+        words.append(f"synced {timesince(row['last_success_at'], depth=1)} ago".replace("\xa0", " "))
     if row["error_kind"]:
         words.append(f"{row['error_kind']}: {row['last_error']}")
         if row["due_at"]:

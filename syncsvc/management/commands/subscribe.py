@@ -27,6 +27,7 @@ class Command(base.Command):
             taken = f"{subscription} exists already; `manage.py sync {subscription}` asks for a run of it."
             add(subscription, taken=taken)
             ask_for_runs(Subscription.objects.filter(id=subscription.id), Trigger.SUBSCRIBED)
+        self.note_if_nobody_is_woken()
         row = {
             "id": subscription.id,
             "app": app.name,

@@ -60,6 +60,7 @@ class Command(base.Command):
                 wanted.request(Trigger.SYNC, asked_by="sync --inline", allow_deletes=options["allow_deletes"])
             return self._run_here(Waiting(subscriptions, since=since))
         ask_for_runs(wanted, Trigger.SYNC, asked_by="sync", allow_deletes=options["allow_deletes"])
+        self.note_if_nobody_is_woken()
         waiting = Waiting(subscriptions, since=since)
         if options["wait"]:
             self._say_if_nobody_works()
@@ -114,9 +115,7 @@ class Command(base.Command):
 
     def _say_if_nobody_works(self) -> None:
         state = health()
-        if not state["redis"]:
-            self.note("Redis does not answer, so no worker can be woken; `make up` starts it.")
-        elif not state["workers"]:
+        if state["redis"] and not state["workers"]:
             self.note("No worker has been seen for a minute; `make up` starts some, and --inline needs none.")
 
 
