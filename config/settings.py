@@ -27,6 +27,18 @@ DATABASE_URL = env.text("DATABASE_URL")
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 
+def _pool() -> dict[str, float]:
+    """A pool, because a run's recorder thread borrows a connection for the length of the run."""
+    return {
+        "min_size": 1,
+        "max_size": env.integer("DATABASE_POOL_SIZE", 64, minimum=4),
+        # In seconds. psycopg's own pauses between two attempts double for five minutes: a server that was away for two
+        # minutes would be missed for two more. Having given up, it tries again as soon as a connection is wanted.
+        "timeout": 3,
+        "reconnect_timeout": 2,
+    }
+
+
 def _database(url: str) -> dict[str, object]:
     parts = urlsplit(url or "postgresql://127.0.0.1:5432/syncsvc")
     if parts.scheme not in {"postgres", "postgresql"}:
@@ -39,10 +51,7 @@ def _database(url: str) -> dict[str, object]:
         "HOST": unquote(parts.hostname or ""),
         "PORT": str(parts.port or ""),
         "CONN_HEALTH_CHECKS": True,
-        # A pool, because a run's recorder thread borrows a connection for the length of the run.
-        "OPTIONS": {
-            "pool": {"min_size": 1, "max_size": env.integer("DATABASE_POOL_SIZE", 64, minimum=4), "timeout": 10}
-        },
+        "OPTIONS": {"connect_timeout": 5, "pool": _pool()},
     }
 
 

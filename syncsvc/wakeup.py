@@ -8,7 +8,7 @@ import structlog
 from celery import current_app
 from django.conf import settings
 from django.db import transaction
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
 
 logger = structlog.get_logger(__name__)
 
@@ -51,6 +51,6 @@ def _send(task: str, messages: list[tuple[uuid.UUID, str]]) -> None:
         with current_app.producer_pool.acquire(block=True, timeout=2) as producer:
             for id, queue in messages:
                 current_app.send_task(task, args=[str(id)], queue=queue, producer=producer, retry=False)
-    except (OperationalError, OSError) as error:
+    except (KombuError, OSError) as error:
         # The rows say that they are queued; REQUEUE_AFTER later the sweep finds that nothing came of it.
         logger.warning("wakeup.failed", task=task, messages=len(messages), error=type(error).__name__)

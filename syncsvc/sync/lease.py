@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from syncsvc.models import Subscription
 
@@ -77,7 +77,7 @@ class LeaseKeeper:
             pause = settings.LEASE_RENEW_SECONDS
             try:
                 self.renew()
-            except DatabaseError as error:
+            except Error as error:
                 logger.warning("lease.renewal_failed", error=type(error).__name__)
                 pause = min(1.0, pause)
             finally:
