@@ -187,6 +187,12 @@ STOP_SECONDS = env.decimal("STOP_SECONDS", 25, minimum=1)
 ATTEMPT_RETENTION_DAYS = env.integer("ATTEMPT_RETENTION_DAYS", 14, minimum=1)
 RUN_RETENTION_DAYS = env.integer("RUN_RETENTION_DAYS", 90, minimum=1)
 
+# bulk operations
+BULK_MAX_RUNNING = env.integer("BULK_MAX_RUNNING", 50, minimum=1)
+BULK_CONFIRM_OVER = env.integer("BULK_CONFIRM_OVER", 1000, minimum=1)
+BULK_CONFIRM_OVER_FILES = env.integer("BULK_CONFIRM_OVER_FILES", 100_000, minimum=1)
+OPERATION_RETENTION_DAYS = env.integer("OPERATION_RETENTION_DAYS", 90, minimum=1)
+
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO")
 LOGGING_CONFIG = None
 configure_logging(level=LOG_LEVEL, human=sys.stderr.isatty())

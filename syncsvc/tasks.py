@@ -5,6 +5,7 @@ import uuid
 from celery import Task, shared_task
 
 from syncsvc import wakeup
+from syncsvc.operations.release import go_on
 from syncsvc.sync.poll import poll_repository as poll
 from syncsvc.sync.retention import delete_expired
 from syncsvc.sync.slots import SLOTS
@@ -12,7 +13,7 @@ from syncsvc.sync.slots import SLOTS
 
 @shared_task(name=wakeup.RUN_SUBSCRIPTION, bind=True)
 def run_subscription(self: "Task[..., None]", subscription_id: str) -> None:
-    SLOTS.run(uuid.UUID(subscription_id), worker=self.request.hostname or "")
+    SLOTS.run(uuid.UUID(subscription_id), worker=self.request.hostname or "", settled=go_on)
 
 
 @shared_task(name=wakeup.POLL_REPOSITORY)

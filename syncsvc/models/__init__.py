@@ -1,6 +1,7 @@
 from syncsvc.models.app import App
 from syncsvc.models.attempt import DeliveryAttempt
 from syncsvc.models.ledger import DeliveredFile
+from syncsvc.models.operation import Operation, OperationItem
 from syncsvc.models.repository import Repository
 from syncsvc.models.run import SyncRun, Trigger
 from syncsvc.models.snapshot import Snapshot
@@ -10,6 +11,8 @@ __all__ = [
     "App",
     "DeliveredFile",
     "DeliveryAttempt",
+    "Operation",
+    "OperationItem",
     "Repository",
     "Snapshot",
     "Status",

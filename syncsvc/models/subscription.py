@@ -31,12 +31,13 @@ class Status(models.TextChoices):
 TRANSITIONS: dict[tuple[Status, Status], tuple[str, ...]] = {
     (Status.PENDING, Status.SYNCING): ("claim",),
     (Status.FAILED, Status.SYNCING): ("claim",),
+    (Status.SYNCED, Status.SYNCING): ("claim",),
     (Status.SYNCING, Status.SYNCED): ("complete",),
     (Status.SYNCING, Status.PENDING): ("postpone", "hand_back", "expire", "complete", "fail"),
     (Status.SYNCING, Status.FAILED): ("fail",),
-    (Status.SYNCED, Status.PENDING): ("request",),
-    (Status.FAILED, Status.PENDING): ("request",),
-    (Status.PENDING, Status.PENDING): ("request",),
+    (Status.SYNCED, Status.PENDING): ("request", "resync"),
+    (Status.FAILED, Status.PENDING): ("request", "retry", "resync"),
+    (Status.PENDING, Status.PENDING): ("request", "retry", "resync"),
     (Status.SYNCING, Status.SYNCING): ("request",),
 }
 
@@ -74,28 +75,15 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         return self.active().filter(Q(queued_at=None) | Q(queued_at__lt=lost), due_at__lte=Now())
 
     def claim(self, subscription_id: uuid.UUID, *, token: uuid.UUID, run_id: uuid.UUID, worker: str) -> bool:
-        """pending or failed, and due → syncing, with a lease and an open run.
+        """pending or failed, and due → syncing, with a lease and an open run. Also synced, where an operation asks.
 
-        In SQL: conditions on three tables must be looked at again when a rival has just changed the row, and the run
-        has to begin in the same statement.
+        Attaches the operation's item that is released for it, whoever sent the wake-up: a retry begins its counting
+        anew, a re-sync forgets the ledger (once). In SQL: conditions on several tables must be looked at again when a
+        rival has just changed a row, and run and counts have to move in the same statement.
         """
         with connection.cursor() as cursor:
             cursor.execute(
-                """WITH claimed AS (
-                     UPDATE syncsvc_subscription s SET status = 'syncing', lease_token = %(token)s,
-                       lease_expires_at = now() + make_interval(secs => %(lease)s), queued_at = NULL,
-                       due_at = NULL, run_again = FALSE, awaits_fetch = FALSE
-                     FROM syncsvc_app a, syncsvc_repository r
-                     WHERE s.id = %(id)s AND s.status IN ('pending', 'failed') AND s.due_at <= now() AND s.is_active
-                       AND a.id = s.app_id AND a.is_active AND r.id = s.repository_id AND r.is_active
-                     RETURNING s.id, s.epoch, s.trigger, s.asked_by, s.allow_deletes
-                   )
-                   INSERT INTO syncsvc_syncrun (id, subscription_id, trigger, asked_by, epoch, from_commit, to_commit,
-                     outcome, created, updated, deleted, delivered, failed, requests, bytes, deletes_allowed,
-                     error_kind, error, traceback, worker)
-                   SELECT %(run)s, id, trigger, asked_by, epoch, '', '', '', 0, 0, 0, 0, 0, 0, 0, allow_deletes,
-                     '', '', '', %(worker)s
-                   FROM claimed""",
+                CLAIM,
                 {
                     "id": subscription_id,
                     "token": token,
@@ -142,6 +130,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
             subscription_id,
             token,
             status=Case(When(run_again=True, then=Value(Status.PENDING)), default=Value(Status.FAILED)),
+            failed_at=Case(When(run_again=True, then=None), default=Now()),
             due_at=Case(When(run_again=True, then=Now()), default=slow),
             **_failing(failure),
         )
@@ -194,6 +183,21 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         self.model._default_manager.filter(id__in=[s.id for s in wake]).update(queued_at=Now())
         return wake
 
+    def idle(self) -> "SubscriptionQuerySet":
+        """Those that are neither syncing nor queued: only these can be retried or re-synced."""
+        queued = Q(queued_at__gte=Now() - timedelta(seconds=settings.REQUEUE_AFTER))
+        return self.exclude(status=Status.SYNCING).exclude(queued)
+
+    def retry(self, subscription_id: uuid.UUID, *, asked_by: str) -> bool:
+        """failed, or pending in its back-off → pending, due now, as if it had never failed."""
+        waiting = Q(status=Status.FAILED) | Q(status=Status.PENDING)
+        return self.idle().filter(waiting, id=subscription_id).update(**_asked_now(Trigger.RETRY, asked_by)) == 1
+
+    def resync(self, subscription_id: uuid.UUID, *, asked_by: str) -> bool:
+        """Any but syncing → pending, due now, with a ledger that is forgotten: all is sent again."""
+        asked = _asked_now(Trigger.RESYNC, asked_by)
+        return self.idle().filter(id=subscription_id).update(epoch=F("epoch") + 1, **asked) == 1
+
     def circuit_closed(self) -> int:
         """Pending ones that waited for a cool-down's end are due within a few seconds, not all at once."""
         return self.filter(status=Status.PENDING, due_at__gt=Now()).update(
@@ -230,6 +234,21 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     def _release(self, subscription_id: uuid.UUID, token: uuid.UUID, **values: Any) -> bool:
         held = self.filter(id=subscription_id, lease_token=token, status=Status.SYNCING)
         return held.update(lease_token=None, lease_expires_at=None, run_again=False, **values) == 1
+
+
+def _asked_now(trigger: Trigger, asked_by: str) -> dict[str, Any]:
+    return {
+        "status": Status.PENDING,
+        "due_at": Now(),
+        "queued_at": Now(),
+        "asked_at": Now(),
+        "trigger": trigger,
+        "asked_by": asked_by[:150],
+        "retry_count": 0,
+        "error_kind": "",
+        "last_error": "",
+        "awaits_fetch": False,
+    }
 
 
 def _failing(failure: Failure) -> dict[str, Any]:
@@ -279,6 +298,8 @@ class Subscription(models.Model):
     error_kind = error_kind_field(editable=False)
     last_error = models.TextField(blank=True, default="", editable=False)
     failing_since = models.DateTimeField(null=True, editable=False)
+    # When it became failed; null while it is not. A preview's set is those that had failed by then.
+    failed_at = models.DateTimeField(null=True, editable=False)
     # The app was told of this streak of failures.
     failure_notified = models.BooleanField(default=False, editable=False)
     last_success_at = models.DateTimeField(null=True, editable=False)
@@ -339,3 +360,42 @@ class Subscription(models.Model):
     @property
     def ledger_is_clean(self) -> bool:
         return self.clean_snapshot_id is not None and self.clean_epoch == self.epoch
+
+
+CLAIM = """
+WITH op AS (
+  SELECT id, kind, asked_by FROM syncsvc_operation
+  WHERE id = (SELECT operation_id FROM syncsvc_operationitem
+              WHERE subscription_id = %(id)s AND released_at IS NOT NULL AND status IN ('waiting', 'running'))
+  FOR UPDATE
+), item AS (
+  SELECT i.id, i.status, i.operation_id, op.kind, op.asked_by, i.applied_at IS NULL AS fresh
+  FROM op JOIN syncsvc_operationitem i ON i.operation_id = op.id
+  WHERE i.subscription_id = %(id)s AND i.released_at IS NOT NULL AND i.status IN ('waiting', 'running')
+  FOR UPDATE OF i
+), claimed AS (
+  UPDATE syncsvc_subscription s SET status = 'syncing', lease_token = %(token)s,
+    lease_expires_at = now() + make_interval(secs => %(lease)s), queued_at = NULL, due_at = NULL, run_again = FALSE,
+    awaits_fetch = FALSE,
+    trigger = coalesce(item.kind, s.trigger), asked_by = coalesce(item.asked_by, s.asked_by),
+    epoch = s.epoch + CASE WHEN item.kind = 'resync' AND item.fresh THEN 1 ELSE 0 END,
+    retry_count = CASE WHEN item.fresh THEN 0 ELSE s.retry_count END,
+    error_kind = CASE WHEN item.fresh THEN '' ELSE s.error_kind END,
+    last_error = CASE WHEN item.fresh THEN '' ELSE s.last_error END
+  FROM syncsvc_app a, syncsvc_repository r, (VALUES (1)) AS one (row) LEFT JOIN item ON TRUE
+  WHERE s.id = %(id)s AND s.is_active AND a.id = s.app_id AND a.is_active AND r.id = s.repository_id AND r.is_active
+    AND ((s.status IN ('pending', 'failed') AND s.due_at <= now())
+         OR (item.id IS NOT NULL AND s.status IN ('pending', 'failed', 'synced')))
+  RETURNING s.id, s.epoch, s.trigger, s.asked_by, s.allow_deletes
+), taken AS (
+  UPDATE syncsvc_operationitem i SET status = 'running', run_id = %(run)s, applied_at = coalesce(i.applied_at, now())
+  FROM item, claimed WHERE i.id = item.id
+), counted AS (
+  UPDATE syncsvc_operation o SET waiting = o.waiting - 1, running = o.running + 1, version = o.version + 1
+  FROM item, claimed WHERE o.id = item.operation_id AND item.status = 'waiting'
+)
+INSERT INTO syncsvc_syncrun (id, subscription_id, trigger, asked_by, epoch, from_commit, to_commit, outcome, created,
+  updated, deleted, delivered, failed, requests, bytes, deletes_allowed, error_kind, error, traceback, worker)
+SELECT %(run)s, id, trigger, asked_by, epoch, '', '', '', 0, 0, 0, 0, 0, 0, 0, allow_deletes, '', '', '', %(worker)s
+FROM claimed
+"""

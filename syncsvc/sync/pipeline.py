@@ -2,6 +2,7 @@
 
 import traceback
 import uuid
+from collections.abc import Callable
 
 import structlog
 from django.conf import settings
@@ -31,15 +32,24 @@ AWAIT_FETCH_SECONDS = 30
 PINS_BEFORE_MAINTENANCE = 50
 
 
-def run_subscription(subscription_id: uuid.UUID, *, worker: str) -> SyncRun | None:
-    """Runs a subscription that is due, to its end. None where it is not due, is paused, or somebody else runs it."""
+def _nobody(operation_id: uuid.UUID) -> None:
+    """Whom a settled item is told to where nobody asks."""
+
+
+def run_subscription(
+    subscription_id: uuid.UUID, *, worker: str, settled: Callable[[uuid.UUID], None] = _nobody
+) -> SyncRun | None:
+    """Runs a subscription that is due, to its end. None where it is not due, is paused, or somebody else runs it.
+
+    `settled` is called with the id of the operation whose item this run moved.
+    """
     lease, run_id = Lease(), uuid.uuid4()
     if not Subscription.objects.claim(subscription_id, token=lease.token, run_id=run_id, worker=worker):
         return None
     with KEEPER.keeping(lease):
         try:
             job = through_outage(lease, lambda: Job.load(subscription_id, run_id=run_id, lease=lease))
-            return settle(job, _work(job))
+            return settle(job, _work(job), settled)
         except (LeaseLostError, Subscription.DoesNotExist):
             logger.warning("run.fenced", run=str(run_id), subscription=str(subscription_id))
             return None

@@ -1,6 +1,8 @@
 """Settling a run: the subscription's next state and the run's record, in one transaction."""
 
 import random
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +12,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from syncsvc.delivery.retry_policy import RetryPolicy
-from syncsvc.models import Subscription, SyncRun
+from syncsvc.models import Operation, Subscription, SyncRun
 from syncsvc.models.subscription import Failure
 from syncsvc.sync.deliver import Tally
 from syncsvc.sync.ending import Ending, Failed, HandedBack, Held, Incomplete, Synced, Waits
@@ -36,8 +38,11 @@ def retry_policy() -> RetryPolicy:
     )
 
 
-def settle(job: Job, ending: Ending) -> SyncRun | None:
-    """Writes the ending down; None where the run was handed back before it did anything. LeaseLostError if fenced."""
+def settle(job: Job, ending: Ending, settled: Callable[[uuid.UUID], None]) -> SyncRun | None:
+    """Writes the ending down; None where the run was handed back before it did anything. LeaseLostError if fenced.
+
+    `settled` is told of the operation whose item this moved, after the commit.
+    """
     match ending:
         case Synced():
             verdict = _synced(ending)
@@ -51,7 +56,9 @@ def settle(job: Job, ending: Ending) -> SyncRun | None:
             verdict = _waits(job, ending)
         case Incomplete():
             verdict = _incomplete(job, ending)
-    run = through_outage(job.lease, lambda: _write(job, ending, verdict))
+    run, operation_id = through_outage(job.lease, lambda: _write(job, ending, verdict))
+    if operation_id is not None:
+        settled(operation_id)
     if run is not None:
         _log(job, run)
         if verdict.failure is not None and verdict.verb == "fail":
@@ -133,8 +140,10 @@ def _failed(
     return Verdict(verb="postpone", values=values, outcome=outcome, failure=failure, traceback=traceback)
 
 
-def _write(job: Job, ending: Ending, verdict: Verdict) -> SyncRun | None:
+def _write(job: Job, ending: Ending, verdict: Verdict) -> tuple[SyncRun | None, uuid.UUID | None]:
     with transaction.atomic():
+        # First, as everywhere: the operation's row is locked before the subscription's.
+        operation_id = _settle_item(job, ending, verdict)
         verb = getattr(Subscription.objects, verdict.verb)
         if verdict.verb == "complete":
             won = verb(job.subscription.id, token=job.lease.token, epoch=job.epoch, **verdict.values)
@@ -145,9 +154,33 @@ def _write(job: Job, ending: Ending, verdict: Verdict) -> SyncRun | None:
         run = SyncRun.objects.filter(id=job.run_id)
         if isinstance(ending, HandedBack) and not ending.tally.requests:
             run.delete()
-            return None
+            return None, operation_id
         run.update(finished_at=Now(), outcome=verdict.outcome, **_record(job, ending, verdict))
-        return run.get()
+        return run.get(), operation_id
+
+
+def _settle_item(job: Job, ending: Ending, verdict: Verdict) -> uuid.UUID | None:
+    """Moves the operation's item that this run was for, if any; the operation's id."""
+    operations = Operation.objects
+    if isinstance(ending, HandedBack):
+        return operations.put_back_item(job.run_id, released=True)
+    if isinstance(ending, Waits):
+        return operations.put_back_item(job.run_id, released=False)
+    tally: Tally = getattr(ending, "tally", None) or Tally()
+    failure = verdict.failure
+    return operations.settle_item(
+        job.run_id,
+        status="succeeded" if failure is None else "failed",
+        reason="" if failure is None else _item_reason(failure, verdict),
+        error_kind="" if failure is None else failure.kind,
+        files=tally.delivered,
+    )
+
+
+def _item_reason(failure: Failure, verdict: Verdict) -> str:
+    delay = verdict.values["delay"]
+    again = "" if delay is None else f" Tries again by itself in {delay:.0f} s."
+    return f"{failure.error[: 500 - len(again)]}{again}"
 
 
 def _record(job: Job, ending: Ending, verdict: Verdict) -> dict[str, Any]:

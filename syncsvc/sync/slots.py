@@ -3,6 +3,7 @@
 import threading
 import uuid
 from collections import Counter
+from collections.abc import Callable
 
 from django.conf import settings
 from django.db.models.functions import Now
@@ -20,13 +21,13 @@ class Slots:
         self._lock = threading.Lock()
         self._left = threading.Event()
 
-    def run(self, subscription_id: uuid.UUID, *, worker: str) -> None:
+    def run(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[uuid.UUID], None]) -> None:
         """Runs it if its app's share allows, then what was left because of shares, one after the other."""
-        self._run_one(subscription_id, worker=worker)
+        self._run_one(subscription_id, worker, settled)
         while self._left.is_set() and (next_id := self._take_left()):
-            self._run_one(next_id, worker=worker)
+            self._run_one(next_id, worker, settled)
 
-    def _run_one(self, subscription_id: uuid.UUID, *, worker: str) -> None:
+    def _run_one(self, subscription_id: uuid.UUID, worker: str, settled: Callable[[uuid.UUID], None]) -> None:
         app_id = Subscription.objects.filter(id=subscription_id).values_list("app_id", flat=True).first()
         if app_id is None:
             return
@@ -34,7 +35,7 @@ class Slots:
             self._left.set()
             return
         try:
-            run_subscription(subscription_id, worker=worker)
+            run_subscription(subscription_id, worker=worker, settled=settled)
         finally:
             self._leave(app_id)
 

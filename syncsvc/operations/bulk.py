@@ -1,0 +1,122 @@
+"""Starting a bulk operation: its items are frozen in the request, and released through a window."""
+
+import uuid
+from datetime import datetime
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+
+from syncsvc.exceptions import Refused
+from syncsvc.models import Operation
+from syncsvc.models.subscription import SubscriptionQuerySet
+from syncsvc.operations.asker import Asker
+from syncsvc.operations.preview import Preview, preview, read_digest, totals
+from syncsvc.operations.release import release
+from syncsvc.operations.scope import Scope
+
+# A re-sync whose files grew by more than this since the preview is another one than was confirmed.
+GROWTH = 1.1
+
+
+def start(
+    scope: Scope,
+    asker: Asker,
+    *,
+    digest: str = "",
+    typed_count: int | None = None,
+    confirmed: bool = False,
+    idempotency_key: str | None = None,
+    max_running: int | None = None,
+    abort_percent: int | None = None,
+    retries: uuid.UUID | None = None,
+) -> Operation:
+    """Freezes the scope's subscriptions as an operation and releases the first of them.
+
+    With a digest the set is that of its preview, or less; without one it is that of this moment. Refused: `conflict`
+    where nothing is left or a re-sync grew, `confirm` where so much needs its count typed, `invalid`, `not_found`.
+    """
+    if idempotency_key and (known := Operation.objects.filter(idempotency_key=idempotency_key).first()):
+        return known
+    at = None
+    if digest:
+        shown = read_digest(digest)
+        scope, at = shown.scope, shown.at
+        _check_growth(scope, shown.files, at)
+    found = scope.qualifying(at=at)
+    if not confirmed:
+        check_typed_count(preview(scope), typed_count)
+    try:
+        with transaction.atomic():
+            operation = _freeze(
+                Operation(
+                    kind=scope.kind,
+                    scope=scope.data,
+                    scope_text=scope.words(),
+                    user_id=asker.user.pk if asker.user else None,
+                    asked_by=asker.name[:150],
+                    source=asker.source,
+                    address=asker.address,
+                    idempotency_key=idempotency_key or None,
+                    max_running=max_running or settings.BULK_MAX_RUNNING,
+                    abort_percent=abort_percent,
+                    retries_id=retries,
+                ),
+                found,
+            )
+            asker.log(operation, f"{operation.get_kind_display().capitalize()} of {operation.total}: {operation.scope_text}")
+    except IntegrityError:
+        if idempotency_key and (known := Operation.objects.filter(idempotency_key=idempotency_key).first()):
+            return known
+        raise
+    release(operation.id)
+    return operation
+
+
+def retry_failed_of(operation: Operation, asker: Asker, **options: str | None) -> Operation:
+    """A new operation over the failed items of an ended one whose subscription is still not synced, linked to it."""
+    if not operation.ended:
+        raise Refused("conflict", "The operation has not ended yet; cancel it, or wait for its end.")
+    scope = Scope(kind=Operation.Kind.RETRY, failed_in=operation.id)
+    return start(scope, asker, confirmed=True, retries=operation.id, idempotency_key=options.get("idempotency_key"))
+
+
+def check_typed_count(shown: Preview, typed: int | None) -> None:
+    """Refused where so much is asked for that its count must be typed, and it was not."""
+    if shown.must_type_count and typed != shown.total:
+        raise Refused(
+            "confirm",
+            f"This is about {shown.total} subscriptions and {shown.files} files. To confirm, give the number of"
+            f" subscriptions: {shown.total} (in commands: --yes-count {shown.total}).",
+        )
+
+
+def _check_growth(scope: Scope, files_shown: int, at: datetime) -> None:
+    files, _ = totals(scope, scope.qualifying(at=at))
+    if files > files_shown * GROWTH:
+        raise Refused(
+            "conflict", f"It would send {files} files by now, where the preview said {files_shown}; look at a new one."
+        )
+
+
+def _freeze(operation: Operation, found: SubscriptionQuerySet) -> Operation:
+    """The operation's row and one row a subscription, in one INSERT … SELECT: turns interleave the apps."""
+    chosen, values = found.order_by().values("id", "app_id", "app__name", "repository__name").query.sql_with_params()
+    operation.total = operation.waiting = 0
+    operation.save(force_insert=True)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""WITH chosen (id, app_id, app_name, repository_name) AS ({chosen}), frozen AS (
+                  INSERT INTO syncsvc_operationitem (operation_id, subscription_id, app_id, app_name, repository_name,
+                    turn, status, reason, error_kind, files)
+                  SELECT %s, id, app_id, app_name, repository_name,
+                    row_number() OVER (PARTITION BY app_id ORDER BY repository_name), 'waiting', '', '', 0
+                  FROM chosen RETURNING id
+                ), n AS (SELECT count(*)::int AS n FROM frozen)
+                UPDATE syncsvc_operation SET total = n, waiting = n FROM n WHERE syncsvc_operation.id = %s
+                RETURNING total""",  # noqa: S608 - Django's own SQL, its values beside it
+            [*values, operation.id, operation.id],
+        )
+        operation.total = operation.waiting = cursor.fetchone()[0]
+    if not operation.total:
+        raise Refused("conflict", f"There is nothing to do: no {operation.scope_text} are left.")
+    return operation

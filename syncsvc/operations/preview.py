@@ -1,0 +1,125 @@
+"""What a bulk operation would do, before it is asked for."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core import signing
+from django.db import connection
+from django.db.models import Count, F, Sum
+from django.db.models.functions import Coalesce
+
+from syncsvc.exceptions import Refused
+from syncsvc.models import Operation
+from syncsvc.models.subscription import SubscriptionQuerySet
+from syncsvc.operations.scope import Scope
+
+DIGEST_SALT = "syncsvc.operations.preview"
+DIGEST_HOURS = 1
+SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """`files` and `bytes` are what a re-sync would send; of a retry they are unknown, and 0."""
+
+    scope: Scope
+    at: datetime
+    total: int
+    by_app: dict[str, int]
+    by_error: dict[str, int]
+    skipped: dict[str, int]
+    files: int
+    bytes: int
+
+    @property
+    def digest(self) -> str:
+        """A signed token; `start` with it can only do less than what was shown."""
+        shown = {"scope": self.scope.data, "total": self.total, "files": self.files, "at": self.at.isoformat()}
+        return signing.dumps(shown, salt=DIGEST_SALT, compress=True)
+
+    @property
+    def must_type_count(self) -> bool:
+        """So much that a click is not enough."""
+        return self.total > settings.BULK_CONFIRM_OVER or self.files > settings.BULK_CONFIRM_OVER_FILES
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "total": self.total,
+            "by_app": self.by_app,
+            "by_error": self.by_error,
+            "skipped": self.skipped,
+            "files": self.files,
+            "bytes": self.bytes,
+            "digest": self.digest,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a digest says was shown."""
+
+    scope: Scope
+    total: int
+    files: int
+    at: datetime
+
+
+def preview(scope: Scope) -> Preview:
+    """A handful of grouped queries, however many subscriptions."""
+    found = scope.qualifying()
+    files, size = totals(scope, found)
+    return Preview(
+        scope=scope,
+        at=_database_now(),
+        total=found.count(),
+        by_app=_counts(found, "app__name"),
+        by_error={kind or "none": n for kind, n in _counts(found, "error_kind").items()},
+        skipped=_skipped(scope),
+        files=files,
+        bytes=size,
+    )
+
+
+def totals(scope: Scope, found: SubscriptionQuerySet) -> tuple[int, int]:
+    """Files and bytes that a re-sync of these would send."""
+    if scope.kind == Operation.Kind.RETRY:
+        return 0, 0
+    snapshots = found.aggregate(files=Coalesce(Sum("snapshot__files"), 0), bytes=Coalesce(Sum("snapshot__bytes"), 0))
+    return int(snapshots["files"]), int(snapshots["bytes"])
+
+
+def read_digest(digest: str) -> Shown:
+    """Refused where it is forged, or too old to be about what is there now."""
+    try:
+        shown = signing.loads(digest, salt=DIGEST_SALT, max_age=timedelta(hours=DIGEST_HOURS))
+    except signing.SignatureExpired:
+        raise Refused("conflict", "The preview is over an hour old; look at a new one.") from None
+    except signing.BadSignature:
+        raise Refused("invalid", "The digest is not one of ours; ask for a preview and send its digest.") from None
+    return Shown(Scope.from_data(shown["scope"]), shown["total"], shown["files"], datetime.fromisoformat(shown["at"]))
+
+
+def _counts(found: SubscriptionQuerySet, by: str) -> dict[str, int]:
+    rows = found.order_by().values(key=F(by)).annotate(n=Count("id")).order_by("-n", "key")[:SHOWN]
+    return {row["key"]: row["n"] for row in rows}
+
+
+def _skipped(scope: Scope) -> dict[str, int]:
+    """Those in the scope that qualify but for a pause, by reason."""
+    counts = scope.subscriptions().order_by()
+    if scope.kind == Operation.Kind.RETRY:
+        counts = counts.filter(status="failed")
+    reasons = {
+        "the app is paused": counts.filter(app__is_active=False),
+        "the repository is paused": counts.filter(app__is_active=True, repository__is_active=False),
+        "the subscription is paused": counts.filter(app__is_active=True, repository__is_active=True, is_active=False),
+    }
+    return {reason: n for reason, rows in reasons.items() if (n := rows.count())}
+
+
+def _database_now() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT now()")
+        return cursor.fetchone()[0]
