@@ -1,11 +1,14 @@
 """Thin Celery tasks: they take ids and call one function."""
 
 import uuid
+from typing import Any
 
 from celery import Task, shared_task
+from celery.signals import worker_ready
 
 from syncsvc import wakeup
 from syncsvc.operations.release import go_on
+from syncsvc.sync.heartbeat import start_heartbeat
 from syncsvc.sync.poll import poll_repository as poll
 from syncsvc.sync.retention import delete_expired
 from syncsvc.sync.slots import SLOTS
@@ -24,3 +27,8 @@ def poll_repository(repository_id: str) -> None:
 @shared_task(name=wakeup.DELETE_EXPIRED)
 def delete_expired_rows() -> None:
     delete_expired()
+
+
+@worker_ready.connect
+def _ready(sender: Any, **_: object) -> None:
+    start_heartbeat(sender.hostname)

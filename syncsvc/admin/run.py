@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Concat
 from django.http import HttpRequest
+from django.utils.html import format_html
 
 from syncsvc.admin.cells import NOTHING, badge, block, link, list_link, moment, size_cell
 from syncsvc.admin.filters import AutocompleteFilter, when
@@ -23,9 +24,7 @@ class SyncRunAdmin(HistoryAdmin):
         "subscription_link",
         "state",
         "trigger",
-        "changes",
-        "delivered",
-        "failed",
+        "progress",
         "took",
         "started",
     )
@@ -75,7 +74,13 @@ class SyncRunAdmin(HistoryAdmin):
 
     @admin.display(description="outcome")
     def state(self, run: SyncRun) -> str:
-        return badge(run.outcome, TONES[run.outcome]) if run.outcome else badge("running", "busy")
+        if not run.outcome:
+            return badge("running", "busy")
+        return format_html("{} {}", badge(run.outcome, TONES[run.outcome]), run.error_kind)
+
+    @admin.display(description="delivered")
+    def progress(self, run: SyncRun) -> str:
+        return f"{run.delivered:,} of {run.created + run.updated + run.deleted:,}"
 
     @admin.display(description="changes")
     def changes(self, run: SyncRun) -> str:

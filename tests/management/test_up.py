@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,15 +128,13 @@ def test_a_command_says_that_nothing_runs_and_what_to_type(tmp_path: Path) -> No
     (tmp_path / "data").mkdir()
     url = f"postgresql://syncsvc:secret@127.0.0.1:{free_port()}/syncsvc"
     (tmp_path / "data" / "env").write_text(f"SECRET_KEY=x\nDATABASE_URL={url}\n")
-    started = time.monotonic()
     result = checkout.run("showmigrations")
     assert result.returncode == 2
     assert result.stderr.endswith("does not answer. Start the embedded servers with `make up`.\n")
     assert "secret" not in result.stderr
-    assert time.monotonic() - started < 10
     as_json = checkout.run("status", "--json")
     assert as_json.returncode == 2
-    assert json.loads(as_json.stdout)["error"]["kind"] == "database_unreachable"
+    assert json.loads(as_json.stdout)["error"]["kind"] == "unavailable"
 
     checkout.environment["DATABASE_URL"] = url
     assert "Check that it runs, and DATABASE_URL." in checkout.run("showmigrations").stderr

@@ -22,7 +22,7 @@ from django.db.models.functions import Now
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from pytest_django.fixtures import Settings
+from pytest_django import Settings
 
 from syncsvc.models import App, DeliveredFile, Repository, Status, Subscription, SyncRun, Trigger
 from syncsvc.sync.asking import ask_for_runs
@@ -314,7 +314,7 @@ def test_a_client_that_drops_repeats_ends_with_git_s_files_whatever_went_wrong(
 
 
 STATEFUL = settings(
-    max_examples=25,
+    max_examples=15,
     stateful_step_count=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),
