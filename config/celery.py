@@ -53,7 +53,7 @@ app.conf.update(
     worker_enable_remote_control=False,
     worker_hijack_root_logger=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
-    beat_scheduler="syncsvc.sync.beat:SweepScheduler",
+    beat_scheduler="syncsvc.beat:SweepScheduler",
 )
 app.autodiscover_tasks(["syncsvc"])
 

@@ -18,8 +18,11 @@ DELETE_EXPIRED = "syncsvc.delete_expired"
 
 
 class WantsRun(Protocol):
-    id: uuid.UUID
-    repository_id: uuid.UUID
+    @property
+    def id(self) -> uuid.UUID: ...
+
+    @property
+    def repository_id(self) -> uuid.UUID: ...
 
 
 def queue_name(lane: str, repository_id: uuid.UUID) -> str:

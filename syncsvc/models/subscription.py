@@ -142,13 +142,16 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         due_at = Now() + timedelta(seconds=delay)
         return self._release(subscription_id, token, status=Status.PENDING, due_at=due_at, awaits_fetch=awaits_fetch)
 
-    def expire(self) -> list[uuid.UUID]:
-        """syncing → pending for every lease that ran out; their ids."""
+    def lease_is_over(self) -> list[uuid.UUID]:
+        """Some whose worker has not renewed its lease in time."""
         over = self.filter(status=Status.SYNCING, lease_expires_at__lt=Now())
-        expired = list(over.values_list("id", flat=True)[:EXPIRE_BATCH])
+        return list(over.values_list("id", flat=True)[:EXPIRE_BATCH])
+
+    def expire(self, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+        """syncing → pending for each of these whose lease is over; their ids."""
         return [
             id
-            for id in expired
+            for id in ids
             if self.filter(id=id, status=Status.SYNCING, lease_expires_at__lt=Now()).update(
                 status=Status.PENDING, due_at=Now(), lease_token=None, lease_expires_at=None
             )

@@ -63,7 +63,9 @@ def start(
                 ),
                 found,
             )
-            asker.log(operation, f"{operation.get_kind_display().capitalize()} of {operation.total}: {operation.scope_text}")
+            asker.log(
+                operation, f"{operation.get_kind_display().capitalize()} of {operation.total}: {operation.scope_text}"
+            )
     except IntegrityError:
         if idempotency_key and (known := Operation.objects.filter(idempotency_key=idempotency_key).first()):
             return known

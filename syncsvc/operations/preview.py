@@ -122,4 +122,5 @@ def _skipped(scope: Scope) -> dict[str, int]:
 def _database_now() -> datetime:
     with connection.cursor() as cursor:
         cursor.execute("SELECT now()")
-        return cursor.fetchone()[0]
+        now: datetime = cursor.fetchone()[0]
+    return now

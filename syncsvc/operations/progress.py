@@ -4,7 +4,7 @@ import time
 import uuid
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from django.conf import settings
@@ -18,8 +18,8 @@ from syncsvc.models import Operation, OperationItem
 
 logger = structlog.get_logger(__name__)
 
-FIELDS = ("kind", "status", "total", "waiting", "running", "succeeded", "failed", "skipped", "cancelled", "files", "version")
-NUMBERS = frozenset(FIELDS) - {"kind", "status"}
+COUNTS = ("total", "waiting", "running", "succeeded", "failed", "skipped", "cancelled", "files", "version")
+FIELDS = ("kind", "status", *COUNTS)
 TTL_SECONDS = 3600
 TIMEOUT_SECONDS = 1
 # The last minute's pace is what an estimate is made of.
@@ -48,7 +48,7 @@ def key(operation_id: uuid.UUID) -> str:
 
 def publish(operation_id: uuid.UUID) -> dict[str, Any] | None:
     """Writes the row's counts to Redis; what they are, None where there is no such operation."""
-    row = Operation.objects.filter(id=operation_id).values(*FIELDS).first()
+    row: dict[str, Any] | None = Operation.objects.filter(id=operation_id).values(*FIELDS).first()
     if row is not None:
         _forgiving(lambda redis: _write(redis, operation_id, row))
     return row
@@ -92,11 +92,10 @@ def _wait_for(operation_id: uuid.UUID) -> dict[str, Any] | None:
 
 
 def _read(redis: Redis, operation_id: uuid.UUID) -> dict[str, Any] | None:
-    found = redis.hgetall(key(operation_id))
-    values = {name.decode(): value.decode() for name, value in found.items()}
+    values = cast("dict[str, str]", redis.hgetall(key(operation_id)))
     if set(values) != set(FIELDS):
         return None
-    return {name: int(value) if name in NUMBERS else value for name, value in values.items()}
+    return {name: int(value) if name in COUNTS else value for name, value in values.items()}
 
 
 def _write(redis: Redis, operation_id: uuid.UUID, row: dict[str, Any]) -> None:
@@ -107,9 +106,9 @@ def _write(redis: Redis, operation_id: uuid.UUID, row: dict[str, Any]) -> None:
 
 
 def _pace(operation_id: uuid.UUID, counts: dict[str, Any]) -> dict[str, float | None]:
-    samples = _forgiving(lambda redis: redis.zrange(f"{key(operation_id)}:pace", 0, -1)) or []
-    points = [tuple(int(part) for part in sample.decode().split(":")) for sample in samples]
-    nothing = {"items_per_second": None, "files_per_second": None, "seconds_left": None}
+    found = _forgiving(lambda redis: redis.zrange(f"{key(operation_id)}:pace", 0, -1)) or []
+    points = [tuple(int(part) for part in sample.split(":")) for sample in cast("list[str]", found)]
+    nothing: dict[str, float | None] = {"items_per_second": None, "files_per_second": None, "seconds_left": None}
     if len(points) < 2 or points[-1][0] == points[0][0]:
         return nothing
     (began, items, files), (ended, items_now, files_now) = points[0], points[-1]
@@ -134,4 +133,10 @@ def _forgiving[T](call: Callable[[Redis], T]) -> T | None:
 @lru_cache(maxsize=4)
 def _redis(url: str) -> Redis:
     retry = Retry(NoBackoff(), 0)
-    return Redis.from_url(url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, retry=retry)
+    return Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=retry,
+    )

@@ -45,5 +45,3 @@ def _pause_where_too_much_fails(operation_id: uuid.UUID) -> None:
         reason = f"Paused by itself: {operation.failed} of the first {operation.succeeded + operation.failed} failed."
         if Operation.objects.pause(operation_id, reason):
             logger.warning("operation.paused", operation=str(operation_id), failed=operation.failed)
-
-

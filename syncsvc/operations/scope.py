@@ -35,7 +35,9 @@ class Scope:
             known = {name: uuid.UUID(data[name]) for name in ("app_id", "repository_id", "failed_in") if data.get(name)}
             kind = ErrorKind(data["error_kind"]) if data.get("error_kind") else None
             ids = [uuid.UUID(id) for id in data["ids"]] if data.get("ids") is not None else None
-            return cls(kind=Operation.Kind(data["kind"]), error_kind=kind, ids=ids, endpoint=data.get("endpoint"), **known)
+            return cls(
+                kind=Operation.Kind(data["kind"]), error_kind=kind, ids=ids, endpoint=data.get("endpoint"), **known
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Refused("invalid", "The scope is not well formed; ask for a new preview.") from error
 
@@ -71,7 +73,7 @@ class Scope:
         return Subscription.objects.filter(conditions)
 
     def qualifying(self, *, at: datetime | None = None) -> SubscriptionQuerySet:
-        """Those that would be taken: failed ones for a retry, any for a re-sync; with `at`, that were so then already."""
+        """Those that would be taken: failed ones for a retry, any for a re-sync; with `at`, only if so then already."""
         found = self.subscriptions().active()
         if self.failed_in is not None:
             return found.exclude(status=Status.SYNCED)

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
-from syncsvc.models import DeliveryAttempt, SyncRun
+from syncsvc.models import DeliveryAttempt, Operation, OperationItem, SyncRun
 
 logger = structlog.get_logger(__name__)
 
@@ -18,7 +18,14 @@ def delete_expired() -> dict[str, int]:
     """Deletes attempts and ended runs that are past their retention; how many of each."""
     attempts = DeliveryAttempt.objects.filter(at__lt=_days_ago(settings.ATTEMPT_RETENTION_DAYS))
     runs = SyncRun.objects.filter(started_at__lt=_days_ago(settings.RUN_RETENTION_DAYS)).exclude(outcome="")
-    deleted = {"attempts": _in_batches(attempts.order_by()), "runs": _in_batches(runs.order_by())}
+    operations = Operation.objects.filter(finished_at__lt=_days_ago(settings.OPERATION_RETENTION_DAYS))
+    items = OperationItem.objects.filter(operation__in=operations)
+    deleted = {
+        "attempts": _in_batches(attempts.order_by()),
+        "runs": _in_batches(runs.order_by()),
+        "items": _in_batches(items.order_by()),
+        "operations": _in_batches(operations.order_by()),
+    }
     logger.info("retention.ended", **deleted)
     return deleted
 

@@ -23,7 +23,9 @@ def sweep() -> None:
 def end_expired_leases() -> int:
     """Returns what dead workers left to pending, and ends their runs as interrupted; how many."""
     with transaction.atomic():
-        expired = Subscription.objects.expire()
+        over = Subscription.objects.lease_is_over()
+        Operation.objects.lock_for(over)
+        expired = Subscription.objects.expire(over)
         if expired:
             open_runs = SyncRun.objects.filter(subscription__in=expired, outcome="")
             Operation.objects.put_back_items(list(open_runs.values_list("id", flat=True)))

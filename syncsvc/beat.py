@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import Error, connection
 
 from syncsvc import wakeup
+from syncsvc.operations.release import sweep_operations
 from syncsvc.sync.health import beat_seen
 from syncsvc.sync.scheduler import sweep
 
@@ -48,6 +49,7 @@ class SweepScheduler(Scheduler):
             self.reserve(entry)
         try:
             sweep()
+            sweep_operations()
             beat_seen()
         except Error as error:
             logger.warning("sweep.failed", error=type(error).__name__)
