@@ -10,7 +10,7 @@ from syncsvc.exceptions import Refused
 from syncsvc.models import Operation
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.operations.asker import Asker
-from syncsvc.operations.preview import Preview, preview, read_digest, totals
+from syncsvc.operations.preview import Preview, Shown, preview, read_digest, totals
 from syncsvc.operations.release import release
 from syncsvc.operations.scope import Scope
 
@@ -35,16 +35,15 @@ def start(
     With a digest the set is that of its preview, or less; without one it is that of this moment. Refused: `conflict`
     where nothing is left or a re-sync grew, `confirm` where so much needs its count typed, `invalid`, `not_found`.
     """
-    if idempotency_key and (known := Operation.objects.filter(idempotency_key=idempotency_key).first()):
+    if known := started_before(idempotency_key):
         return known
-    at = None
-    if digest:
-        shown = read_digest(digest)
-        scope, at = shown.scope, shown.at
-        _check_growth(scope, shown.files, at)
-    found = scope.qualifying(at=at)
+    shown = read_digest(digest) if digest else None
+    if shown is not None:
+        scope = shown.scope.with_rows_of(scope)
+        _check_growth(scope, shown.files, shown.at)
+    found = scope.qualifying(at=shown.at if shown else None)
     if not confirmed:
-        check_typed_count(preview(scope), typed_count)
+        check_typed_count(shown or preview(scope), typed_count)
     try:
         with transaction.atomic():
             operation = _freeze(
@@ -63,15 +62,26 @@ def start(
                 ),
                 found,
             )
+            if shown is not None and operation.total > shown.total:
+                raise Refused(
+                    "conflict",
+                    f"It would be about {operation.total} subscriptions by now, where the preview said {shown.total};"
+                    " look at a new one.",
+                )
             asker.log(
                 operation, f"{operation.get_kind_display().capitalize()} of {operation.total}: {operation.scope_text}"
             )
     except IntegrityError:
-        if idempotency_key and (known := Operation.objects.filter(idempotency_key=idempotency_key).first()):
+        if known := started_before(idempotency_key):
             return known
         raise
     release(operation.id)
     return operation
+
+
+def started_before(idempotency_key: str | None) -> Operation | None:
+    """The operation that the same request started already."""
+    return Operation.objects.filter(idempotency_key=idempotency_key).first() if idempotency_key else None
 
 
 def retry_failed_of(operation: Operation, asker: Asker, **options: str | None) -> Operation:
@@ -82,7 +92,7 @@ def retry_failed_of(operation: Operation, asker: Asker, **options: str | None) -
     return start(scope, asker, confirmed=True, retries=operation.id, idempotency_key=options.get("idempotency_key"))
 
 
-def check_typed_count(shown: Preview, typed: int | None) -> None:
+def check_typed_count(shown: Preview | Shown, typed: int | None) -> None:
     """Refused where so much is asked for that its count must be typed, and it was not."""
     if shown.must_type_count and typed != shown.total:
         raise Refused(

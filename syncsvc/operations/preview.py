@@ -41,8 +41,7 @@ class Preview:
 
     @property
     def must_type_count(self) -> bool:
-        """So much that a click is not enough."""
-        return self.total > settings.BULK_CONFIRM_OVER or self.files > settings.BULK_CONFIRM_OVER_FILES
+        return is_much(self.total, self.files)
 
     def json(self) -> dict[str, Any]:
         return {
@@ -64,6 +63,15 @@ class Shown:
     total: int
     files: int
     at: datetime
+
+    @property
+    def must_type_count(self) -> bool:
+        return is_much(self.total, self.files)
+
+
+def is_much(total: int, files: int) -> bool:
+    """So much that a click is not enough: the count must be typed."""
+    return total > settings.BULK_CONFIRM_OVER or files > settings.BULK_CONFIRM_OVER_FILES
 
 
 def preview(scope: Scope) -> Preview:

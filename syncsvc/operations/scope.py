@@ -2,23 +2,29 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
+from urllib.parse import parse_qsl
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, OperationItem, Repository, Status, Subscription
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.types import ErrorKind
 
-SELECTION_WORDS = 5
+# What an operation's row has room for.
+WORDS_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Conditions that all must hold; without any: all. `ids` is a hand-picked selection."""
+    """Conditions that all must hold; without any: all. `ids` is a hand-picked selection.
+
+    `filters` are those of the console's list, as its address has them, and `rows` what the list then shows: all of it,
+    without naming each. Rows are no data: whoever confirms brings them anew.
+    """
 
     kind: Operation.Kind
     app_id: uuid.UUID | None = None
@@ -27,17 +33,20 @@ class Scope:
     endpoint: str | None = None
     failed_in: uuid.UUID | None = None
     ids: Sequence[uuid.UUID] | None = field(default=None)
+    filters: str | None = None
+    rows: QuerySet[Subscription] | None = field(default=None, compare=False)
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
         """The reverse of `data`; Refused where it is not well formed."""
         try:
-            known = {name: uuid.UUID(data[name]) for name in ("app_id", "repository_id", "failed_in") if data.get(name)}
+            known: dict[str, Any] = {
+                name: uuid.UUID(data[name]) for name in ("app_id", "repository_id", "failed_in") if data.get(name)
+            }
+            known |= {name: str(data[name]) for name in ("endpoint", "filters") if data.get(name) is not None}
             kind = ErrorKind(data["error_kind"]) if data.get("error_kind") else None
             ids = [uuid.UUID(id) for id in data["ids"]] if data.get("ids") is not None else None
-            return cls(
-                kind=Operation.Kind(data["kind"]), error_kind=kind, ids=ids, endpoint=data.get("endpoint"), **known
-            )
+            return cls(kind=Operation.Kind(data["kind"]), error_kind=kind, ids=ids, **known)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Refused("invalid", "The scope is not well formed; ask for a new preview.") from error
 
@@ -51,8 +60,13 @@ class Scope:
             "endpoint": self.endpoint,
             "failed_in": self.failed_in and str(self.failed_in),
             "ids": None if self.ids is None else [str(id) for id in self.ids],
+            "filters": self.filters,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+    def with_rows_of(self, other: "Scope") -> "Scope":
+        """The same, with the rows that the other brings for the same filters."""
+        return replace(self, rows=other.rows) if self.filters == other.filters else self
 
     def subscriptions(self) -> SubscriptionQuerySet:
         """All it names, whatever their state."""
@@ -67,6 +81,10 @@ class Scope:
             conditions &= Q(app__url=self.endpoint)
         if self.ids is not None:
             conditions &= Q(id__in=self.ids)
+        if self.filters is not None:
+            if self.rows is None:
+                raise Refused("invalid", "This preview is of a list in the console; confirm it there.")
+            conditions &= Q(id__in=self.rows.order_by().values("id"))
         if self.failed_in is not None:
             failed = OperationItem.objects.filter(operation_id=self.failed_in, status=OperationItem.Status.FAILED)
             conditions &= Q(id__in=failed.values("subscription_id"))
@@ -95,7 +113,17 @@ class Scope:
             parts.append(f"following {_name(names.first())}")
         if self.error_kind is not None:
             parts.append(f"with {self.error_kind.value}")
-        return " ".join(parts)
+        if self.endpoint is not None:
+            parts.append(f"at {self.endpoint}")
+        if self.filters is not None:
+            parts.append(f"of the list{_filter_words(self.filters)}")
+        return " ".join(parts)[:WORDS_LENGTH]
+
+
+def _filter_words(filters: str) -> str:
+    """`status__exact=failed&q=acme` → ` (status: failed, search: acme)`."""
+    named = [("search" if name == "q" else name.removesuffix("__exact"), value) for name, value in parse_qsl(filters)]
+    return f" ({', '.join(f'{name}: {value}' for name, value in named)})" if named else ""
 
 
 def _name(found: str | None) -> str:
