@@ -6,8 +6,10 @@ from syncsvc.models.repository import Repository
 from syncsvc.models.run import SyncRun, Trigger
 from syncsvc.models.snapshot import Snapshot
 from syncsvc.models.subscription import Status, Subscription
+from syncsvc.models.token import ApiToken
 
 __all__ = [
+    "ApiToken",
     "App",
     "DeliveredFile",
     "DeliveryAttempt",

@@ -352,6 +352,10 @@ class Subscription(models.Model):
             # Failures by cause; counts by status.
             models.Index(fields=["status", "error_kind"], name="subscription_status"),
         )
+        permissions = (
+            ("retry_subscription", "Can retry a subscription"),
+            ("resync_subscription", "Can re-sync a subscription"),
+        )
 
     def __str__(self) -> str:
         return f"{self.app.name}/{self.repository.name}"
