@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import ProgrammingError, connections
 
 from syncsvc.exceptions import Refused
-from syncsvc.sync.health import redis_answers
+from syncsvc.sync.health import health, redis_answers
 
 REFUSED = 2
 # Django's own options, which would be most of each --help.
@@ -34,7 +34,8 @@ class Command(BaseCommand):
     """Subclasses implement `answer`, raise Refused, and set `exit_code` to 1 where something failed.
 
     Exit codes: 0 done; 1 done, but something failed; 2 refused. With --json exactly one document goes to stdout; an
-    error is {"error": {"kind", "message"}}, its kinds: usage, not_found, conflict, invalid, unavailable.
+    error is {"error": {"kind", "message"}}, its kinds: usage, not_found, conflict, confirm, paused, invalid,
+    unavailable.
     """
 
     suppressed_base_arguments = SUPPRESSED
@@ -87,6 +88,14 @@ class Command(BaseCommand):
             self.note(
                 "Redis does not answer, so no worker was woken; the scheduler does it later. `make up` starts Redis."
             )
+
+    def note_if_nobody_works(self) -> None:
+        """What was asked for is kept either way, and done once somebody is there."""
+        state = health()
+        if not state["redis"]:
+            self.note_if_nobody_is_woken()
+        elif not state["workers"]:
+            self.note("No worker has been seen for a minute; it begins when one is there. `make up` starts some.")
 
     def _execute(self, argv: list[str]) -> None:
         # Otherwise the parser would print by itself, and leave.

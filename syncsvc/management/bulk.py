@@ -1,0 +1,158 @@
+"""What `retry` and `resync` have in common: which, how much, whether it is meant, and what comes of it."""
+
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+from syncsvc.exceptions import Refused
+from syncsvc.management import base
+from syncsvc.management.asking import add_asker, add_confirmation, asker, make_sure
+from syncsvc.management.following import FIRST_PAUSE, LAST_PAUSE, follow
+from syncsvc.management.operation_lines import WORDS, preview_lines, summary
+from syncsvc.management.runs import run_line, run_row
+from syncsvc.management.selectors import add_selectors, find_app, find_repository, find_subscription
+from syncsvc.management.terminal import Progress
+from syncsvc.management.waiting import Waiting, database_time
+from syncsvc.models import Operation, SyncRun
+from syncsvc.operations import bulk
+from syncsvc.operations.asker import Asker
+from syncsvc.operations.document import full_document
+from syncsvc.operations.preview import Preview, Shown, preview, read_digest
+from syncsvc.operations.scope import Scope
+from syncsvc.operations.single import Queued
+from syncsvc.types import ErrorKind
+
+WHICH = "Say which: name subscriptions (APP/REPOSITORY), or give --app, --repository, --error or --all."
+
+
+class Command(base.Command):
+    """One subscription named is asked for at once; everything else is an operation."""
+
+    kind: Operation.Kind
+    single: Callable[[UUID, Asker], Queued]
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_selectors(parser)
+        parser.add_argument("--error", metavar="KIND", choices=[k.value for k in ErrorKind], help="failing with it")
+        parser.add_argument("--all", action="store_true", help="all there are")
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be done, with a digest")
+        parser.add_argument("--digest", metavar="D", help="what --dry-run showed, or less of it; never more")
+        add_confirmation(parser)
+        parser.add_argument("--wait", action="store_true", help="until all has ended; Ctrl-C leaves it running")
+        base.add_positive(parser, "--timeout", metavar="SECONDS", help="how long --wait waits (default: for ever)")
+        parser.add_argument("--idempotency-key", metavar="KEY", help="the same key again starts no second operation")
+        add_asker(parser)
+
+    def answer(self, options: Mapping[str, Any]) -> base.Answer:
+        if options["timeout"] and not options["wait"]:
+            raise Refused("usage", "--timeout is for --wait; give both.")
+        self.progress = Progress(sys.stderr, quiet=options["json"])
+        self.asker = asker(WORDS[self.kind].replace("-", ""), options)
+        scope = self._scope(options)
+        if options["dry_run"]:
+            shown = preview(scope)
+            return base.Answer(document=shown.json(), lines=[*preview_lines(shown), f"  digest: {shown.digest}"])
+        if len(options["subscriptions"]) == 1 and not options["digest"]:
+            return self._one(scope, options)
+        return self._many(scope, options)
+
+    def _scope(self, options: Mapping[str, Any]) -> Scope:
+        """As the selectors say, which must all agree, or as the preview was."""
+        names = options["subscriptions"]
+        app, repository, error = options["app"], options["repository"], options["error"]
+        selected = names or options["all"] or any(value is not None for value in (app, repository, error))
+        if not selected and not options["digest"]:
+            raise Refused("usage", WHICH)
+        scope = Scope(
+            kind=self.kind,
+            app_id=None if app is None else find_app(app).id,
+            repository_id=None if repository is None else find_repository(repository).id,
+            error_kind=None if error is None else ErrorKind(error),
+            ids=[find_subscription(name).id for name in names] if names else None,
+        )
+        if not options["digest"]:
+            return scope
+        previewed = read_digest(options["digest"]).scope
+        if previewed.kind != self.kind or (selected and previewed != scope):
+            about = f"{WORDS[previewed.kind]} of {previewed.words()}"
+            raise Refused("usage", f"The digest is of another request: {about}. Give it alone.")
+        return previewed
+
+    def _one(self, scope: Scope, options: Mapping[str, Any]) -> base.Answer:
+        if options["idempotency_key"]:
+            raise Refused("usage", "--idempotency-key is for operations; asking twice for one is a conflict anyway.")
+        subscription = scope.subscriptions().first()
+        if subscription is None:
+            raise Refused("not_found", f"{options['subscriptions'][0]} is not among what the other selectors say.")
+        since = database_time()
+        queued = self.single(subscription.id, self.asker)
+        self.note_if_nobody_works()
+        document: dict[str, Any] = {
+            "queued": True,
+            "app_id": subscription.app_id,
+            "repository_id": subscription.repository_id,
+            "note": queued.note or None,
+        }
+        lines = [f"{WORDS[self.kind].capitalize()} queued for {queued.subscription}"]
+        if queued.note:
+            lines.append(queued.note)
+        if options["wait"]:
+            row = self._wait_for_run(queued, since=since, timeout=options["timeout"])
+            document["run"] = row
+            lines = [run_line(row)]
+        return base.Answer(document=document, lines=lines)
+
+    def _many(self, scope: Scope, options: Mapping[str, Any]) -> base.Answer:
+        operation = bulk.started_before(options["idempotency_key"]) or self._start(scope, options)
+        self.note_if_nobody_works()
+        document: dict[str, Any] = {"operation_id": operation.id, "total_count": operation.total}
+        if not options["wait"]:
+            return base.Answer(document=document, lines=self._started(operation))
+        operation = follow(operation, self.asker, self.progress, timeout=options["timeout"], note=self.note)
+        self.exit_code = exit_code(operation)
+        document = {**full_document(operation), **document}
+        return base.Answer(document=document, lines=[summary(operation)])
+
+    def _start(self, scope: Scope, options: Mapping[str, Any]) -> Operation:
+        shown: Preview | Shown = read_digest(options["digest"]) if options["digest"] else preview(scope)
+        if not shown.total:
+            raise Refused("conflict", f"There is nothing to do: no {scope.words()} can be taken.")
+        question = "\n".join(preview_lines(shown)) if isinstance(shown, Preview) else scope.words()
+        make_sure(shown, options, question=question, say=self.note)
+        digest = options["digest"] or (shown.digest if isinstance(shown, Preview) else "")
+        key = options["idempotency_key"]
+        return bulk.start(scope, self.asker, digest=digest, confirmed=True, idempotency_key=key)
+
+    def _started(self, operation: Operation) -> Iterator[str]:
+        yield f"{WORDS[self.kind].capitalize()} queued for {operation.total} subscriptions: {operation.id}"
+        yield f"`manage.py operation {operation.id} --watch` shows how far it is."
+
+    def _wait_for_run(self, queued: Queued, *, since: Any, timeout: int | None) -> dict[str, Any]:
+        """The row of its run as `sync` shows it; exit code 1 where that did not succeed, or did not end in time."""
+        waiting = Waiting([queued.subscription], since=since)
+        deadline, pause = None if timeout is None else time.monotonic() + timeout, FIRST_PAUSE
+        run: SyncRun | None = None
+        try:
+            while waiting.ids and (deadline is None or time.monotonic() < deadline):
+                run = next(iter(waiting.ended()), None)
+                if run is None and not waiting.given_up():
+                    self.progress.show("running" if waiting.counts()[0] else "waiting for a worker")
+                    time.sleep(pause)
+                    pause = min(pause * 1.5, LAST_PAUSE)
+        except KeyboardInterrupt:
+            pass
+        self.progress.clear()
+        if run is None or run.outcome != SyncRun.Outcome.SYNCED:
+            self.exit_code = 1
+        if run is None:
+            self.note("The run goes on without this command; `manage.py status` shows it.")
+            queued.subscription.refresh_from_db()
+        return run_row(run.subscription if run else queued.subscription, run)
+
+
+def exit_code(operation: Operation) -> int:
+    """1 where something failed or was cancelled, or has not ended."""
+    return int(not operation.ended or operation.failed > 0 or operation.cancelled > 0)
