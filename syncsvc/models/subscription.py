@@ -176,7 +176,8 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         ids = list(self.values_list("id", flat=True))
         wanted = self.model._default_manager.filter(id__in=ids)
         # A poll adds nothing to a run that somebody already waits for.
-        waited_for = Q(status=Status.PENDING, trigger__in=[t for t in Trigger if t.asked_for])
+        next_run = Q(status=Status.PENDING) | Q(syncing, run_again=True)
+        waited_for = next_run & Q(trigger__in=[t for t in Trigger if t.asked_for])
         keeps = Q(pk=None) if trigger.asked_for else waited_for
         values: dict[str, Any] = {
             "status": Case(When(syncing, then=F("status")), default=Value(Status.PENDING)),
@@ -191,7 +192,8 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
             values["allow_deletes"] = True
         wake = list(wanted.exclude(syncing).exclude(queued).active().only("id", "repository_id"))
         wanted.update(**values)
-        self.model._default_manager.filter(id__in=[s.id for s in wake]).update(queued_at=Now())
+        queue = self.model._default_manager.filter(id__in=[s.id for s in wake])
+        queue.exclude(syncing).update(queued_at=Now())  # a rival may have claimed it since
         return wake
 
     def circuit_closed(self) -> int:

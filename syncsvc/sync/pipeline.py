@@ -13,7 +13,7 @@ from syncsvc.models import Snapshot, Subscription, SyncRun, Trigger
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.deliver import Delivery, Stop, Tally
 from syncsvc.sync.ending import Ending, Failed, HandedBack, Held, Incomplete, Synced, Waits
-from syncsvc.sync.heads import found, head_for
+from syncsvc.sync.heads import ask_remote, found, head_for
 from syncsvc.sync.job import Job, mirror_of
 from syncsvc.sync.lease import KEEPER, Lease, LeaseLostError
 from syncsvc.sync.outage import through_outage
@@ -81,9 +81,17 @@ def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
         with mirror.reading():
             ending = _plan_and_deliver(job, mirror, commit)
     if isinstance(ending, Incomplete) and ending.tally.damaged:
-        mirror.heal(head)
+        _heal(job, mirror, head)
     _maintain(job, mirror)
     return ending
+
+
+def _heal(job: Job, mirror: Mirror, head: RemoteHead) -> None:
+    """Has the next run find a sound mirror; where that is not possible now, the next run will ask for it again."""
+    try:
+        mirror.heal(head)
+    except (GitError, MirrorBusyError) as error:
+        logger.warning("mirror.healing_failed", repository=job.repository.name, error=str(error))
 
 
 def _refresh(job: Job, mirror: Mirror, head: RemoteHead) -> str:
@@ -91,8 +99,9 @@ def _refresh(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     if head.commit and mirror.has_commit(head.commit):
         return head.commit
     commit = mirror.fetch(head)
-    if commit != head.commit:
-        found(job.repository, RemoteHead(head.branch, commit), but_not=job.subscription)
+    fetched = RemoteHead(head.branch, commit)
+    if fetched != head and not found(job.repository, fetched, but_not=job.subscription):
+        ask_remote(job.repository, but_not=job.subscription)
     waiting = Subscription.objects.filter(repository=job.repository).fetch_ended()
     wakeup.wake_runs(waiting)
     return commit

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from syncsvc.delivery.retry_policy import RetryPolicy
 from syncsvc.models import Subscription, SyncRun
 from syncsvc.models.subscription import Failure
+from syncsvc.sync.circuit import pause_gone
 from syncsvc.sync.deliver import Tally
 from syncsvc.sync.ending import Ending, Failed, HandedBack, Held, Incomplete, Synced, Waits
 from syncsvc.sync.job import Job
@@ -121,6 +122,9 @@ def _failed(
     traceback: str = "",
     **approval: Any,
 ) -> Verdict:
+    # What was approved and never came to be sent is still approved; what was held again is not.
+    if not approval and kind is not ErrorKind.MASS_DELETE_HELD:
+        approval = _unused_approval(job)
     retry = retry_policy().after_failure(job.subscription.retry_count, kind, retry_after, random.random)
     failure = Failure(kind=kind, error=error, retry_count=retry.retry_count, **approval)
     delay = None if retry.delay is None else max(retry.delay, _jittered(at_least))
@@ -142,6 +146,8 @@ def _write(job: Job, ending: Ending, verdict: Verdict) -> SyncRun | None:
             won = verb(job.subscription.id, token=job.lease.token, **verdict.values)
         if not won:
             raise LeaseLostError
+        if verdict.failure is not None and verdict.failure.kind is ErrorKind.ENDPOINT_GONE:
+            pause_gone(job.app)
         run = SyncRun.objects.filter(id=job.run_id)
         if isinstance(ending, HandedBack) and not ending.tally.requests:
             run.delete()
@@ -176,12 +182,13 @@ def _record(job: Job, ending: Ending, verdict: Verdict) -> dict[str, Any]:
 def _approval(job: Job, plan: Plan, commit: str) -> dict[str, Any]:
     """An allowance of many deletes that was not used up lasts, for this commit, until the run that completes it."""
     if not plan.deletes_too_much:
-        subscription = job.subscription
-        return {
-            "approved_commit": subscription.approved_commit,
-            "approved_deletes": subscription.approved_deletes,
-        }
+        return _unused_approval(job)
     return {"approved_commit": commit, "approved_deletes": plan.deletes}
+
+
+def _unused_approval(job: Job) -> dict[str, Any]:
+    subscription = job.subscription
+    return {"approved_commit": subscription.approved_commit, "approved_deletes": subscription.approved_deletes}
 
 
 def _held_text(job: Job, ending: Held) -> str:
