@@ -83,11 +83,11 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
             cursor.execute(
                 """WITH claimed AS (
                      UPDATE syncsvc_subscription s SET status = 'syncing', lease_token = %(token)s,
-                       lease_expires_at = now() + make_interval(secs => %(lease)s), queued_at = NULL,
+                       lease_expires_at = statement_timestamp() + make_interval(secs => %(lease)s), queued_at = NULL,
                        due_at = NULL, run_again = FALSE, awaits_fetch = FALSE
                      FROM syncsvc_app a, syncsvc_repository r
-                     WHERE s.id = %(id)s AND s.status IN ('pending', 'failed') AND s.due_at <= now() AND s.is_active
-                       AND a.id = s.app_id AND a.is_active AND r.id = s.repository_id AND r.is_active
+                     WHERE s.id = %(id)s AND s.status IN ('pending', 'failed') AND s.due_at <= statement_timestamp()
+                       AND s.is_active AND a.id = s.app_id AND a.is_active AND r.id = s.repository_id AND r.is_active
                      RETURNING s.id, s.epoch, s.trigger, s.asked_by, s.allow_deletes
                    )
                    INSERT INTO syncsvc_syncrun (id, subscription_id, trigger, asked_by, epoch, from_commit, to_commit,
@@ -215,7 +215,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         """Lengthens these leases by LEASE_SECONDS, in one UPDATE; those that are still held."""
         with connection.cursor() as cursor:
             cursor.execute(
-                """UPDATE syncsvc_subscription SET lease_expires_at = now() + make_interval(secs => %s)
+                """UPDATE syncsvc_subscription SET lease_expires_at = statement_timestamp() + make_interval(secs => %s)
                    WHERE lease_token = ANY(%s) AND status = 'syncing' RETURNING lease_token""",
                 [settings.LEASE_SECONDS, list(tokens)],
             )
