@@ -296,6 +296,7 @@ class Syncing(RuleBasedStateMachine):
         assert {bytes(row.path): (row.mode, row.blob) for row in rows} == files_of(self.world.repo)
         assert not any(row.in_doubt for row in rows)
         subscription = self.world.subscription
+        assert {row.epoch for row in rows} <= {subscription.epoch}
         assert subscription.status == Status.SYNCED
         assert subscription.ledger_is_clean
         assert not SyncRun.objects.filter(subscription=subscription, outcome="").exists()
