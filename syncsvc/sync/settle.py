@@ -46,6 +46,8 @@ def settle(job: Job, ending: Ending) -> SyncRun | None:
             verdict = _handed_back(ending)
         case Held():
             verdict = _failed(job, ErrorKind.MASS_DELETE_HELD, _held_text(job, ending), outcome=SyncRun.Outcome.HELD)
+        case Failed() if ending.at_least and not ending.kind.permanent:
+            verdict = _waits_for_remote(job, ending)
         case Failed():
             verdict = _failed(job, ending.kind, ending.error, at_least=ending.at_least, traceback=ending.traceback)
         case Waits():
@@ -104,10 +106,23 @@ def _waits(job: Job, ending: Waits) -> Verdict:
         retry_count=job.subscription.retry_count,
         **_approval(job, ending.plan, ending.snapshot.commit),
     )
-    if circuit.for_seconds >= settings.CIRCUIT_FAIL_AFTER_SECONDS:
+    return _put_off(failure, remaining=circuit.remaining, for_seconds=circuit.for_seconds)
+
+
+def _waits_for_remote(job: Job, ending: Failed) -> Verdict:
+    """The same for a remote that is left alone: git was not asked, so no try is used up."""
+    retry_count = job.subscription.retry_count
+    failure = Failure(kind=ending.kind, error=ending.error, retry_count=retry_count, **_unused_approval(job))
+    since = job.repository.failing_since or job.started_at
+    return _put_off(failure, remaining=ending.at_least, for_seconds=(job.started_at - since).total_seconds())
+
+
+def _put_off(failure: Failure, *, remaining: float, for_seconds: float) -> Verdict:
+    """Until a circuit's cool-down ends; as failed where that has gone on for too long."""
+    if for_seconds >= settings.CIRCUIT_FAIL_AFTER_SECONDS:
         values: dict[str, Any] = {"failure": failure, "delay": settings.RETRY_SLOW_SECONDS}
         return Verdict(verb="fail", values=values, outcome=SyncRun.Outcome.FAILED, failure=failure)
-    values = {"failure": failure, "delay": _jittered(circuit.remaining), "at_least": circuit.remaining}
+    values = {"failure": failure, "delay": _jittered(remaining), "at_least": remaining}
     return Verdict(verb="postpone", values=values, outcome=SyncRun.Outcome.POSTPONED, failure=failure)
 
 
