@@ -245,7 +245,7 @@ class System:
             """SELECT outcome, worker, requests FROM syncsvc_syncrun u
                JOIN syncsvc_subscription s ON s.id = subscription_id WHERE repository_id = %s ORDER BY started_at""",
             remote.id,
-        )  # type: ignore[return-value]
+        )
 
     def subscription(self, remote: Remote) -> str:
         """The id of its one subscription."""
