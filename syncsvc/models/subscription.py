@@ -221,6 +221,10 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
             )
             return {token for (token,) in cursor.fetchall()}
 
+    def end_leases(self, tokens: Sequence[uuid.UUID]) -> int:
+        """Lets these leases run out now."""
+        return self.filter(lease_token__in=tokens, status=Status.SYNCING).update(lease_expires_at=Now())
+
     def mark_queued(self, ids: Iterable[uuid.UUID]) -> int:
         return self.filter(id__in=list(ids)).update(queued_at=Now())
 

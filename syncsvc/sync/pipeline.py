@@ -16,7 +16,7 @@ from syncsvc.sync.ending import Ending, Failed, HandedBack, Held, Incomplete, Sy
 from syncsvc.sync.heads import ask_remote, found, head_for
 from syncsvc.sync.job import Job, mirror_of
 from syncsvc.sync.lease import KEEPER, Lease, LeaseLostError
-from syncsvc.sync.outage import through_outage
+from syncsvc.sync.outage import AWAY, through_outage
 from syncsvc.sync.plan import Plan, make_plan
 from syncsvc.sync.settle import settle
 from syncsvc.sync.snapshots import take_in
@@ -59,6 +59,10 @@ def _work(job: Job) -> Ending:
         return Failed(error.kind, str(error), at_least=getattr(error, "remaining", 0.0))
     except LeaseLostError:
         raise
+    except AWAY as error:
+        # Before the first request: what delivers waits for the database instead.
+        logger.warning("database.away", error=type(error).__name__)
+        return HandedBack()
     except Exception as error:
         logger.exception("run.crashed", run=str(job.run_id), subscription=str(job.subscription.id))
         text = f"An error in syncsvc itself ({type(error).__name__}); its traceback stands with run {job.run_id}."
@@ -149,9 +153,10 @@ def _maintain(job: Job, mirror: Mirror) -> None:
     if mirror.pins() <= PINS_BEFORE_MAINTENANCE:
         return
     clean = Subscription.objects.filter(repository=job.repository, clean_snapshot__isnull=False)
-    keep = set(clean.values_list("clean_snapshot__commit", flat=True))
     latest = Snapshot.objects.filter(repository=job.repository).values_list("commit", flat=True)[:2]
     try:
-        mirror.maintain(keep | set(latest))
+        mirror.maintain({*clean.values_list("clean_snapshot__commit", flat=True), *latest})
     except GitError as error:
         logger.warning("mirror.maintenance_failed", repository=job.repository.name, error=str(error))
+    except AWAY as error:
+        logger.warning("database.away", error=type(error).__name__)

@@ -173,9 +173,9 @@ class System:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def add(self, apps: Sequence[Client], remotes: Sequence[Remote], *options: str) -> None:
+    def add(self, apps: Sequence[Client], remotes: Sequence[Remote], *options: str, url: str = "") -> None:
         """Lets each of the apps, new or known, follow each of these new remotes: all in one process."""
-        commands = [["repository_add", remote.url, "--name", remote.name, *options] for remote in remotes]
+        commands = [["repository_add", url or remote.url, "--name", remote.name, *options] for remote in remotes]
         new = [client for client in apps if client not in self.clients]
         commands += [["app_add", c.name, c.url, "--secret-file", str(c.secret_file)] for c in new]
         commands += [["subscribe", client.name, remote.name] for client in apps for remote in remotes]

@@ -56,9 +56,8 @@ def test_apps_equal_git_after_every_kill(system: System, clients: list[Client], 
     _same_ids(clients)
     # Each kill meets at most two runs of an app.
     assert all(client.repeats() <= kills * 2 * UNRECORDED for client in clients)
-    print(
-        f"{kills} kills, {len(interrupted)} runs interrupted; taken {[len(c.taken()) for c in clients]}, again {[c.repeats() for c in clients]}"
-    )
+    taken, again = [len(client.taken()) for client in clients], [client.repeats() for client in clients]
+    print(f"{kills} kills, {len(interrupted)} runs interrupted; {taken} requests taken, {again} of them again")
 
 
 def _round(system: System, clients: list[Client], remotes: list[Remote], random: Random) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 
@@ -164,6 +165,26 @@ def test_a_worker_that_is_asked_to_end_hands_its_run_on(system: System, client: 
     assert outcomes[-2:] == ["interrupted", "synced"]
     assert len(client.sent) - before <= FILES + IN_FLIGHT
     assert client.repeats(before) == 0
+
+
+def test_a_worker_whose_git_hangs_ends_in_time_and_hands_its_run_on(system: System, client: Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections, and never answers
+        remote = system.remote("hangs")
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/hangs.git"
+        system.stop(*WORKERS)
+        system.start("worker-1", STOP_SECONDS="1")
+        system.add([client], [remote], "--poll", "3600", url=url)
+        wait_for(lambda: system.runs(remote), "no run begins")
+        child, asked = system.child("worker-1"), time.monotonic()
+        os.kill(child.pid, signal.SIGTERM)
+        wait_for(lambda: child.poll() is not None, "the worker does not end")
+        assert child.poll() == 0
+        assert time.monotonic() - asked < 8
+        wait_for(lambda: [outcome for outcome, _, _ in system.runs(remote)] == ["interrupted"], "its lease stays", 2)
+    system.query("UPDATE syncsvc_repository SET url = %s WHERE id = %s", remote.url, remote.id)
+    remote.fill(FILES)
+    system.heal()
+    system.wait_until_synced(remote)
 
 
 def test_a_killed_workers_run_goes_on_with_the_same_ids(system: System, client: Client, remote: Remote) -> None:
