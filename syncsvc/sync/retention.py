@@ -5,6 +5,7 @@ from datetime import timedelta
 import structlog
 from django.conf import settings
 from django.db import models
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from syncsvc.models import DeliveryAttempt, SyncRun
@@ -15,9 +16,12 @@ BATCH = 5_000
 
 
 def delete_expired() -> dict[str, int]:
-    """Deletes attempts and ended runs that are past their retention; how many of each."""
+    """Deletes attempts and ended runs that are past their retention; how many of each. No attempt outlives its run."""
     attempts = DeliveryAttempt.objects.filter(at__lt=_days_ago(settings.ATTEMPT_RETENTION_DAYS))
-    runs = SyncRun.objects.filter(started_at__lt=_days_ago(settings.RUN_RETENTION_DAYS)).exclude(outcome="")
+    runs = SyncRun.objects.filter(
+        ~Exists(DeliveryAttempt.objects.filter(run=OuterRef("pk"))),
+        started_at__lt=_days_ago(settings.RUN_RETENTION_DAYS),
+    ).exclude(outcome="")
     deleted = {"attempts": _in_batches(attempts.order_by()), "runs": _in_batches(runs.order_by())}
     logger.info("retention.ended", **deleted)
     return deleted
@@ -30,6 +34,6 @@ def _days_ago(days: int) -> models.expressions.CombinedExpression:
 def _in_batches[M: models.Model](rows: "models.QuerySet[M]") -> int:
     total = 0
     while batch := list(rows.values_list("pk", flat=True)[:BATCH]):
-        # Attempts of a run that goes are older than it: none is left, so no cascade is looked for.
+        # Nothing is left that refers to these, so no cascade is looked for.
         total += rows.model._default_manager.filter(pk__in=batch)._raw_delete(using="default")
     return total
