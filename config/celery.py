@@ -7,12 +7,12 @@ import time
 
 from celery import Celery
 from celery.signals import setup_logging, worker_shutting_down
-from kombu import Queue
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-
 from django.conf import settings
 from django.db import Error
+from kombu import Queue
+
+if not settings.configured:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from syncsvc.stopping import STOPPING
 
