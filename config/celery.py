@@ -1,18 +1,24 @@
 """Celery, which only wakes workers: what is due, and when, stands in the database."""
 
+import contextlib
 import os
+import threading
+import time
 
 from celery import Celery
 from celery.signals import setup_logging, worker_shutting_down
+from django.conf import settings
+from django.db import Error
 from kombu import Queue
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-
-from django.conf import settings
+if not settings.configured:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from syncsvc.stopping import STOPPING
 
 KINDS = ("live", "bulk")  # in this order: a worker with a free slot takes what is live first
+# Seconds that runs have for recording after STOP_SECONDS.
+STOP_MARGIN = 2
 QUEUES = [f"{kind}.{shard}" for kind in KINDS for shard in range(settings.SYNC_QUEUES)]
 
 
@@ -66,3 +72,14 @@ def _keep_our_logging(**_: object) -> None:
 @worker_shutting_down.connect
 def _stop(**_: object) -> None:
     STOPPING.set()
+    threading.Thread(target=_end_in_time, daemon=True).start()
+
+
+def _end_in_time() -> None:
+    """Ends what does not look at STOPPING: a long fetch, a database that is away."""
+    from syncsvc.sync.lease import KEEPER
+
+    time.sleep(settings.STOP_SECONDS + STOP_MARGIN)
+    with contextlib.suppress(Error):
+        KEEPER.give_up()
+    os._exit(0)

@@ -1,9 +1,11 @@
 """Starting git, through GitPython, with settings that are ours alone, a time limit, and no process left behind."""
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -117,6 +119,7 @@ class GitProcess:
         self._open = {self._out, self._err}
         for pipe in (self._out, self._err, *([self._in] if talks else [])):
             os.set_blocking(pipe, False)
+        _widen(self._out)
 
     def __enter__(self) -> Self:
         return self
@@ -253,6 +256,13 @@ class GitProcess:
                     self._open.discard(self._out)
             except BlockingIOError:
                 return
+
+
+def _widen(pipe: int) -> None:
+    """Lets git run ahead by a block; at a pipe's usual 64 KiB, every 16 files wait for git to be woken."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # an unprivileged user has used up what the kernel allows
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _BLOCK)
 
 
 def _start(

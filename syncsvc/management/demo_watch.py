@@ -171,5 +171,6 @@ def _change_line(run: SyncRun) -> str:
         f"{getattr(run, kind)} {kind}" for kind in ("created", "updated", "deleted") if getattr(run, kind)
     )
     if run.outcome == SyncRun.Outcome.SYNCED:
-        return f"{run.delivered} files verified: {kinds} at {run.to_commit[:12]}"
+        files = "1 file" if run.delivered == 1 else f"{run.delivered} files"
+        return f"{files} verified: {kinds} at {run.to_commit[:12]}"
     return f"{run.outcome} after {run.delivered} files ({kinds or 'nothing planned'}): {run.error_kind}: {run.error}"

@@ -1,7 +1,7 @@
 """What each app has acknowledged, and what it may have without our knowing."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from django.db import connection, models
 
@@ -65,11 +65,11 @@ class DeliveredFileQuerySet(models.QuerySet["DeliveredFile"]):
                     "subscription": subscription_id,
                     "token": lease_token,
                     "epoch": epoch,
-                    "paths": [change.path for change in changes],
-                    "ids": [change.id for change in changes],
-                    "modes": [change.mode for change in changes],
-                    "blobs": [change.blob for change in changes],
-                    "previous": [change.previous_blob for change in changes],
+                    "paths": _bytes_array(change.path for change in changes),
+                    "ids": _array(change.id for change in changes),
+                    "modes": _array(change.mode for change in changes),
+                    "blobs": _array(change.blob for change in changes),
+                    "previous": _array(change.previous_blob for change in changes),
                 },
             )
             return cursor.fetchone() is not None
@@ -79,7 +79,7 @@ class DeliveredFileQuerySet(models.QuerySet["DeliveredFile"]):
     ) -> bool:
         """Notes what the app took, in one statement; False where the lease is no longer ours."""
         kept = [change for change in changes if change.kind is not ChangeKind.DELETED]
-        gone = [change.path for change in changes if change.kind is ChangeKind.DELETED]
+        gone = (change.path for change in changes if change.kind is ChangeKind.DELETED)
         with connection.cursor() as cursor:
             cursor.execute(
                 # FOR SHARE, not KEY SHARE: nobody may take the lease away between this check and the write.
@@ -101,13 +101,25 @@ class DeliveredFileQuerySet(models.QuerySet["DeliveredFile"]):
                     "subscription": subscription_id,
                     "token": lease_token,
                     "epoch": epoch,
-                    "paths": [change.path for change in kept],
-                    "modes": [change.mode for change in kept],
-                    "blobs": [change.blob for change in kept],
-                    "gone": gone,
+                    "paths": _bytes_array(change.path for change in kept),
+                    "modes": _array(change.mode for change in kept),
+                    "blobs": _array(change.blob for change in kept),
+                    "gone": _bytes_array(gone),
                 },
             )
             return cursor.fetchone() is not None
+
+
+# Arrays as PostgreSQL writes them: psycopg quotes a list item by item in Python, which took a third of a run's time.
+
+
+def _array(words: Iterable[str | None]) -> str:
+    """Of modes, hashes and ids, none of which needs quotes."""
+    return f"{{{','.join(word or 'NULL' for word in words)}}}"
+
+
+def _bytes_array(values: Iterable[bytes]) -> str:
+    return "{" + ",".join([f'"\\\\x{value.hex()}"' for value in values]) + "}"
 
 
 class DeliveredFile(models.Model):

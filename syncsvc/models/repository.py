@@ -16,6 +16,7 @@ from syncsvc.git.remote import HttpCredential, Remote, SshCredential
 from syncsvc.git.url import check_url
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.fields import SealedField
+from syncsvc.types import RemoteHead
 
 
 def validate_remote_url(url: str) -> None:
@@ -67,10 +68,10 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
         ended = {"lease_token": None, "lease_expires_at": None, "due_at": due_at, **fields}
         return self.filter(id=repository_id, lease_token=token).update(**ended) == 1
 
-    def head_is(self, repository_id: uuid.UUID, *, branch: str, commit: str | None) -> bool:
-        """Records where the remote's branch stands; says whether that is news."""
-        known = Q(head_commit=commit or "", head_branch=branch)
-        return self.filter(~known, id=repository_id).update(head_commit=commit or "", head_branch=branch) == 1
+    def head_moved(self, repository_id: uuid.UUID, known: RemoteHead, head: RemoteHead) -> bool:
+        """Records where the remote's branch stands, if the record still says `known`; says whether it did."""
+        record = self.filter(id=repository_id, head_branch=known.branch, head_commit=known.commit or "")
+        return record.update(head_commit=head.commit or "", head_branch=head.branch) == 1
 
     def reached(self, repository_id: uuid.UUID) -> bool:
         """git answered: a streak of failures ends. Says whether there was one."""

@@ -168,7 +168,8 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         ids = list(self.values_list("id", flat=True))
         wanted = self.model._default_manager.filter(id__in=ids)
         # A poll adds nothing to a run that somebody already waits for.
-        waited_for = Q(status=Status.PENDING, trigger__in=[t for t in Trigger if t.asked_for])
+        next_run = Q(status=Status.PENDING) | Q(syncing, run_again=True)
+        waited_for = next_run & Q(trigger__in=[t for t in Trigger if t.asked_for])
         keeps = Q(pk=None) if trigger.asked_for else waited_for
         values: dict[str, Any] = {
             "status": Case(When(syncing, then=F("status")), default=Value(Status.PENDING)),
@@ -183,7 +184,8 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
             values["allow_deletes"] = True
         wake = list(wanted.exclude(syncing).exclude(queued).active().only("id", "repository_id"))
         wanted.update(**values)
-        self.model._default_manager.filter(id__in=[s.id for s in wake]).update(queued_at=Now())
+        queue = self.model._default_manager.filter(id__in=[s.id for s in wake])
+        queue.exclude(syncing).update(queued_at=Now())  # a rival may have claimed it since
         return wake
 
     def idle(self) -> "SubscriptionQuerySet":
@@ -220,11 +222,15 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         """Lengthens these leases by LEASE_SECONDS, in one UPDATE; those that are still held."""
         with connection.cursor() as cursor:
             cursor.execute(
-                """UPDATE syncsvc_subscription SET lease_expires_at = now() + make_interval(secs => %s)
+                """UPDATE syncsvc_subscription SET lease_expires_at = statement_timestamp() + make_interval(secs => %s)
                    WHERE lease_token = ANY(%s) AND status = 'syncing' RETURNING lease_token""",
                 [settings.LEASE_SECONDS, list(tokens)],
             )
             return {token for (token,) in cursor.fetchall()}
+
+    def end_leases(self, tokens: Sequence[uuid.UUID]) -> int:
+        """Lets these leases run out now."""
+        return self.filter(lease_token__in=tokens, status=Status.SYNCING).update(lease_expires_at=Now())
 
     def mark_queued(self, ids: Iterable[uuid.UUID]) -> int:
         return self.filter(id__in=list(ids)).update(queued_at=Now())
@@ -382,7 +388,7 @@ WITH op AS (
   FOR UPDATE OF i
 ), claimed AS (
   UPDATE syncsvc_subscription s SET status = 'syncing', lease_token = %(token)s,
-    lease_expires_at = now() + make_interval(secs => %(lease)s), queued_at = NULL, due_at = NULL, run_again = FALSE,
+    lease_expires_at = statement_timestamp() + make_interval(secs => %(lease)s), queued_at = NULL, due_at = NULL, run_again = FALSE,
     awaits_fetch = FALSE,
     trigger = coalesce(item.kind, s.trigger), asked_by = coalesce(item.asked_by, s.asked_by),
     epoch = s.epoch + CASE WHEN item.kind = 'resync' AND item.fresh THEN 1 ELSE 0 END,
@@ -391,11 +397,11 @@ WITH op AS (
     last_error = CASE WHEN item.fresh THEN '' ELSE s.last_error END
   FROM syncsvc_app a, syncsvc_repository r, (VALUES (1)) AS one (row) LEFT JOIN item ON TRUE
   WHERE s.id = %(id)s AND s.is_active AND a.id = s.app_id AND a.is_active AND r.id = s.repository_id AND r.is_active
-    AND ((s.status IN ('pending', 'failed') AND s.due_at <= now())
+    AND ((s.status IN ('pending', 'failed') AND s.due_at <= statement_timestamp())
          OR (item.id IS NOT NULL AND s.status IN ('pending', 'failed', 'synced')))
   RETURNING s.id, s.epoch, s.trigger, s.asked_by, s.allow_deletes
 ), taken AS (
-  UPDATE syncsvc_operationitem i SET status = 'running', run_id = %(run)s, applied_at = coalesce(i.applied_at, now())
+  UPDATE syncsvc_operationitem i SET status = 'running', run_id = %(run)s, applied_at = coalesce(i.applied_at, statement_timestamp())
   FROM item, claimed WHERE i.id = item.id
 ), counted AS (
   UPDATE syncsvc_operation o SET waiting = o.waiting - 1, running = o.running + 1, version = o.version + 1

@@ -83,8 +83,7 @@ class Batch:
     size: int = 0
 
     def takes(self, item: bytes, *, most: int) -> bool:
-        """True where the file still fits; the first always does."""
-        return not self.items or (len(self.items) < most and self.size + len(item) <= BATCH_BYTES)
+        return len(self.items) < most and self.size + len(item) <= BATCH_BYTES
 
     def add(self, single: Single, item: bytes) -> None:
         self.singles.append(single)

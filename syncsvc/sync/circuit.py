@@ -15,6 +15,13 @@ from syncsvc.sync.lease import Lease
 from syncsvc.sync.outage import through_outage
 from syncsvc.types import ErrorKind
 
+GONE = "The endpoint answered 410 Gone: it wants no more webhooks. Set its new URL and resume, or delete the app."
+
+
+def pause_gone(app: App) -> None:
+    """Pauses an app whose endpoint answered 410, unless it has another URL by now."""
+    App.objects.filter(id=app.id, url=app.url, is_active=True).pause(GONE)
+
 
 def circuit_policy() -> CircuitPolicy:
     return CircuitPolicy(

@@ -217,7 +217,8 @@ class Delivery:
 
     def _not_acknowledged(self, cargo: Cargo, answer: Answer) -> None:
         status = answer.status or 0
-        if isinstance(cargo, Batch) and len(cargo.singles) > 1 and status >= 400 and status not in NOT_ABOUT_THE_BATCH:
+        refused = status >= 400 and status not in NOT_ABOUT_THE_BATCH
+        if refused and isinstance(cargo, Batch) and len(cargo.singles) > 1 and not self.tally.stop:
             self._one_by_one.extend(cargo.singles)
             return
         if answer.error_kind is None:
@@ -280,5 +281,4 @@ class Delivery:
 
     def _check_lease(self) -> None:
         if self._job.lease.lost.is_set() or not self._job.lease.covers(0):
-            self._transport.abort()
             raise LeaseLostError

@@ -15,6 +15,8 @@ from syncsvc.types import ErrorKind, RemoteHead
 
 # A poll's finding is good for the runs it asked for, even where these wait for a worker for a while.
 POLLS_GOOD_FOR = 3
+# Who was overtaken by another's finding looks again: of two heads it is not known which is the newer one.
+LOOKS = 5
 
 
 class GitCircuitOpenError(GitError):
@@ -38,29 +40,47 @@ def head_for(job: Job) -> RemoteHead:
 
 
 def ask_remote(repository: Repository, *, but_not: Subscription | None = None) -> RemoteHead:
-    """One `ls-remote`; its outcome counts for the repository's circuit, and a moved head asks for the others' runs."""
-    try:
-        head = remote_head(repository.remote, git_limits())
-    except GitError as error:
-        Repository.objects.count_failure(repository.id, kind=error.kind, error=str(error))
-        raise
-    found(repository, head, but_not=but_not)
+    """An `ls-remote`; its outcome counts for the repository's circuit, and a moved head asks for the others' runs."""
+    for _ in range(LOOKS):
+        head = _look(repository)
+        found(repository, head, but_not=but_not)
+        if not _stands_at(repository, head):
+            repository.refresh_from_db(fields=["head_branch", "head_commit"])
+        if _stands_at(repository, head):
+            break
     return head
 
 
 def found(repository: Repository, head: RemoteHead, *, but_not: Subscription | None = None) -> bool:
-    """Takes note that git answered, and where the branch stands; says whether it moved."""
+    """Takes note that git answered, and where the branch stands; says whether it moved.
+
+    False as well where somebody else took note since `repository` was read: which of both is newer is not known.
+    """
     if repository.failure_streak and Repository.objects.reached(repository.id):
         waiting = Subscription.objects.filter(repository=repository, error_kind__startswith="git_")
         _ask(waiting.exclude(status="synced"), but_not)
-    if (repository.head_branch, repository.head_commit) == (head.branch, head.commit or ""):
+    if _stands_at(repository, head):
         return False
+    known = RemoteHead(repository.head_branch, repository.head_commit or None)
     with transaction.atomic():
-        moved = Repository.objects.head_is(repository.id, branch=head.branch, commit=head.commit)
+        moved = Repository.objects.head_moved(repository.id, known, head)
         if moved:
             _ask(Subscription.objects.filter(repository=repository), but_not)
-    repository.head_branch, repository.head_commit = head.branch, head.commit or ""
+    if moved:
+        repository.head_branch, repository.head_commit = head.branch, head.commit or ""
     return moved
+
+
+def _look(repository: Repository) -> RemoteHead:
+    try:
+        return remote_head(repository.remote, git_limits())
+    except GitError as error:
+        Repository.objects.count_failure(repository.id, kind=error.kind, error=str(error))
+        raise
+
+
+def _stands_at(repository: Repository, head: RemoteHead) -> bool:
+    return (repository.head_branch, repository.head_commit) == (head.branch, head.commit or "")
 
 
 def _ask(subscriptions: SubscriptionQuerySet, but_not: Subscription | None) -> None:

@@ -71,6 +71,14 @@ class LeaseKeeper:
             elif token in self._leases:
                 lease.lost.set()
 
+    def give_up(self) -> None:
+        """Ends all leases of this process now: the sweep hands what they were for to other workers."""
+        with self._lock:
+            leases, self._leases = self._leases, {}
+        for lease in leases.values():
+            lease.lost.set()
+        Subscription.objects.end_leases(list(leases))
+
     def _run(self) -> None:
         # A failed renewal is tried again soon: a lease outlives an outage of most of its length.
         while True:

@@ -11,7 +11,7 @@ from syncsvc.delivery.payload import Payload
 from syncsvc.exceptions import GitError
 from syncsvc.git.blobs import BlobReader
 from syncsvc.git.mirror import Mirror
-from syncsvc.sync.cargo import Batch, Cargo, Parts, Single
+from syncsvc.sync.cargo import BATCH_BYTES, Batch, Cargo, Parts, Single
 from syncsvc.sync.recorder import Recorder
 from syncsvc.sync.spool import Spool
 from syncsvc.types import Change, ChangeKind
@@ -68,6 +68,9 @@ class Loader:
                 yield cargo
                 continue
             item = self._payload.batch_item(cargo.change, cargo.content)
+            if len(item) > BATCH_BYTES:
+                yield cargo
+                continue
             if not batch.takes(item, most=self._max_batch):
                 yield batch
                 batch = Batch()

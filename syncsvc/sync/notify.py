@@ -11,6 +11,7 @@ from syncsvc.delivery.payload import Origin, sync_failed, timestamp_text
 from syncsvc.models import DeliveryAttempt, Subscription, SyncRun
 from syncsvc.models.attempt import Attempt
 from syncsvc.models.subscription import Failure
+from syncsvc.sync.circuit import pause_gone
 from syncsvc.sync.deliver import USER_AGENT
 from syncsvc.sync.job import Job
 from syncsvc.types import ErrorKind
@@ -44,6 +45,8 @@ def tell_app_of_failure(job: Job, run: SyncRun, failure: Failure, *, delay: floa
         connect_timeout=settings.WEBHOOK_CONNECT_TIMEOUT,
         user_agent=USER_AGENT,
     )
+    if answer.error_kind is ErrorKind.ENDPOINT_GONE:
+        pause_gone(job.app)
     attempt = Attempt(
         webhook_id=answer.request.webhook_id,
         kind="sync.failed",

@@ -14,10 +14,10 @@ from syncsvc.models import Snapshot, Subscription, SyncRun, Trigger
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.deliver import Delivery, Stop, Tally
 from syncsvc.sync.ending import Ending, Failed, HandedBack, Held, Incomplete, Synced, Waits
-from syncsvc.sync.heads import found, head_for
+from syncsvc.sync.heads import ask_remote, found, head_for
 from syncsvc.sync.job import Job, mirror_of
 from syncsvc.sync.lease import KEEPER, Lease, LeaseLostError
-from syncsvc.sync.outage import through_outage
+from syncsvc.sync.outage import AWAY, through_outage
 from syncsvc.sync.plan import Plan, make_plan
 from syncsvc.sync.settle import settle
 from syncsvc.sync.snapshots import take_in
@@ -69,6 +69,10 @@ def _work(job: Job) -> Ending:
         return Failed(error.kind, str(error), at_least=getattr(error, "remaining", 0.0))
     except LeaseLostError:
         raise
+    except AWAY as error:
+        # Before the first request: what delivers waits for the database instead.
+        logger.warning("database.away", error=type(error).__name__)
+        return HandedBack()
     except Exception as error:
         logger.exception("run.crashed", run=str(job.run_id), subscription=str(job.subscription.id))
         text = f"An error in syncsvc itself ({type(error).__name__}); its traceback stands with run {job.run_id}."
@@ -91,9 +95,17 @@ def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
         with mirror.reading():
             ending = _plan_and_deliver(job, mirror, commit)
     if isinstance(ending, Incomplete) and ending.tally.damaged:
-        mirror.heal(head)
+        _heal(job, mirror, head)
     _maintain(job, mirror)
     return ending
+
+
+def _heal(job: Job, mirror: Mirror, head: RemoteHead) -> None:
+    """Has the next run find a sound mirror; where that is not possible now, the next run will ask for it again."""
+    try:
+        mirror.heal(head)
+    except (GitError, MirrorBusyError) as error:
+        logger.warning("mirror.healing_failed", repository=job.repository.name, error=str(error))
 
 
 def _refresh(job: Job, mirror: Mirror, head: RemoteHead) -> str:
@@ -101,8 +113,9 @@ def _refresh(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     if head.commit and mirror.has_commit(head.commit):
         return head.commit
     commit = mirror.fetch(head)
-    if commit != head.commit:
-        found(job.repository, RemoteHead(head.branch, commit), but_not=job.subscription)
+    fetched = RemoteHead(head.branch, commit)
+    if fetched != head and not found(job.repository, fetched, but_not=job.subscription):
+        ask_remote(job.repository, but_not=job.subscription)
     waiting = Subscription.objects.filter(repository=job.repository).fetch_ended()
     wakeup.wake_runs(waiting)
     return commit
@@ -150,9 +163,10 @@ def _maintain(job: Job, mirror: Mirror) -> None:
     if mirror.pins() <= PINS_BEFORE_MAINTENANCE:
         return
     clean = Subscription.objects.filter(repository=job.repository, clean_snapshot__isnull=False)
-    keep = set(clean.values_list("clean_snapshot__commit", flat=True))
     latest = Snapshot.objects.filter(repository=job.repository).values_list("commit", flat=True)[:2]
     try:
-        mirror.maintain(keep | set(latest))
+        mirror.maintain({*clean.values_list("clean_snapshot__commit", flat=True), *latest})
     except GitError as error:
         logger.warning("mirror.maintenance_failed", repository=job.repository.name, error=str(error))
+    except AWAY as error:
+        logger.warning("database.away", error=type(error).__name__)

@@ -37,6 +37,7 @@ def poll_repository(repository_id: uuid.UUID) -> bool:
 def _failed(repository: Repository, error: GitError, *, token: uuid.UUID, delay: float) -> None:
     logger.warning("poll.failed", repository=repository.name, error_kind=error.kind.value, error=str(error))
     Repository.objects.check_failed(repository.id, token=token, delay=delay)
-    if error.permanent or repository.failure_streak + 1 == FAILURES_BEFORE_RUNS:
-        well = Subscription.objects.filter(repository=repository).exclude(status="failed")
-        ask_for_runs(well, Trigger.POLL)
+    # Runs count their own failures as well: the streak may pass the number without a poll ever meeting it.
+    if error.permanent or repository.failure_streak + 1 >= FAILURES_BEFORE_RUNS:
+        unaware = Subscription.objects.filter(repository=repository, status="synced")
+        ask_for_runs(unaware, Trigger.POLL)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import structlog
 from django.conf import settings
 from django.db import models
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from syncsvc.models import DeliveryAttempt, Operation, OperationItem, SyncRun
@@ -15,10 +16,14 @@ BATCH = 5_000
 
 
 def delete_expired() -> dict[str, int]:
-    """Deletes attempts and ended runs that are past their retention; how many of each."""
+    """Deletes attempts and ended runs that are past their retention; how many of each. No attempt outlives its run."""
     attempts = DeliveryAttempt.objects.filter(at__lt=_days_ago(settings.ATTEMPT_RETENTION_DAYS))
-    runs = SyncRun.objects.filter(started_at__lt=_days_ago(settings.RUN_RETENTION_DAYS)).exclude(outcome="")
+    runs = SyncRun.objects.filter(
+        ~Exists(DeliveryAttempt.objects.filter(run=OuterRef("pk"))),
+        started_at__lt=_days_ago(settings.RUN_RETENTION_DAYS),
+    ).exclude(outcome="")
     operations = Operation.objects.filter(finished_at__lt=_days_ago(settings.OPERATION_RETENTION_DAYS))
+    Operation.objects.filter(retries__in=operations).update(retries=None)
     items = OperationItem.objects.filter(operation__in=operations)
     deleted = {
         "attempts": _in_batches(attempts.order_by()),
@@ -37,6 +42,6 @@ def _days_ago(days: int) -> models.expressions.CombinedExpression:
 def _in_batches[M: models.Model](rows: "models.QuerySet[M]") -> int:
     total = 0
     while batch := list(rows.values_list("pk", flat=True)[:BATCH]):
-        # Attempts of a run that goes are older than it: none is left, so no cascade is looked for.
+        # Nothing is left that refers to these, so no cascade is looked for.
         total += rows.model._default_manager.filter(pk__in=batch)._raw_delete(using="default")
     return total

@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from syncsvc.delivery.retry_policy import RetryPolicy
 from syncsvc.models import Operation, Subscription, SyncRun
 from syncsvc.models.subscription import Failure
+from syncsvc.sync.circuit import pause_gone
 from syncsvc.sync.deliver import Tally
 from syncsvc.sync.ending import Ending, Failed, HandedBack, Held, Incomplete, Synced, Waits
 from syncsvc.sync.job import Job
@@ -50,6 +51,8 @@ def settle(job: Job, ending: Ending, settled: Callable[[uuid.UUID], None]) -> Sy
             verdict = _handed_back(ending)
         case Held():
             verdict = _failed(job, ErrorKind.MASS_DELETE_HELD, _held_text(job, ending), outcome=SyncRun.Outcome.HELD)
+        case Failed() if ending.at_least and not ending.kind.permanent:
+            verdict = _waits_for_remote(job, ending)
         case Failed():
             verdict = _failed(job, ending.kind, ending.error, at_least=ending.at_least, traceback=ending.traceback)
         case Waits():
@@ -110,10 +113,23 @@ def _waits(job: Job, ending: Waits) -> Verdict:
         retry_count=job.subscription.retry_count,
         **_approval(job, ending.plan, ending.snapshot.commit),
     )
-    if circuit.for_seconds >= settings.CIRCUIT_FAIL_AFTER_SECONDS:
+    return _put_off(failure, remaining=circuit.remaining, for_seconds=circuit.for_seconds)
+
+
+def _waits_for_remote(job: Job, ending: Failed) -> Verdict:
+    """The same for a remote that is left alone: git was not asked, so no try is used up."""
+    retry_count = job.subscription.retry_count
+    failure = Failure(kind=ending.kind, error=ending.error, retry_count=retry_count, **_unused_approval(job))
+    since = job.repository.failing_since or job.started_at
+    return _put_off(failure, remaining=ending.at_least, for_seconds=(job.started_at - since).total_seconds())
+
+
+def _put_off(failure: Failure, *, remaining: float, for_seconds: float) -> Verdict:
+    """Until a circuit's cool-down ends; as failed where that has gone on for too long."""
+    if for_seconds >= settings.CIRCUIT_FAIL_AFTER_SECONDS:
         values: dict[str, Any] = {"failure": failure, "delay": settings.RETRY_SLOW_SECONDS}
         return Verdict(verb="fail", values=values, outcome=SyncRun.Outcome.FAILED, failure=failure)
-    values = {"failure": failure, "delay": _jittered(circuit.remaining), "at_least": circuit.remaining}
+    values = {"failure": failure, "delay": _jittered(remaining), "at_least": remaining}
     return Verdict(verb="postpone", values=values, outcome=SyncRun.Outcome.POSTPONED, failure=failure)
 
 
@@ -128,6 +144,9 @@ def _failed(
     traceback: str = "",
     **approval: Any,
 ) -> Verdict:
+    # What was approved and never came to be sent is still approved; what was held again is not.
+    if not approval and kind is not ErrorKind.MASS_DELETE_HELD:
+        approval = _unused_approval(job)
     retry = retry_policy().after_failure(job.subscription.retry_count, kind, retry_after, random.random)
     failure = Failure(kind=kind, error=error, retry_count=retry.retry_count, **approval)
     delay = None if retry.delay is None else max(retry.delay, _jittered(at_least))
@@ -151,6 +170,8 @@ def _write(job: Job, ending: Ending, verdict: Verdict) -> tuple[SyncRun | None, 
             won = verb(job.subscription.id, token=job.lease.token, **verdict.values)
         if not won:
             raise LeaseLostError
+        if verdict.failure is not None and verdict.failure.kind is ErrorKind.ENDPOINT_GONE:
+            pause_gone(job.app)
         run = SyncRun.objects.filter(id=job.run_id)
         if isinstance(ending, HandedBack) and not ending.tally.requests:
             run.delete()
@@ -209,12 +230,13 @@ def _record(job: Job, ending: Ending, verdict: Verdict) -> dict[str, Any]:
 def _approval(job: Job, plan: Plan, commit: str) -> dict[str, Any]:
     """An allowance of many deletes that was not used up lasts, for this commit, until the run that completes it."""
     if not plan.deletes_too_much:
-        subscription = job.subscription
-        return {
-            "approved_commit": subscription.approved_commit,
-            "approved_deletes": subscription.approved_deletes,
-        }
+        return _unused_approval(job)
     return {"approved_commit": commit, "approved_deletes": plan.deletes}
+
+
+def _unused_approval(job: Job) -> dict[str, Any]:
+    subscription = job.subscription
+    return {"approved_commit": subscription.approved_commit, "approved_deletes": subscription.approved_deletes}
 
 
 def _held_text(job: Job, ending: Held) -> str:

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from syncsvc.models import Subscription
 from syncsvc.models.subscription import SubscriptionQuerySet
+from syncsvc.stopping import STOPPING
 from syncsvc.sync.pipeline import run_subscription
 
 
@@ -23,35 +24,38 @@ class Slots:
 
     def run(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[uuid.UUID], None]) -> None:
         """Runs it if its app's share allows, then what was left because of shares, one after the other."""
-        self._run_one(subscription_id, worker, settled)
-        while self._left.is_set() and (next_id := self._take_left()):
-            self._run_one(next_id, worker, settled)
+        self._run_one(subscription_id, worker=worker, settled=settled)
+        while self._left.is_set() and not STOPPING.is_set() and (next_id := self._take_left()):
+            if not self._run_one(next_id, worker=worker, settled=settled):
+                return  # a slot that is in use will come by here when it is free
 
-    def _run_one(self, subscription_id: uuid.UUID, worker: str, settled: Callable[[uuid.UUID], None]) -> None:
+    def _run_one(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[uuid.UUID], None]) -> bool:
+        """False where its app has its share of the slots."""
         app_id = Subscription.objects.filter(id=subscription_id).values_list("app_id", flat=True).first()
         if app_id is None:
-            return
-        if not self._enter(app_id):
-            self._left.set()
-            return
+            return True
         try:
+            if not self._enter(app_id):
+                self._left.set()
+                return False
             run_subscription(subscription_id, worker=worker, settled=settled)
         finally:
             self._leave(app_id)
+        return True
 
     def _enter(self, app_id: uuid.UUID) -> bool:
-        """At most three quarters of the slots for one app; at most a quarter while runs of others are due."""
+        """At most three quarters of the slots for one app; at most a quarter while runs of others are due.
+
+        The slot is counted before it is looked whether it may be taken: rivals must see it. Leave it either way.
+        """
         size = settings.WORKER_THREADS
         with self._lock:
             running = self._running[app_id]
-        quarter = max(1, size // 4)
-        if running >= max(1, size - quarter):
-            return False
-        if running >= quarter and _due().exclude(app_id=app_id).exists():
-            return False
-        with self._lock:
             self._running[app_id] += 1
-        return True
+        quarter = max(1, size // 4)
+        if running < quarter:
+            return True
+        return running < max(1, size - quarter) and not _due().exclude(app_id=app_id).exists()
 
     def _leave(self, app_id: uuid.UUID) -> None:
         with self._lock:

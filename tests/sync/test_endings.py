@@ -5,8 +5,11 @@ from pathlib import Path
 
 from django.conf import settings as configured
 from django.db import connection
+from django.db.models import F
 
-from syncsvc.models import App, Status, Subscription
+from syncsvc.models import App, Status, Subscription, Trigger
+from syncsvc.sync.asking import ask_for_runs
+from syncsvc.sync.pipeline import run_subscription
 from tests.receiver import OK, Reply
 from tests.sync.world import World, contents
 
@@ -56,6 +59,29 @@ def damage(mirror: Path, blob: str) -> None:
     whole = zlib.decompress(file.read_bytes())
     file.chmod(0o600)
     file.write_bytes(zlib.compress(whole[:-1] + b"?"))
+
+
+def test_a_re_sync_that_is_asked_for_during_a_run_is_not_forgotten_by_its_end(world: World) -> None:
+    world.repo.commit({"a": b"1"})
+    mine = Subscription.objects.filter(id=world.id)
+
+    def forget(headers: dict[str, str], body: bytes) -> Reply:
+        mine.update(epoch=F("epoch") + 1)
+        ask_for_runs(mine, Trigger.RESYNC)
+        connection.close()
+        return OK
+
+    world.receiver.answer = forget
+    assert world.run().outcome == "synced"
+    assert not world.subscription.ledger_is_clean
+    world.receiver.answer = lambda headers, body: OK
+    run = run_subscription(world.id, worker="test")
+
+    assert run is not None
+    assert (run.trigger, run.outcome, run.created) == ("resync", "synced", 1)
+    assert world.told() == [("file.created", "a"), ("file.created", "a")]
+    assert len({request.headers["webhook-id"] for request in world.receiver.requests}) == 2
+    assert world.subscription.ledger_is_clean
 
 
 def test_an_approval_of_deletes_outlives_a_run_that_never_saw_the_commit(world: World) -> None:

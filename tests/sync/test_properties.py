@@ -55,7 +55,10 @@ FAULTS = {
     "take, and a re-sync is asked for": (204, True),
     "take, and a commit is pushed": (204, True),
 }
-faults = st.lists(st.sampled_from(list(FAULTS)), max_size=8)
+faults = st.lists(st.sampled_from(list(FAULTS)), min_size=1, max_size=8)
+triggers = st.sampled_from((Trigger.SYNC, Trigger.RETRY, Trigger.POLL))
+batches = st.sampled_from((1, 3))
+parts = st.sampled_from((SMALL_PARTS, NO_PARTS))
 
 
 @dataclass
@@ -184,7 +187,6 @@ class Syncing(RuleBasedStateMachine):
     @initialize(files=edits, in_flight=st.sampled_from((1, 4)), threshold=st.sampled_from((1, 3)))
     def start(self, files: dict[bytes, Content], in_flight: int, threshold: int) -> None:
         self.environment.CIRCUIT_THRESHOLD = threshold
-        self.environment.CONTENT_CHUNK_BYTES = NO_PARTS
         App.objects.update(max_in_flight=in_flight)
         self.world.repo.commit(files)
 
@@ -211,19 +213,21 @@ class Syncing(RuleBasedStateMachine):
     def forget(self) -> None:
         Subscription.objects.filter(id=self.world.id).update(epoch=F("epoch") + 1)
 
-    @rule(most=st.sampled_from((1, 3)))
-    def batches(self, most: int) -> None:
+    @rule(faults=faults, trigger=triggers, most=batches, part=parts)
+    def run(self, faults: list[str], trigger: Trigger, most: int, part: int) -> None:
         App.objects.update(max_batch=most)
-
-    @rule(size=st.sampled_from((SMALL_PARTS, NO_PARTS)))
-    def parts(self, size: int) -> None:
-        self.environment.CONTENT_CHUNK_BYTES = size
-
-    @rule(faults=faults, trigger=st.sampled_from((Trigger.SYNC, Trigger.RETRY, Trigger.POLL)))
-    def run(self, faults: list[str], trigger: Trigger) -> None:
+        self.environment.CONTENT_CHUNK_BYTES = part
         self.endpoint.faults.extend(faults)
         self._run(trigger)
         self.endpoint.faults.clear()
+
+    @rule(files=edits, faults=faults, trigger=triggers, most=batches, part=parts)
+    def go_there_and_back(
+        self, files: dict[bytes, Content], faults: list[str], trigger: Trigger, most: int, part: int
+    ) -> None:
+        self.commit(files)
+        self.run(faults, trigger, most, part)
+        self.revert(1)
 
     @rule()
     def converge(self) -> None:
@@ -292,6 +296,7 @@ class Syncing(RuleBasedStateMachine):
         assert {bytes(row.path): (row.mode, row.blob) for row in rows} == files_of(self.world.repo)
         assert not any(row.in_doubt for row in rows)
         subscription = self.world.subscription
+        assert {row.epoch for row in rows} <= {subscription.epoch}
         assert subscription.status == Status.SYNCED
         assert subscription.ledger_is_clean
         assert not SyncRun.objects.filter(subscription=subscription, outcome="").exists()

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+from django.db.models.functions import Now
+
 from syncsvc.models import App, DeliveredFile, Repository, Subscription, SyncRun, Trigger
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.pipeline import run_subscription
@@ -70,6 +73,24 @@ class World:
         run = run_subscription(self.id, worker="test")
         assert run is not None
         return run
+
+    def run_when_due(self) -> SyncRun | None:
+        """Lets the time pass until the next try is due, and runs it here."""
+        Subscription.objects.filter(id=self.id, due_at__isnull=False).update(due_at=Now())
+        return run_subscription(self.id, worker="test")
+
+    def mirrored(self, path: bytes) -> Path:
+        """The file that has a path's content in the mirror: what is fetched in small amounts stays loose."""
+        sha = self.repo.ls_tree()[path].sha
+        return Path(settings.MIRROR_DIR) / str(self.repository.id) / "objects" / sha[:2] / sha[2:]
+
+    def damage(self, path: bytes) -> None:
+        """Makes the mirror's copy of a path's content a wrong one."""
+        file = self.mirrored(path)
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        file.chmod(0o600)
+        file.write_bytes(content)
 
     def events(self, since: int = 0) -> list[dict[str, Any]]:
         return [json.loads(request.body) for request in self.receiver.requests[since:]]

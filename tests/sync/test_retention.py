@@ -1,0 +1,75 @@
+"""What is past its retention goes, in batches; nothing else does."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from syncsvc.models import DeliveryAttempt, SyncRun
+from syncsvc.sync import retention
+from syncsvc.sync.retention import delete_expired
+from tests.factories import DeliveryAttemptFactory, SubscriptionFactory, SyncRunFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def days_ago(days: float) -> dict[str, object]:
+    return {"at": timezone.now() - timedelta(days=days)}
+
+
+def run_of(days: float, **values: object) -> SyncRun:
+    at = timezone.now() - timedelta(days=days)
+    run: SyncRun = SyncRunFactory(started_at=at, **values)
+    return run
+
+
+def test_attempts_go_after_14_days_and_runs_after_90() -> None:
+    young, old, older = run_of(13), run_of(89), run_of(91)
+    kept = DeliveryAttemptFactory(run=young, **days_ago(13.9))
+    DeliveryAttemptFactory(run=old, **days_ago(14.1))
+
+    assert delete_expired() == {"attempts": 1, "runs": 1}
+
+    assert list(DeliveryAttempt.objects.all()) == [kept]
+    assert set(SyncRun.objects.all()) == {young, old}
+    assert not SyncRun.objects.filter(id=older.id).exists()
+
+
+def test_how_long_is_a_setting(settings: Settings) -> None:
+    settings.ATTEMPT_RETENTION_DAYS, settings.RUN_RETENTION_DAYS = 1, 2
+    run = run_of(1.5)
+    DeliveryAttemptFactory(run=run, **days_ago(1.1))
+    run_of(2.1)
+
+    assert delete_expired() == {"attempts": 1, "runs": 1}
+    assert SyncRun.objects.get() == run
+
+
+def test_a_run_that_has_not_ended_stays_however_old_it_is() -> None:
+    run = run_of(200, running=True, finished_at=None)
+
+    assert delete_expired()["runs"] == 0
+    assert SyncRun.objects.get() == run
+
+
+def test_no_attempt_outlives_its_run_however_the_two_are_set(settings: Settings) -> None:
+    settings.ATTEMPT_RETENTION_DAYS, settings.RUN_RETENTION_DAYS = 90, 14
+    attempt = DeliveryAttemptFactory(run=run_of(15), **days_ago(15))
+
+    assert delete_expired() == {"attempts": 0, "runs": 0}
+    DeliveryAttempt.objects.filter(id=attempt.id).update(**days_ago(91))
+    assert delete_expired() == {"attempts": 1, "runs": 1}
+
+
+def test_more_than_a_batch_goes_as_well() -> None:
+    subscription = SubscriptionFactory()
+    run = run_of(1, subscription=subscription)
+    old = timezone.now() - timedelta(days=20)
+    count = retention.BATCH * 2 + 1
+    DeliveryAttempt.objects.bulk_create(
+        DeliveryAttempt(subscription=subscription, run=run, webhook_id="x", kind="created", milliseconds=1, at=old)
+        for _ in range(count)
+    )
+
+    assert delete_expired()["attempts"] == count
