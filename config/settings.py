@@ -68,6 +68,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django_htmx",
+    "ninja",
     "syncsvc.apps.SyncsvcConfig",
 ]
 MIDDLEWARE = [
@@ -191,6 +192,7 @@ BULK_MAX_RUNNING = env.integer("BULK_MAX_RUNNING", 50, minimum=1)
 BULK_CONFIRM_OVER = env.integer("BULK_CONFIRM_OVER", 1000, minimum=1)
 BULK_CONFIRM_OVER_FILES = env.integer("BULK_CONFIRM_OVER_FILES", 100_000, minimum=1)
 OPERATION_RETENTION_DAYS = env.integer("OPERATION_RETENTION_DAYS", 90, minimum=1)
+API_CALLS_PER_MINUTE = env.integer("API_CALLS_PER_MINUTE", 600, minimum=1)
 
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO")
 LOGGING_CONFIG = None

@@ -7,13 +7,14 @@ from django.contrib import admin
 from django.core.paginator import Paginator
 
 if TYPE_CHECKING:
-    from syncsvc.models import App, Repository
+    from syncsvc.models import ApiToken, App, Repository
 
     ModelAdmin = admin.ModelAdmin[Any]
     RowPaginator = Paginator[Any]
     AppModelForm = forms.ModelForm[App]
     RepositoryModelForm = forms.ModelForm[Repository]
+    TokenModelForm = forms.ModelForm[ApiToken]
 else:
     ModelAdmin = admin.ModelAdmin
     RowPaginator = Paginator
-    AppModelForm = RepositoryModelForm = forms.ModelForm
+    AppModelForm = RepositoryModelForm = TokenModelForm = forms.ModelForm

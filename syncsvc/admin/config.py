@@ -4,7 +4,7 @@ from importlib import import_module
 
 from django.contrib.admin.apps import AdminConfig
 
-PAGES = ("app", "repository", "subscription", "run", "attempt", "ledger", "snapshot")
+PAGES = ("app", "repository", "subscription", "run", "attempt", "ledger", "snapshot", "token")
 
 
 class ConsoleConfig(AdminConfig):

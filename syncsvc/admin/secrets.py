@@ -1,10 +1,10 @@
-"""An app's secret: exchanged while the old one still signs, and shown to the person who had it made, once."""
+"""An app's secret: exchanged while the old one still signs. It and tokens are shown to who had them made, once."""
 
 import uuid
 from datetime import timedelta
 
 from django.contrib import messages
-from django.db.models import F
+from django.db.models import F, Model
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -14,6 +14,7 @@ from syncsvc.models.fields import Sealed
 
 OVERLAP = timedelta(hours=24)
 SESSION_KEY = "secret_to_show"
+SHOWN = 'The signing secret, shown this once: <code class="secret">{}</code> Copy it to the app now.'
 
 
 def rotate(app_id: uuid.UUID, secret: str) -> None:
@@ -23,16 +24,15 @@ def rotate(app_id: uuid.UUID, secret: str) -> None:
     )
 
 
-def keep_to_show(request: HttpRequest, app: App, secret: str) -> None:
-    """Until the app's page is opened, encrypted: sessions lie in the database."""
-    request.session[SESSION_KEY] = {str(app.pk): Sealed.seal(secret).token.decode()}
+def keep_to_show(request: HttpRequest, row: Model, secret: str) -> None:
+    """Until the row's page is opened, encrypted: sessions lie in the database."""
+    request.session[SESSION_KEY] = {str(row.pk): Sealed.seal(secret).token.decode()}
 
 
-def show_once(request: HttpRequest, app_id: str) -> None:
-    token = request.session.get(SESSION_KEY, {}).get(app_id)
+def show_once(request: HttpRequest, row_id: str, text: str = SHOWN) -> None:
+    token = request.session.get(SESSION_KEY, {}).get(row_id)
     if token is None:
         return
     del request.session[SESSION_KEY]
     secret = Sealed(token.encode()).reveal()
-    text = 'The signing secret, shown this once: <code class="secret">{}</code> Copy it to the app now.'
     messages.warning(request, format_html(text, secret))

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 GROUPS = {
     "Syncing": ("Subscription", "App", "Repository"),
     "History": ("SyncRun", "DeliveryAttempt", "DeliveredFile", "Snapshot"),
+    "Scripts": ("ApiToken",),
 }
 
 

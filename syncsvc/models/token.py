@@ -37,9 +37,9 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def usable(self, token: str) -> "ApiToken | None":
         """The row of a token that is neither revoked nor expired and whose user is active; notes that it was used."""
         good = self.filter(digest=digest_of(token), revoked_at=None, expires_at__gt=Now(), user__is_active=True)
-        unnoted = Q(last_used_at=None) | Q(last_used_at__lt=Now() - USED_EVERY)
-        found = good.select_related("user").annotate(unnoted=unnoted).first()
-        if found is not None and found.unnoted:
+        found = good.select_related("user").first()
+        if found is not None:
+            unnoted = Q(last_used_at=None) | Q(last_used_at__lt=Now() - USED_EVERY)
             self.filter(unnoted, id=found.id).update(last_used_at=Now())
         return found
 

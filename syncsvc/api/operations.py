@@ -1,0 +1,109 @@
+"""Operations: how far they are, what came of each item, and cancelling, pausing, resuming."""
+
+import uuid
+from typing import Annotated, Any
+
+from django.http import HttpRequest
+from ninja import Query, Router
+
+from syncsvc.api.bulk import BULK_RETRY, Key
+from syncsvc.api.callers import caller_of, needs
+from syncsvc.api.schemas import (
+    Data,
+    ErrorsShown,
+    ItemsPage,
+    OperationShown,
+    OperationsPage,
+    Progress,
+    Started,
+    wrapped,
+)
+from syncsvc.exceptions import Refused
+from syncsvc.models import Operation, OperationItem
+from syncsvc.models.token import TokenScope
+from syncsvc.operations import bulk, control
+from syncsvc.operations.document import item_document, operation_document
+from syncsvc.operations.items import items_after
+from syncsvc.operations.listing import operations_after
+from syncsvc.operations.progress import errors_by_kind, progress
+
+router = Router(tags=["operations"])
+
+READ = needs("view_operation", TokenScope.READ)
+CANCEL = needs("cancel_operation", TokenScope.CANCEL)
+STOPPED = {Operation.Status.CANCELLING, Operation.Status.CANCELLED}
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next` of the page before.")]
+
+
+@router.get("retry/progress/{operation_id}", response=Data[Progress], auth=READ)
+def retry_progress(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
+    """Live counts of a retry or a re-sync; here alone `cancelled` says whether, and `cancelled_count` how many."""
+    counts = progress(operation_id)
+    if counts is None:
+        raise Refused("not_found", f"There is no operation {operation_id}; they are kept for a while after their end.")
+    return wrapped({**counts, "cancelled": counts["status"] in STOPPED, "cancelled_count": counts["cancelled"]})
+
+
+@router.post("retry/cancel/{operation_id}", response=Data[OperationShown], auth=CANCEL)
+def retry_cancel(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
+    """The same as `operations/{operation_id}/cancel`."""
+    return wrapped(operation_document(control.cancel(operation_id, caller_of(request).asker)))
+
+
+@router.get("operations", response=Data[OperationsPage], auth=READ)
+def operations(request: HttpRequest, after: uuid.UUID | None = None, limit: Limit = 50) -> dict[str, Any]:
+    """The newest first."""
+    page = operations_after(after, size=limit)
+    return wrapped({"operations": [operation_document(one) for one in page.operations], "next": page.next})
+
+
+@router.get("operations/{operation_id}", response=Data[OperationShown], auth=READ)
+def operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
+    return wrapped(operation_document(control.get_operation(operation_id)))
+
+
+@router.get("operations/{operation_id}/items", response=Data[ItemsPage], auth=READ)
+def items(
+    request: HttpRequest,
+    operation_id: uuid.UUID,
+    after: Cursor = None,
+    limit: Limit = 500,
+    status: OperationItem.Status | None = None,
+) -> dict[str, Any]:
+    """What came of each subscription."""
+    page = items_after(control.get_operation(operation_id).id, after, size=limit, status=status or "")
+    return wrapped({"items": [item_document(item) for item in page.items], "next": page.next})
+
+
+@router.get("operations/{operation_id}/errors", response=Data[ErrorsShown], auth=READ)
+def errors(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
+    """How many items failed of which kind, most first, each with one message."""
+    return wrapped({"errors": errors_by_kind(control.get_operation(operation_id).id)})
+
+
+@router.post("operations/{operation_id}/cancel", response=Data[OperationShown], auth=CANCEL)
+def cancel(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
+    """Nothing that is not running yet will run; what runs finishes and counts."""
+    return wrapped(operation_document(control.cancel(operation_id, caller_of(request).asker)))
+
+
+@router.post("operations/{operation_id}/pause", response=Data[OperationShown], auth=CANCEL)
+def pause(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
+    """Begins no more runs until it is resumed."""
+    return wrapped(operation_document(control.pause(operation_id, caller_of(request).asker)))
+
+
+@router.post("operations/{operation_id}/resume", response=Data[OperationShown], auth=CANCEL)
+def resume(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
+    """Goes on where it was paused."""
+    return wrapped(operation_document(control.resume(operation_id, caller_of(request).asker)))
+
+
+@router.post("operations/{operation_id}/retry-failed", response=Data[Started], auth=BULK_RETRY)
+def retry_failed(request: HttpRequest, operation_id: uuid.UUID, key: Key = None) -> dict[str, Any]:
+    """A new operation over what failed in an ended one and is still not synced."""
+    caller = caller_of(request)
+    key = f"api:{caller.user.pk}:{key}" if key else None
+    started = bulk.retry_failed_of(control.get_operation(operation_id), caller.asker, idempotency_key=key)
+    return wrapped({"operation_id": started.id, "total_count": started.total})

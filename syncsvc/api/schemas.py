@@ -1,0 +1,174 @@
+"""What the API takes and gives."""
+
+import uuid
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from ninja import Field, Schema
+from pydantic import ConfigDict, model_validator
+
+from syncsvc.models import Operation, OperationItem
+from syncsvc.operations.scope import Scope
+from syncsvc.types import ErrorKind
+
+IDS_MAX = 10_000
+CONFIRM = "The number of subscriptions, where a `confirm` asked for it."
+ABORT = "Pause where more than this many percent of the first 50 fail."
+
+
+class Data[T](Schema):
+    """Every answer that is no problem is inside `data`."""
+
+    data: T
+
+
+class Target(Schema):
+    """One subscription, by its app and its repository."""
+
+    app_id: uuid.UUID
+    repository_id: uuid.UUID
+
+
+class Queued(Target):
+    queued: bool
+    note: str | None
+
+
+class Options(Schema):
+    """How a bulk operation is to go; with a `digest` it is about what that preview showed, or less."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    digest: Annotated[str, Field(pattern=r"^[A-Za-z0-9:._=-]*$", description="Of a preview of the same scope.")] = ""
+    confirm_count: Annotated[int | None, Field(ge=0, le=2**31 - 1, description=CONFIRM)] = None
+    max_running: Annotated[int | None, Field(ge=1, le=1000, description="Runs at once.")] = None
+    abort_percent: Annotated[int | None, Field(ge=1, le=100, description=ABORT)] = None
+
+
+class Conditions(Schema):
+    """All of them must hold."""
+
+    # A field that is misspelt must not be taken for one that is left out, which would mean: all.
+    model_config = ConfigDict(extra="forbid")
+
+    app_id: uuid.UUID | None = None
+    repository_id: uuid.UUID | None = None
+    error_kind: ErrorKind | None = None
+    ids: Annotated[list[uuid.UUID] | None, Field(min_length=1, max_length=IDS_MAX)] = None
+
+    def scope(self, kind: Operation.Kind) -> Scope:
+        return Scope(
+            kind=kind,
+            app_id=self.app_id,
+            repository_id=self.repository_id,
+            error_kind=self.error_kind,
+            ids=self.ids,
+        )
+
+
+class Selection(Conditions, Options):
+    """At least one condition: `retry/all` is there for all."""
+
+    @model_validator(mode="after")
+    def _some_condition(self) -> Self:
+        if not any((self.app_id, self.repository_id, self.error_kind, self.ids)):
+            raise ValueError("Give app_id, repository_id, error_kind or ids.")
+        return self
+
+
+class PreviewAsked(Conditions):
+    kind: Operation.Kind
+
+
+class PreviewShown(Schema):
+    """What `digest` stands for, for an hour."""
+
+    scope: str
+    total: int
+    by_app: dict[str, int]
+    by_error: dict[str, int]
+    skipped: dict[str, int]
+    files: int
+    bytes: int
+    digest: str
+
+
+class Started(Schema):
+    operation_id: uuid.UUID
+    total_count: int
+
+
+class Pace(Schema):
+    items_per_second: float | None
+    files_per_second: float | None
+    seconds_left: float | None
+
+
+class Counts(Pace):
+    """`completed` + `waiting` + `running` is `total`, at every instant."""
+
+    operation_id: uuid.UUID
+    kind: Operation.Kind
+    status: Operation.Status
+    total: int
+    completed: int
+    succeeded: int
+    failed: int
+    skipped: int
+    waiting: int
+    running: int
+    files: int
+
+
+class Progress(Counts):
+    """`cancelled` is whether, `cancelled_count` how many; `version` rises with every change."""
+
+    cancelled: bool
+    cancelled_count: int
+    version: int
+
+
+class ErrorCount(Schema):
+    error_kind: str
+    count: int
+    example: str
+
+
+class OperationShown(Counts):
+    """`retries` is the operation whose failed items this one retries."""
+
+    cancelled: int
+    reason: str | None
+    scope: str
+    asked_by: str
+    source: Operation.Source
+    retries: uuid.UUID | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class OperationsPage(Schema):
+    operations: list[OperationShown]
+    next: uuid.UUID | None
+
+
+class ItemShown(Schema):
+    subscription: str
+    subscription_id: uuid.UUID | None
+    status: OperationItem.Status
+    reason: str | None
+    error_kind: str | None
+    files: int
+
+
+class ItemsPage(Schema):
+    items: list[ItemShown]
+    next: str | None
+
+
+class ErrorsShown(Schema):
+    errors: list[ErrorCount]
+
+
+def wrapped(document: Any) -> dict[str, Any]:
+    return {"data": document}
