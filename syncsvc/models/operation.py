@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 
@@ -23,24 +23,48 @@ class Release(NamedTuple):
 
 
 class OperationQuerySet(models.QuerySet["Operation"]):
-    """Every verb is one statement, so that the counts add up at every instant."""
+    """Every verb moves items and counts in one statement, so that these add up at every instant."""
 
     def open(self) -> "OperationQuerySet":
-        return self.exclude(status=Operation.Status.FINISHED)
+        return self.exclude(status__in=(Operation.Status.FINISHED, Operation.Status.CANCELLED))
 
-    def release(self, operation_id: uuid.UUID) -> list[Release]:
-        """Marks waiting items as released, apps in turn, as far as the operation's window and each app's share go.
+    def lock(self, operation_id: uuid.UUID) -> "Operation | None":
+        """The operation as it is, until the transaction ends."""
+        return self.filter(id=operation_id).select_for_update(of=("self",)).first()
 
-        Passed over until later: subscriptions that are queued, syncing or released by another operation, and those of
-        an app whose circuit is open.
+    def release(self, operation_id: uuid.UUID) -> tuple[list[Release], bool]:
+        """Marks waiting items as released, apps in turn, as far as the operation's window goes; False where it is full.
+
+        While others wait an app gets a quarter of the window; in a second pass, what is left of it. Passed over until
+        later: subscriptions that are queued, syncing or released by another operation, and those of an app whose
+        circuit is open. Lock the operation before.
         """
+        released: list[Release] = []
+        for within_share in (True, False):
+            while batch := self._release(operation_id, within_share):
+                room, found = batch
+                released += found
+                if len(found) == room:
+                    return released, False
+                if not found:
+                    break
+        return released, True
+
+    def _release(self, operation_id: uuid.UUID, within_share: bool) -> tuple[int, list[Release]]:
         with connection.cursor() as cursor:
-            cursor.execute(RELEASE, {"operation": operation_id, "requeue": settings.REQUEUE_AFTER})
-            return [Release(*row) for row in cursor.fetchall()]
+            cursor.execute(
+                RELEASE,
+                {"operation": operation_id, "requeue": settings.REQUEUE_AFTER, "within_share": within_share},
+            )
+            rows = cursor.fetchall()
+        return (rows[0][0] if rows else 0), [Release(id, repository) for _, id, repository in rows if id]
 
     def skip_unfit(self, operation_id: uuid.UUID) -> int:
-        """Settles waiting items that need no run, or can have none, as skipped with the reason; how many."""
-        return _moved(SKIP_UNFIT, {"operation": operation_id})
+        """Settles as skipped, with the reason, what needs no run or can have none any more; how many.
+
+        Lock the operation before.
+        """
+        return _moved(SKIP_UNFIT, {"operation": operation_id, "requeue": settings.REQUEUE_AFTER})
 
     def settle_item(
         self, run_id: uuid.UUID, *, status: str, reason: str, error_kind: str, files: int
@@ -59,12 +83,16 @@ class OperationQuerySet(models.QuerySet["Operation"]):
             self.put_back_item(run_id, released=True)
 
     def cancel(self, operation_id: uuid.UUID) -> bool:
-        """Cancels every item that no worker has claimed; those subscriptions are as they were. False if ended."""
-        return _moved(CANCEL, {"operation": operation_id}) == 1
+        """Cancels every item that no worker has claimed; those subscriptions are as they were. False if too late."""
+        with transaction.atomic():
+            self.lock(operation_id)
+            return _moved(CANCEL, {"operation": operation_id}) == 1
 
     def pause(self, operation_id: uuid.UUID, reason: str = "") -> bool:
         """Takes the mark off every item that no worker has claimed, and releases no more."""
-        return _moved(PAUSE, {"operation": operation_id, "reason": reason[:500]}) == 1
+        with transaction.atomic():
+            self.lock(operation_id)
+            return _moved(PAUSE, {"operation": operation_id, "reason": reason[:500]}) == 1
 
     def resume(self, operation_id: uuid.UUID) -> bool:
         """Goes on releasing; who resumes an operation that paused itself does not want it to do so again."""
@@ -130,7 +158,7 @@ class Operation(models.Model):
     # The finished operation whose failed items this one retries.
     retries = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="retried_by")
     max_running = models.PositiveSmallIntegerField(default=50)
-    # Pause by itself where more than this percentage of the first `abort_first` items fail.
+    # Pause by itself where more than this percentage fails: of the first `abort_first` items, then of all that ended.
     abort_percent = models.PositiveSmallIntegerField(null=True)
     abort_first = models.PositiveIntegerField(default=50)
     # Why it is paused.
@@ -180,6 +208,12 @@ class Operation(models.Model):
     @property
     def completed(self) -> int:
         return self.succeeded + self.failed + self.skipped + self.cancelled
+
+    @property
+    def fails_too_much(self) -> bool:
+        """More fails than whoever asked wanted to see."""
+        sample = max(min(self.abort_first, self.total), self.succeeded + self.failed)
+        return self.abort_percent is not None and self.failed * 100 > self.abort_percent * sample
 
     @property
     def ended(self) -> bool:
@@ -234,6 +268,12 @@ class OperationItem(models.Model):
                 fields=["operation", "turn", "id"],
                 condition=Q(status="waiting", released_at=None),
                 name="item_to_release",
+            ),
+            # What is in flight: the window, each app's share of it, and wake-ups that were lost.
+            models.Index(
+                fields=["operation", "app_id"],
+                condition=Q(released_at__isnull=False, status__in=["waiting", "running"]),
+                name="item_in_flight",
             ),
             # The operation's page, and its items by cursor.
             models.Index(fields=["operation", "id"], name="item_of_operation"),

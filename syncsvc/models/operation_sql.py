@@ -1,74 +1,108 @@
 """The statements that move an operation's items and its counts together.
 
-Whatever locks several rows locks the operation, then items, then subscriptions: no two can wait for each other.
+Whatever locks several rows locks the operation, then items, then subscriptions, each by id or only those that are free:
+no two can wait for each other. What moves many items runs after a statement that has locked the operation, because a
+statement that had to wait for that lock does not see the items that were put back meanwhile.
 """
 # ruff: noqa: S608 - constants, put together from constants
 
-MOVE_COUNTS = """
-  version = o.version + 1,
-  status = CASE WHEN {waiting} + {running} > 0 THEN o.status ELSE 'finished' END,
-  finished_at = CASE WHEN {waiting} + {running} > 0 THEN NULL ELSE now() END
+# Free to be run for an operation: looked at again once its row is locked, whoever changed it meanwhile.
+_FREE = """
+  s.status <> 'syncing'
+  AND (s.queued_at IS NULL OR s.queued_at < statement_timestamp() - make_interval(secs => %(requeue)s))
 """
 
-RELEASE = """
-WITH o AS (
-  SELECT op.id, op.kind, op.max_running - op.running - (
-           SELECT count(*) FROM syncsvc_operationitem i
-           WHERE i.operation_id = op.id AND i.status = 'waiting' AND i.released_at IS NOT NULL) AS room
-  FROM syncsvc_operation op WHERE op.id = %(operation)s AND op.status = 'running' FOR UPDATE OF op
-), candidates AS (
-  SELECT i.id, s.id AS subscription_id, s.repository_id
+# `room` is what the window has left; an app that has a quarter of it is passed over in the first of two passes.
+RELEASE = f"""
+WITH busy AS (
+  SELECT app_id, count(*) AS n FROM syncsvc_operationitem
+  WHERE operation_id = %(operation)s AND released_at IS NOT NULL AND status IN ('waiting', 'running') GROUP BY app_id
+), o AS (
+  SELECT op.id, op.kind, greatest(op.max_running - coalesce((SELECT sum(n) FROM busy), 0), 0) AS room,
+    CASE WHEN %(within_share)s THEN greatest(op.max_running / 4, 1) ELSE op.max_running END AS share
+  FROM syncsvc_operation op WHERE op.id = %(operation)s AND op.status = 'running'
+), fit AS (
+  SELECT i.id, i.app_id, i.turn, i.subscription_id, s.repository_id
   FROM o
   JOIN syncsvc_operationitem i ON i.operation_id = o.id AND i.status = 'waiting' AND i.released_at IS NULL
   JOIN syncsvc_subscription s ON s.id = i.subscription_id
   JOIN syncsvc_app a ON a.id = s.app_id
   JOIN syncsvc_repository r ON r.id = s.repository_id
-  WHERE s.status <> 'syncing' AND (o.kind = 'resync' OR s.status <> 'synced')
-    AND (s.queued_at IS NULL OR s.queued_at < now() - make_interval(secs => %(requeue)s))
+  WHERE {_FREE} AND (o.kind = 'resync' OR s.status <> 'synced')
     AND s.is_active AND a.is_active AND r.is_active
-    AND (a.circuit_opened_at IS NULL OR a.circuit_until <= now())
+    AND (a.circuit_opened_at IS NULL
+         OR greatest(a.circuit_until, a.probe_until) <= statement_timestamp())
+    AND i.app_id NOT IN (SELECT app_id FROM busy, o WHERE busy.n >= o.share)
     AND NOT EXISTS (SELECT FROM syncsvc_operationitem other
                     WHERE other.subscription_id = s.id AND other.released_at IS NOT NULL
                       AND other.status IN ('waiting', 'running'))
   ORDER BY i.turn, i.id
-  LIMIT (SELECT greatest(room, 0) FROM o)
-  FOR UPDATE OF s SKIP LOCKED
+  LIMIT (SELECT room FROM o)
+), nth AS (
+  SELECT fit.*, row_number() OVER (PARTITION BY fit.app_id ORDER BY fit.turn, fit.id) + coalesce(busy.n, 0) AS n
+  FROM fit LEFT JOIN busy ON busy.app_id = fit.app_id
+), chosen AS (
+  SELECT i.id, s.id AS subscription_id, s.repository_id
+  FROM nth JOIN syncsvc_operationitem i ON i.id = nth.id JOIN syncsvc_subscription s ON s.id = nth.subscription_id
+  WHERE nth.n <= (SELECT share FROM o) AND {_FREE}
+  FOR UPDATE OF i SKIP LOCKED FOR NO KEY UPDATE OF s SKIP LOCKED
 ), released AS (
-  UPDATE syncsvc_operationitem i SET released_at = now() FROM candidates c WHERE i.id = c.id
+  UPDATE syncsvc_operationitem i SET released_at = statement_timestamp() FROM chosen c WHERE i.id = c.id
 ), queued AS (
-  UPDATE syncsvc_subscription s SET queued_at = now() FROM candidates c WHERE s.id = c.subscription_id
+  UPDATE syncsvc_subscription s SET queued_at = statement_timestamp() FROM chosen c WHERE s.id = c.subscription_id
 )
-SELECT subscription_id, repository_id FROM candidates
+SELECT o.room::int, c.subscription_id, c.repository_id FROM o LEFT JOIN chosen c ON TRUE
+"""
+
+# What release did to a subscription, its queued_at, goes with the mark. Locked in the order of their ids, as wherever
+# many subscriptions are: two statements cannot wait for each other.
+_TAKE_MARKS_OFF = """
+  unmarked AS (
+    SELECT s.id FROM marked JOIN syncsvc_subscription s ON s.id = marked.subscription_id
+    WHERE marked.released_at IS NOT NULL AND s.status <> 'syncing' ORDER BY s.id FOR NO KEY UPDATE OF s
+  ), unqueued AS (
+    UPDATE syncsvc_subscription s SET queued_at = NULL FROM unmarked WHERE s.id = unmarked.id
+  )
 """
 
 SKIP_UNFIT = (
     """
 WITH op AS (
-  SELECT id, kind FROM syncsvc_operation WHERE id = %(operation)s AND status = 'running' FOR UPDATE
-), unfit AS (
-  SELECT i.id, CASE
+  SELECT id, kind, status FROM syncsvc_operation WHERE id = %(operation)s
+), marked AS (
+  SELECT i.id, i.status, i.subscription_id, i.released_at, CASE
+      WHEN s.id IS NULL AND i.status = 'running' THEN 'The subscription was deleted while it ran.'
       WHEN s.id IS NULL THEN 'The subscription was deleted.'
       WHEN NOT a.is_active THEN 'The app is paused.'
       WHEN NOT r.is_active THEN 'The repository is paused.'
       WHEN NOT s.is_active THEN 'The subscription is paused.'
       ELSE 'All is well: it was synced meanwhile.' END AS reason
   FROM op
-  JOIN syncsvc_operationitem i ON i.operation_id = op.id AND i.status = 'waiting'
+  JOIN syncsvc_operationitem i ON i.operation_id = op.id
   LEFT JOIN syncsvc_subscription s ON s.id = i.subscription_id
   LEFT JOIN syncsvc_app a ON a.id = s.app_id
   LEFT JOIN syncsvc_repository r ON r.id = s.repository_id
-  WHERE s.id IS NULL OR NOT (a.is_active AND r.is_active AND s.is_active)
-     OR (op.kind = 'retry' AND s.status = 'synced')
+  WHERE (i.status = 'running' AND i.subscription_id IS NULL)
+     OR (i.status = 'waiting' AND op.status = 'running'
+         AND (s.id IS NULL OR NOT (a.is_active AND r.is_active AND s.is_active)
+              OR (op.kind = 'retry' AND s.status = 'synced')))
   FOR UPDATE OF i SKIP LOCKED
 ), skipped AS (
-  UPDATE syncsvc_operationitem i SET status = 'skipped', reason = unfit.reason, settled_at = now(), released_at = NULL
-  FROM unfit WHERE i.id = unfit.id AND i.status = 'waiting' RETURNING i.id
-), n AS (SELECT count(*)::int AS n FROM skipped)
-UPDATE syncsvc_operation o SET waiting = o.waiting - n, skipped = o.skipped + n,
-"""
-    + MOVE_COUNTS.format(waiting="(o.waiting - n)", running="o.running")
-    + """
-FROM n WHERE o.id = %(operation)s AND n > 0 RETURNING n
+  UPDATE syncsvc_operationitem i SET status = 'skipped', reason = marked.reason, released_at = NULL,
+    settled_at = statement_timestamp()
+  FROM marked WHERE i.id = marked.id
+),"""
+    + _TAKE_MARKS_OFF
+    + """, n AS (
+  SELECT (count(*) FILTER (WHERE status = 'waiting'))::int AS waited,
+    (count(*) FILTER (WHERE status = 'running'))::int AS ran FROM marked
+)
+UPDATE syncsvc_operation o SET waiting = o.waiting - waited, running = o.running - ran,
+  skipped = o.skipped + waited + ran, version = o.version + 1,
+  status = CASE WHEN o.waiting + o.running - waited - ran > 0 THEN o.status
+                WHEN o.status = 'cancelling' THEN 'cancelled' ELSE 'finished' END,
+  finished_at = CASE WHEN o.waiting + o.running - waited - ran > 0 THEN NULL ELSE statement_timestamp() END
+FROM n WHERE o.id = %(operation)s AND waited + ran > 0 RETURNING waited + ran
 """
 )
 
@@ -79,14 +113,14 @@ WITH op AS (
   FOR UPDATE
 ), settled AS (
   UPDATE syncsvc_operationitem i SET status = %(status)s, reason = %(reason)s, error_kind = %(kind)s,
-    files = i.files + %(files)s, settled_at = now(), released_at = NULL
+    files = i.files + %(files)s, settled_at = statement_timestamp(), released_at = NULL
   FROM op WHERE i.operation_id = op.id AND i.run_id = %(run)s AND i.status = 'running' RETURNING i.operation_id
 )
 UPDATE syncsvc_operation o SET running = o.running - 1, {status} = o.{status} + 1, files = o.files + %(files)s,
   version = o.version + 1,
   status = CASE WHEN o.waiting + o.running - 1 > 0 THEN o.status
                 WHEN o.status = 'cancelling' THEN 'cancelled' ELSE 'finished' END,
-  finished_at = CASE WHEN o.waiting + o.running - 1 > 0 THEN NULL ELSE now() END
+  finished_at = CASE WHEN o.waiting + o.running - 1 > 0 THEN NULL ELSE statement_timestamp() END
 FROM settled WHERE o.id = settled.operation_id RETURNING o.id
 """
 
@@ -99,42 +133,34 @@ WITH o AS (
 ), back AS (
   UPDATE syncsvc_operationitem i SET run_id = NULL,
     status = CASE WHEN cancelling THEN 'cancelled' ELSE 'waiting' END,
-    settled_at = CASE WHEN cancelling THEN now() END,
-    released_at = CASE WHEN %(released)s AND goes_on THEN now() END
+    settled_at = CASE WHEN cancelling THEN statement_timestamp() END,
+    released_at = CASE WHEN %(released)s AND goes_on THEN statement_timestamp() END
   FROM o WHERE i.run_id = %(run)s AND i.status = 'running' RETURNING i.operation_id
 )
 UPDATE syncsvc_operation op SET running = op.running - 1, version = op.version + 1,
   waiting = op.waiting + (NOT cancelling)::int, cancelled = op.cancelled + cancelling::int,
   status = CASE WHEN cancelling AND op.running = 1 THEN 'cancelled' ELSE op.status END,
-  finished_at = CASE WHEN cancelling AND op.running = 1 THEN now() END
+  finished_at = CASE WHEN cancelling AND op.running = 1 THEN statement_timestamp() END
 FROM o, back WHERE op.id = o.id RETURNING op.id
-"""
-
-# What release did to a subscription, its queued_at, goes with the mark.
-_TAKE_MARKS_OFF = """
-  unqueued AS (
-    UPDATE syncsvc_subscription s SET queued_at = NULL FROM marked
-    WHERE s.id = marked.subscription_id AND marked.released_at IS NOT NULL AND s.status <> 'syncing'
-  )
 """
 
 CANCEL = (
     """
 WITH o AS (
   SELECT id FROM syncsvc_operation
-  WHERE id = %(operation)s AND status IN ('running', 'paused', 'cancelling') FOR UPDATE
+  WHERE id = %(operation)s AND status IN ('running', 'paused')
 ), marked AS (
   SELECT i.id, i.subscription_id, i.released_at FROM syncsvc_operationitem i JOIN o ON o.id = i.operation_id
   WHERE i.status = 'waiting' FOR UPDATE OF i
 ), cancelled AS (
-  UPDATE syncsvc_operationitem i SET status = 'cancelled', released_at = NULL, settled_at = now()
+  UPDATE syncsvc_operationitem i SET status = 'cancelled', released_at = NULL, settled_at = statement_timestamp()
   FROM marked WHERE i.id = marked.id RETURNING i.id
 ),"""
     + _TAKE_MARKS_OFF
     + """, n AS (SELECT count(*)::int AS n FROM cancelled)
 UPDATE syncsvc_operation op SET waiting = op.waiting - n, cancelled = op.cancelled + n, version = op.version + 1,
   status = CASE WHEN op.running > 0 THEN 'cancelling' ELSE 'cancelled' END,
-  finished_at = CASE WHEN op.running > 0 THEN NULL ELSE now() END
+  finished_at = CASE WHEN op.running > 0 THEN NULL ELSE statement_timestamp() END
 FROM o, n WHERE op.id = o.id RETURNING 1
 """
 )
@@ -142,7 +168,7 @@ FROM o, n WHERE op.id = o.id RETURNING 1
 PAUSE = (
     """
 WITH o AS (
-  SELECT id FROM syncsvc_operation WHERE id = %(operation)s AND status = 'running' FOR UPDATE
+  SELECT id FROM syncsvc_operation WHERE id = %(operation)s AND status = 'running'
 ), marked AS (
   SELECT i.id, i.subscription_id, i.released_at FROM syncsvc_operationitem i JOIN o ON o.id = i.operation_id
   WHERE i.status = 'waiting' AND i.released_at IS NOT NULL FOR UPDATE OF i

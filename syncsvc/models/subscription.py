@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce, Least, Now, Random
 
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.run import Trigger
+from syncsvc.models.subscription_sql import CLAIM
 from syncsvc.types import ErrorKind
 
 # Runs that an open circuit held back are spread over so many seconds when it closes.
@@ -71,8 +72,17 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 
     def due(self) -> "SubscriptionQuerySet":
         """Those that want a run now and have no wake-up on its way."""
+        return self.active().without_wake_up().filter(due_at__lte=Now())
+
+    def released(self) -> "SubscriptionQuerySet":
+        """Those that may be claimed for an operation, due or not; one that waits for its mirror is due then."""
+        items = Q(operation_items__status="waiting", operation_items__released_at__isnull=False)
+        return self.active().filter(items, awaits_fetch=False).exclude(status=Status.SYNCING)
+
+    def without_wake_up(self) -> "SubscriptionQuerySet":
+        """None was sent, or it counts as lost."""
         lost = Now() - timedelta(seconds=settings.REQUEUE_AFTER)
-        return self.active().filter(Q(queued_at=None) | Q(queued_at__lt=lost), due_at__lte=Now())
+        return self.filter(Q(queued_at=None) | Q(queued_at__lt=lost))
 
     def claim(self, subscription_id: uuid.UUID, *, token: uuid.UUID, run_id: uuid.UUID, worker: str) -> bool:
         """pending or failed, and due → syncing, with a lease and an open run. Also synced, where an operation asks.
@@ -108,6 +118,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
             error_kind="",
             last_error="",
             failing_since=None,
+            failed_at=None,
             failure_notified=False,
             last_success_at=Now(),
             approved_commit="",
@@ -130,7 +141,11 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
             subscription_id,
             token,
             status=Case(When(run_again=True, then=Value(Status.PENDING)), default=Value(Status.FAILED)),
-            failed_at=Case(When(run_again=True, then=None), default=Now()),
+            failed_at=Case(
+                When(run_again=True, then=F("failed_at")),
+                When(error_kind=failure.kind, then=Coalesce("failed_at", Now())),
+                default=Now(),
+            ),
             due_at=Case(When(run_again=True, then=Now()), default=slow),
             **_failing(failure),
         )
@@ -145,7 +160,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     def lease_is_over(self) -> list[uuid.UUID]:
         """Some whose worker has not renewed its lease in time."""
         over = self.filter(status=Status.SYNCING, lease_expires_at__lt=Now())
-        return list(over.values_list("id", flat=True)[:EXPIRE_BATCH])
+        return list(over.order_by("id").values_list("id", flat=True)[:EXPIRE_BATCH])
 
     def expire(self, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
         """syncing → pending for each of these whose lease is over; their ids."""
@@ -157,6 +172,13 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
             )
         ]
 
+    def in_order(self) -> list[uuid.UUID]:
+        """Locks these until the transaction ends, in the order of their ids, as whatever locks several does."""
+        # Not against rows that refer to them: items are frozen in no order.
+        locked = self.order_by("id").select_for_update(of=("self",), no_key=True)
+        return list(locked.values_list("id", flat=True))
+
+    @transaction.atomic
     def request(self, trigger: Trigger, *, asked_by: str = "", allow_deletes: bool = False) -> list["Subscription"]:
         """Asks for a run of each: never a conflict. One that is syncing runs again after its end.
 
@@ -165,7 +187,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         """
         syncing = Q(status=Status.SYNCING)
         queued = Q(queued_at__gte=Now() - timedelta(seconds=settings.REQUEUE_AFTER))
-        ids = list(self.values_list("id", flat=True))
+        ids = self.in_order()
         wanted = self.model._default_manager.filter(id__in=ids)
         # A poll adds nothing to a run that somebody already waits for.
         next_run = Q(status=Status.PENDING) | Q(syncing, run_again=True)
@@ -203,34 +225,44 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         asked = _asked_now(Trigger.RESYNC, asked_by)
         return self.idle().filter(id=subscription_id).update(epoch=F("epoch") + 1, **asked) == 1
 
+    @transaction.atomic
     def circuit_closed(self) -> int:
         """Pending ones that waited for a cool-down's end are due within a few seconds, not all at once."""
-        return self.filter(status=Status.PENDING, due_at__gt=Now()).update(
+        waiting = self.filter(status=Status.PENDING, due_at__gt=Now())
+        return waiting.filter(id__in=waiting.in_order()).update(
             due_at=Least(F("due_at"), Now() + Random() * timedelta(seconds=CIRCUIT_CLOSED_SPREAD))
         )
 
+    @transaction.atomic
     def fetch_ended(self) -> list["Subscription"]:
         """Those whose runs found their mirror being fetched are due now; returns them (id, repository_id)."""
-        waiting = list(self.filter(status=Status.PENDING, awaits_fetch=True).only("id", "repository_id"))
-        if waiting:
-            ids = [s.id for s in waiting]
-            still = self.model._default_manager.filter(id__in=ids, status=Status.PENDING, awaits_fetch=True)
-            still.update(due_at=Now(), awaits_fetch=False, queued_at=Now())
-        return waiting
+        waiting = self.filter(status=Status.PENDING, awaits_fetch=True).only("id", "repository_id")
+        found = list(waiting.order_by("id").select_for_update(of=("self",), no_key=True))
+        if found:
+            known = self.model._default_manager.filter(id__in=[s.id for s in found])
+            known.update(due_at=Now(), awaits_fetch=False, queued_at=Now())
+        return found
 
     def renew(self, tokens: Sequence[uuid.UUID]) -> set[uuid.UUID]:
         """Lengthens these leases by LEASE_SECONDS, in one UPDATE; those that are still held."""
         with connection.cursor() as cursor:
             cursor.execute(
-                """UPDATE syncsvc_subscription SET lease_expires_at = statement_timestamp() + make_interval(secs => %s)
-                   WHERE lease_token = ANY(%s) AND status = 'syncing' RETURNING lease_token""",
-                [settings.LEASE_SECONDS, list(tokens)],
+                """WITH held AS (
+                     SELECT id FROM syncsvc_subscription WHERE lease_token = ANY(%s) AND status = 'syncing'
+                     ORDER BY id FOR NO KEY UPDATE
+                   )
+                   UPDATE syncsvc_subscription s
+                   SET lease_expires_at = statement_timestamp() + make_interval(secs => %s)
+                   FROM held WHERE s.id = held.id RETURNING lease_token""",
+                [list(tokens), settings.LEASE_SECONDS],
             )
             return {token for (token,) in cursor.fetchall()}
 
     def end_leases(self, tokens: Sequence[uuid.UUID]) -> int:
         """Lets these leases run out now."""
-        return self.filter(lease_token__in=tokens, status=Status.SYNCING).update(lease_expires_at=Now())
+        held = self.filter(lease_token__in=tokens, status=Status.SYNCING)
+        with transaction.atomic():
+            return held.filter(id__in=held.in_order()).update(lease_expires_at=Now())
 
     def mark_queued(self, ids: Iterable[uuid.UUID]) -> int:
         return self.filter(id__in=list(ids)).update(queued_at=Now())
@@ -256,6 +288,7 @@ def _asked_now(trigger: Trigger, asked_by: str) -> dict[str, Any]:
         "retry_count": 0,
         "error_kind": "",
         "last_error": "",
+        "failed_at": None,
         "awaits_fetch": False,
     }
 
@@ -307,7 +340,7 @@ class Subscription(models.Model):
     error_kind = error_kind_field(editable=False)
     last_error = models.TextField(blank=True, default="", editable=False)
     failing_since = models.DateTimeField(null=True, editable=False)
-    # When it became failed; null while it is not. A preview's set is those that had failed by then.
+    # Since when it has been failed with this kind of error. A preview's set is those that had failed by then.
     failed_at = models.DateTimeField(null=True, editable=False)
     # The app was told of this streak of failures.
     failure_notified = models.BooleanField(default=False, editable=False)
@@ -373,42 +406,3 @@ class Subscription(models.Model):
     @property
     def ledger_is_clean(self) -> bool:
         return self.clean_snapshot_id is not None and self.clean_epoch == self.epoch
-
-
-CLAIM = """
-WITH op AS (
-  SELECT id, kind, asked_by FROM syncsvc_operation
-  WHERE id = (SELECT operation_id FROM syncsvc_operationitem
-              WHERE subscription_id = %(id)s AND released_at IS NOT NULL AND status IN ('waiting', 'running'))
-  FOR UPDATE
-), item AS (
-  SELECT i.id, i.status, i.operation_id, op.kind, op.asked_by, i.applied_at IS NULL AS fresh
-  FROM op JOIN syncsvc_operationitem i ON i.operation_id = op.id
-  WHERE i.subscription_id = %(id)s AND i.released_at IS NOT NULL AND i.status IN ('waiting', 'running')
-  FOR UPDATE OF i
-), claimed AS (
-  UPDATE syncsvc_subscription s SET status = 'syncing', lease_token = %(token)s,
-    lease_expires_at = statement_timestamp() + make_interval(secs => %(lease)s), queued_at = NULL, due_at = NULL, run_again = FALSE,
-    awaits_fetch = FALSE,
-    trigger = coalesce(item.kind, s.trigger), asked_by = coalesce(item.asked_by, s.asked_by),
-    epoch = s.epoch + CASE WHEN item.kind = 'resync' AND item.fresh THEN 1 ELSE 0 END,
-    retry_count = CASE WHEN item.fresh THEN 0 ELSE s.retry_count END,
-    error_kind = CASE WHEN item.fresh THEN '' ELSE s.error_kind END,
-    last_error = CASE WHEN item.fresh THEN '' ELSE s.last_error END
-  FROM syncsvc_app a, syncsvc_repository r, (VALUES (1)) AS one (row) LEFT JOIN item ON TRUE
-  WHERE s.id = %(id)s AND s.is_active AND a.id = s.app_id AND a.is_active AND r.id = s.repository_id AND r.is_active
-    AND ((s.status IN ('pending', 'failed') AND s.due_at <= statement_timestamp())
-         OR (item.id IS NOT NULL AND s.status IN ('pending', 'failed', 'synced')))
-  RETURNING s.id, s.epoch, s.trigger, s.asked_by, s.allow_deletes
-), taken AS (
-  UPDATE syncsvc_operationitem i SET status = 'running', run_id = %(run)s, applied_at = coalesce(i.applied_at, statement_timestamp())
-  FROM item, claimed WHERE i.id = item.id
-), counted AS (
-  UPDATE syncsvc_operation o SET waiting = o.waiting - 1, running = o.running + 1, version = o.version + 1
-  FROM item, claimed WHERE o.id = item.operation_id AND item.status = 'waiting'
-)
-INSERT INTO syncsvc_syncrun (id, subscription_id, trigger, asked_by, epoch, from_commit, to_commit, outcome, created,
-  updated, deleted, delivered, failed, requests, bytes, deletes_allowed, error_kind, error, traceback, worker)
-SELECT %(run)s, id, trigger, asked_by, epoch, '', '', '', 0, 0, 0, 0, 0, 0, 0, allow_deletes, '', '', '', %(worker)s
-FROM claimed
-"""

@@ -22,23 +22,28 @@ COUNTS = ("total", "waiting", "running", "succeeded", "failed", "skipped", "canc
 FIELDS = ("kind", "status", *COUNTS)
 TTL_SECONDS = 3600
 TIMEOUT_SECONDS = 1
-# The last minute's pace is what an estimate is made of.
-PACE_SECONDS = 60
+# One reader reads the row for all that miss the hash.
+LOCK_MILLISECONDS = 500
+WAITS_FOR_WRITER = 10
 
-# Whole, or not at all: a writer that was overtaken keeps the higher version. Samples of a minute give the pace.
+# Whole, or not at all: a writer that was overtaken keeps the higher version. A minute's samples, one a second, give the
+# pace.
 WRITE = """
 local known = tonumber(redis.call('HGET', KEYS[1], 'version') or '0')
 local version = tonumber(ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+if version < known then return end
 if version > known then
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+  redis.call('EXPIRE', KEYS[1], ARGV[1])
 end
-redis.call('EXPIRE', KEYS[1], ARGV[1])
-local now = redis.call('TIME')
-local second = tonumber(now[1])
-redis.call('ZADD', KEYS[2], 'NX', second, second .. ':' .. ARGV[3])
+local second = tonumber(redis.call('TIME')[1])
+if redis.call('ZCOUNT', KEYS[2], second, second) == 0 then
+  redis.call('ZADD', KEYS[2], second, second .. ':' .. ARGV[3])
+end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', second - 60)
-redis.call('EXPIRE', KEYS[2], 120)
+redis.call('EXPIRE', KEYS[2], 60)
 """
 
 
@@ -48,8 +53,7 @@ def key(operation_id: uuid.UUID) -> str:
 
 def publish(operation_id: uuid.UUID) -> dict[str, Any] | None:
     """Writes the row's counts to Redis; what they are, None where there is no such operation."""
-    row: dict[str, Any] | None = Operation.objects.filter(id=operation_id).values(*FIELDS).first()
-    if row is not None:
+    if (row := _row(operation_id)) is not None:
         _forgiving(lambda redis: _write(redis, operation_id, row))
     return row
 
@@ -60,11 +64,12 @@ def progress(operation_id: uuid.UUID) -> dict[str, Any] | None:
     From Redis; where the hash is missing it is written anew from the row, by one of many readers; where Redis is away,
     from the row. None where there is no such operation.
     """
-    counts = _forgiving(lambda redis: _read(redis, operation_id)) or _from_row(operation_id)
+    found = _forgiving(lambda redis: _from_redis(redis, operation_id))
+    counts, samples = found or (_row(operation_id), [])
     if counts is None:
         return None
     completed = sum(counts[name] for name in ("succeeded", "failed", "skipped", "cancelled"))
-    return {**counts, "operation_id": str(operation_id), "completed": completed, **_pace(operation_id, counts)}
+    return {**counts, "operation_id": str(operation_id), "completed": completed, **_pace(counts, samples)}
 
 
 def errors_by_kind(operation_id: uuid.UUID) -> list[dict[str, Any]]:
@@ -75,20 +80,27 @@ def errors_by_kind(operation_id: uuid.UUID) -> list[dict[str, Any]]:
     return [{**row, "example": examples.get(row["error_kind"], "")} for row in kinds]
 
 
-def _from_row(operation_id: uuid.UUID) -> dict[str, Any] | None:
-    """Single flight: a reader that finds another at it waits a moment for what that one writes."""
-    lock = _forgiving(lambda redis: redis.set(f"{key(operation_id)}:lock", 1, nx=True, px=500))
-    if lock is None and (found := _wait_for(operation_id)):
-        return found
-    return publish(operation_id)
+def _from_redis(redis: Redis, operation_id: uuid.UUID) -> tuple[dict[str, Any] | None, list[str]]:
+    counts = _read(redis, operation_id) or _written_anew(redis, operation_id)
+    return counts, cast("list[str]", redis.zrange(f"{key(operation_id)}:pace", 0, -1))
 
 
-def _wait_for(operation_id: uuid.UUID) -> dict[str, Any] | None:
-    for _ in range(5):
+def _written_anew(redis: Redis, operation_id: uuid.UUID) -> dict[str, Any] | None:
+    """Single flight: a reader that finds another at it waits for what that one writes, for a moment."""
+    for _ in range(WAITS_FOR_WRITER):
+        if redis.set(f"{key(operation_id)}:lock", 1, nx=True, px=LOCK_MILLISECONDS):
+            break
         time.sleep(0.05)
-        if found := _forgiving(lambda redis: _read(redis, operation_id)):
+        if found := _read(redis, operation_id):
             return found
-    return None
+    if (row := _row(operation_id)) is not None:
+        _write(redis, operation_id, row)
+    return row
+
+
+def _row(operation_id: uuid.UUID) -> dict[str, Any] | None:
+    row: dict[str, Any] | None = Operation.objects.filter(id=operation_id).values(*FIELDS).first()
+    return row
 
 
 def _read(redis: Redis, operation_id: uuid.UUID) -> dict[str, Any] | None:
@@ -105,9 +117,8 @@ def _write(redis: Redis, operation_id: uuid.UUID, row: dict[str, Any]) -> None:
     redis.eval(WRITE, 2, key(operation_id), f"{key(operation_id)}:pace", TTL_SECONDS, row["version"], sample, *flat)
 
 
-def _pace(operation_id: uuid.UUID, counts: dict[str, Any]) -> dict[str, float | None]:
-    found = _forgiving(lambda redis: redis.zrange(f"{key(operation_id)}:pace", 0, -1)) or []
-    points = [tuple(int(part) for part in sample.split(":")) for sample in cast("list[str]", found)]
+def _pace(counts: dict[str, Any], samples: list[str]) -> dict[str, float | None]:
+    points = [tuple(int(part) for part in sample.split(":")) for sample in samples]
     nothing: dict[str, float | None] = {"items_per_second": None, "files_per_second": None, "seconds_left": None}
     if len(points) < 2 or points[-1][0] == points[0][0]:
         return nothing

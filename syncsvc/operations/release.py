@@ -1,22 +1,37 @@
 """Letting an operation go on: skip what needs no run, release as many as its window has room for, wake workers."""
 
 import uuid
+from datetime import timedelta
 
 import structlog
+from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 
 from syncsvc import wakeup
-from syncsvc.models import Operation
+from syncsvc.models import Operation, Subscription
 from syncsvc.operations.progress import publish
 
 logger = structlog.get_logger(__name__)
 
+# Progress of what ended so long ago is written again: who settled the last item may have died before writing it.
+PUBLISHED_AGAIN_SECONDS = 10
 
-def release(operation_id: uuid.UUID) -> int:
-    """Called when an operation starts or is resumed, when one of its items settles, and by the sweep; how many."""
+
+def release(operation_id: uuid.UUID, *, look_at_all: bool = False) -> int:
+    """Releases as many items as there is room for, and pauses instead where too many fail; how many.
+
+    What needs no run is looked for where the window is not full; with `look_at_all` in any case.
+    """
     with transaction.atomic():
-        Operation.objects.skip_unfit(operation_id)
-        released = Operation.objects.release(operation_id)
+        operation = Operation.objects.lock(operation_id)
+        if operation is None:
+            return 0
+        if operation.status == Operation.Status.RUNNING and operation.fails_too_much:
+            _pause(operation)
+        released, has_room = Operation.objects.release(operation_id)
+        if look_at_all or has_room:
+            Operation.objects.skip_unfit(operation_id)
         wakeup.wake_runs(released, lane="bulk")
     publish(operation_id)
     return len(released)
@@ -24,24 +39,34 @@ def release(operation_id: uuid.UUID) -> int:
 
 def go_on(operation_id: uuid.UUID) -> None:
     """After an item has settled."""
-    _pause_where_too_much_fails(operation_id)
     release(operation_id)
 
 
 def sweep_operations() -> None:
-    """Mends lost wake-ups, and releases what had to wait for another run, a cool-down or another operation."""
-    running = Operation.objects.filter(status=Operation.Status.RUNNING, waiting__gt=0)
-    for operation_id in running.values_list("id", flat=True):
-        release(operation_id)
+    """Mends what was lost on the way: wake-ups, progress; and releases what had to wait for something else."""
+    wake_released()
+    for operation_id in Operation.objects.open().values_list("id", flat=True):
+        release(operation_id, look_at_all=True)
+    just_ended = Operation.objects.filter(finished_at__gt=Now() - timedelta(seconds=PUBLISHED_AGAIN_SECONDS))
+    for operation_id in just_ended.values_list("id", flat=True):
+        publish(operation_id)
 
 
-def _pause_where_too_much_fails(operation_id: uuid.UUID) -> None:
-    operation = Operation.objects.filter(id=operation_id, abort_percent__isnull=False).first()
-    if operation is None or operation.status != Operation.Status.RUNNING:
-        return
-    first = min(operation.abort_first, operation.total)
-    percent = operation.abort_percent or 0
-    if operation.succeeded + operation.failed >= first and operation.failed * 100 > percent * first:
-        reason = f"Paused by itself: {operation.failed} of the first {operation.succeeded + operation.failed} failed."
-        if Operation.objects.pause(operation_id, reason):
-            logger.warning("operation.paused", operation=str(operation_id), failed=operation.failed)
+def wake_released() -> int:
+    """Wakes workers for what is released and has no wake-up on its way; how many."""
+    with transaction.atomic():
+        lost = list(
+            Subscription.objects.released()
+            .without_wake_up()
+            .select_for_update(skip_locked=True, of=("self",), no_key=True)
+            .only("id", "repository_id")[: settings.SWEEP_BATCH]
+        )
+        Subscription.objects.mark_queued(subscription.id for subscription in lost)
+        wakeup.wake_runs(lost, lane="bulk")
+    return len(lost)
+
+
+def _pause(operation: Operation) -> None:
+    reason = f"Paused by itself: {operation.failed} of {operation.succeeded + operation.failed} failed."
+    if Operation.objects.pause(operation.id, reason):
+        logger.warning("operation.paused", operation=str(operation.id), failed=operation.failed)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.conf import settings
-from django.db.models import DateTimeField, ExpressionWrapper
+from django.db.models import DateTimeField, Exists, ExpressionWrapper
 from django.db.models.functions import Now
 
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits
-from syncsvc.models import App, Repository, Subscription, Trigger
+from syncsvc.models import App, OperationItem, Repository, Subscription, Trigger
 from syncsvc.sync.lease import Lease
 
 
@@ -24,6 +24,8 @@ class Job:
     subscription: Subscription
     trigger: Trigger
     allow_deletes: bool
+    # An operator's, of this one alone: it may ask an endpoint that is left alone.
+    single_retry: bool
     started_at: datetime
     # Seconds that the database's clock is ahead of this machine's.
     clock_offset: float
@@ -32,9 +34,10 @@ class Job:
     def load(cls, subscription_id: uuid.UUID, *, run_id: uuid.UUID, lease: Lease) -> "Job":
         """Of a subscription that was just claimed; Subscription.DoesNotExist where it was deleted meanwhile."""
         now = ExpressionWrapper(Now(), output_field=DateTimeField())
+        in_bulk = Exists(OperationItem.objects.filter(run_id=run_id, status=OperationItem.Status.RUNNING))
         subscription = (
             Subscription.objects.select_related("app", "repository", "clean_snapshot")
-            .annotate(database_now=now)
+            .annotate(database_now=now, in_bulk=in_bulk)
             .get(id=subscription_id, lease_token=lease.token)
         )
         started_at: datetime = getattr(subscription, "database_now")  # noqa: B009 - the annotation above
@@ -44,6 +47,7 @@ class Job:
             subscription=subscription,
             trigger=Trigger(subscription.trigger),
             allow_deletes=subscription.allow_deletes,
+            single_retry=subscription.trigger == Trigger.RETRY and not getattr(subscription, "in_bulk"),  # noqa: B009
             started_at=started_at,
             clock_offset=started_at.timestamp() - time.time(),
         )

@@ -10,7 +10,7 @@ from django.conf import settings
 from syncsvc import wakeup
 from syncsvc.exceptions import GitError, MirrorBusyError
 from syncsvc.git.mirror import Mirror, evict
-from syncsvc.models import Snapshot, Subscription, SyncRun, Trigger
+from syncsvc.models import Snapshot, Subscription, SyncRun
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.deliver import Delivery, Stop, Tally
 from syncsvc.sync.ending import Ending, Failed, HandedBack, Held, Incomplete, Synced, Waits
@@ -132,7 +132,7 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
         if not len(spool):
             return Synced(snapshot, spool, Tally())
         circuit = EndpointCircuit(job.app.id, job.lease)
-        if open_circuit := circuit.enter(early=job.trigger is Trigger.RETRY):
+        if open_circuit := circuit.enter(early=job.single_retry):
             return Waits(open_circuit, snapshot, plan, spool)
         tally = Delivery(job, commit=commit, mirror=mirror, spool=spool, circuit=circuit).deliver()
         if tally.delivered == len(spool):

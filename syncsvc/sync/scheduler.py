@@ -39,7 +39,7 @@ def wake_due_subscriptions() -> int:
     with transaction.atomic():
         due = list(
             Subscription.objects.due()
-            .select_for_update(skip_locked=True, of=("self",))
+            .select_for_update(skip_locked=True, of=("self",), no_key=True)
             .order_by("due_at")
             .only("id", "repository_id")[: settings.SWEEP_BATCH]
         )

@@ -4,6 +4,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from itertools import chain
 
 from django.conf import settings
 from django.db.models.functions import Now
@@ -55,7 +56,9 @@ class Slots:
         quarter = max(1, size // 4)
         if running < quarter:
             return True
-        return running < max(1, size - quarter) and not _due().exclude(app_id=app_id).exists()
+        return running < max(1, size - quarter) and not any(
+            wanted.exclude(app_id=app_id).exists() for wanted in _wanted()
+        )
 
     def _leave(self, app_id: uuid.UUID) -> None:
         with self._lock:
@@ -67,15 +70,19 @@ class Slots:
         quarter = max(1, settings.WORKER_THREADS // 4)
         with self._lock:
             full = [app_id for app_id, running in self._running.items() if running >= quarter]
-        waiting = _due().order_by("due_at").values_list("id", flat=True)
-        next_id = waiting.exclude(app_id__in=full).first() or waiting.first()
+        waiting = [wanted.order_by("due_at").values_list("id", flat=True) for wanted in _wanted()]
+        fair = (ids.exclude(app_id__in=full).first() for ids in waiting)
+        any_at_all = (ids.first() for ids in waiting)
+        next_id = next((id for id in chain(fair, any_at_all) if id), None)
         if next_id is None:
             self._left.clear()
         return next_id
 
 
-def _due() -> SubscriptionQuerySet:
-    return Subscription.objects.active().filter(due_at__lte=Now(), status__in=("pending", "failed"))
+def _wanted() -> tuple[SubscriptionQuerySet, SubscriptionQuerySet]:
+    """What could be claimed: what is due, then what operations have released."""
+    due = Subscription.objects.active().filter(due_at__lte=Now(), status__in=("pending", "failed"))
+    return due, Subscription.objects.released()
 
 
 SLOTS = Slots()
