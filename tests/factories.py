@@ -1,6 +1,8 @@
 """Rows for tests: each factory makes what its row needs, with as little said as possible."""
 
 import hashlib
+import uuid
+from datetime import timedelta
 
 import factory
 from django.utils import timezone
@@ -10,6 +12,8 @@ from syncsvc.models import (
     App,
     DeliveredFile,
     DeliveryAttempt,
+    Operation,
+    OperationItem,
     Repository,
     Snapshot,
     Status,
@@ -60,6 +64,8 @@ class SubscriptionFactory(DjangoModelFactory[Subscription]):
             error_kind="endpoint_error",
             last_error="The endpoint failed with 500 Internal Server Error.",
             failing_since=factory.LazyFunction(timezone.now),
+            # Before the transaction that a test may run in.
+            failed_at=factory.LazyFunction(lambda: timezone.now() - timedelta(minutes=1)),
         )
 
 
@@ -138,3 +144,33 @@ class DeliveredFileFactory(DjangoModelFactory[DeliveredFile]):
             doubt_blob=sha("in doubt"),
             doubt_epoch=1,
         )
+
+
+class OperationFactory(DjangoModelFactory[Operation]):
+    """A bulk retry of three that wait. Its counts must add up to its total."""
+
+    kind = Operation.Kind.RETRY
+    scope_text = "all failed subscriptions"
+    asked_by = "a test"
+    source = Operation.Source.COMMAND
+    total = 3
+    waiting = 3
+
+    class Meta:
+        model = Operation
+
+
+class OperationItemFactory(DjangoModelFactory[OperationItem]):
+    """Waiting. Its operation's counts are the test's affair."""
+
+    operation = factory.SubFactory(OperationFactory)
+    subscription = factory.SubFactory(SubscriptionFactory)
+    app_id = factory.LazyAttribute(lambda item: item.subscription.app_id if item.subscription else uuid.uuid4())
+    app_name = factory.LazyAttribute(lambda item: item.subscription.app.name if item.subscription else "an-app")
+    repository_name = factory.LazyAttribute(
+        lambda item: item.subscription.repository.name if item.subscription else "owner/gone"
+    )
+    turn = 1
+
+    class Meta:
+        model = OperationItem

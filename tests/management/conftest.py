@@ -1,12 +1,19 @@
 """Commands as a shell runs them: their exit code, and what they write where."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.management import load_command_class
+
+from tests.gitrepo import GitRepo
+from tests.receiver import Receiver
+
+if TYPE_CHECKING:
+    from syncsvc.models import Subscription
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +57,27 @@ def run(transactional_db: None, capfd: pytest.CaptureFixture[str]) -> Run:
         return Ran(code, out, err)
 
     return run_command
+
+
+@pytest.fixture
+def hooks() -> Iterator[Receiver]:
+    """Where the apps of `failing` have their webhooks."""
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def failing(transactional_db: None, tmp_path: Path, hooks: Receiver) -> "Callable[..., list[Subscription]]":
+    """Makes failed subscriptions of one app, each of a repository of its own, all with the same two files."""
+    from syncsvc.models import App  # not before Django is set up
+    from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
+
+    remote = GitRepo(tmp_path / "remote")
+    remote.commit({"a.md": b"a\n", "b.md": b"b\n"})
+
+    def make(count: int, *, app: str = "client", **values: Any) -> "list[Subscription]":
+        owner = App.objects.filter(name=app).first() or AppFactory.create(name=app, url=hooks.url)
+        repositories = [RepositoryFactory.create(name=f"{app}/r{n}", url=str(remote.path)) for n in range(count)]
+        return [SubscriptionFactory.create(app=owner, repository=r, failed=True, **values) for r in repositories]
+
+    return make
