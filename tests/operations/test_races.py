@@ -1,0 +1,128 @@
+"""Everything at once: no deadlock, no error, and every look adds up."""
+
+import itertools
+import os
+import time
+from collections import Counter
+from random import Random
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, OperationalError, connection
+
+from syncsvc.exceptions import Refused
+from syncsvc.models import Operation, Repository, Status, Subscription, SyncRun, Trigger
+from syncsvc.operations import bulk, control, single
+from syncsvc.operations.release import sweep_operations
+from syncsvc.sync.asking import ask_for_runs
+from syncsvc.sync.lease import LeaseLostError
+from syncsvc.sync.scheduler import end_expired_leases, wake_due_subscriptions
+from tests.operations.fleet import (
+    ASKER,
+    FAILED,
+    HANDED_BACK,
+    POSTPONED,
+    RESYNC,
+    RETRY,
+    SYNCED,
+    adds_up,
+    claim,
+    end,
+    fleet,
+    in_threads,
+    sampling,
+)
+
+SECONDS = float(os.environ.get("RACE_SECONDS", "5"))
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_nothing_waits_for_each_other_and_every_look_adds_up() -> None:
+    ids = [s.id for s in fleet(apps=4, each=10)]
+    repositories = list(Repository.objects.values_list("id", flat=True))
+    until = time.monotonic() + SECONDS
+    done: Counter[str] = Counter()
+    errors: list[Exception] = []
+
+    def note(execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        try:
+            return execute(sql, params, many, context)
+        except (OperationalError, IntegrityError) as error:  # a run would try again, and nobody hear of it
+            errors.append(error)
+            raise
+
+    def work(random: Random) -> None:
+        job = claim(random.choice(ids))
+        if job is None:
+            return
+        done["claims"] += 1
+        if random.random() < 0.1:
+            Subscription.objects.filter(id=job.subscription.id).update(lease_expires_at="2020-01-01T00:00:00Z")
+            time.sleep(random.random() / 10)
+        try:
+            end(job, random.choice([SYNCED, FAILED, POSTPONED, HANDED_BACK]))
+        except LeaseLostError:
+            done["fenced"] += 1
+
+    def operate(random: Random) -> None:
+        operation = bulk.start(random.choice([RETRY, RESYNC]), ASKER, max_running=random.choice([4, 50]))
+        done["operations"] += 1
+        time.sleep(random.random() / 5)
+        for call in random.sample([control.pause, control.resume, control.cancel], 3):
+            call(operation.id, ASKER)
+
+    def ask(random: Random) -> None:
+        mine = Subscription.objects.filter(repository=random.choice(repositories))
+        random.choice([ask_for_runs, ask_for_runs, lambda *_: mine.circuit_closed(), lambda *_: mine.fetch_ended()])(
+            Subscription.objects.all() if random.random() < 0.3 else mine, Trigger.PUSH
+        )
+        call = random.choice([single.retry, single.resync])
+        call(random.choice(ids), ASKER)
+
+    def sweep(random: Random) -> None:
+        end_expired_leases()
+        wake_due_subscriptions()
+        sweep_operations()
+        tokens = Subscription.objects.filter(status=Status.SYNCING).values_list("lease_token", flat=True)
+        Subscription.objects.renew([token for token in tokens if token])
+
+    actors = [work] * 6 + [operate] * 2 + [ask] * 2 + [sweep] * 2
+
+    def act(number: int) -> None:
+        random = Random(number)
+        with connection.execute_wrapper(note):
+            while time.monotonic() < until and not errors:
+                try:
+                    actors[number](random)
+                    done[actors[number].__name__] += 1
+                except Refused:
+                    done["refused"] += 1
+
+    with sampling() as looks:
+        in_threads(act, len(actors))
+
+    print(done, len(looks), "looks")
+    assert errors == []
+    assert done["claims"] > 10
+    assert done["operations"] > 2
+    assert len(looks) > 20
+    _everything_ends(ids)
+
+
+def _everything_ends(ids: list[object]) -> None:
+    """What is left in flight is finished by ordinary workers and sweeps; no item stays behind."""
+    Subscription.objects.filter(status=Status.SYNCING).update(lease_expires_at="2020-01-01T00:00:00Z")
+    for id in Operation.objects.filter(status="paused").values_list("id", flat=True):
+        control.resume(id, ASKER)
+    for _ in itertools.takewhile(lambda _: Operation.objects.open().exists(), range(60)):
+        end_expired_leases()
+        Subscription.objects.update(queued_at=None)
+        sweep_operations()
+        for subscription in Subscription.objects.released():
+            job = claim(subscription.id)
+            assert job is not None
+            end(job, SYNCED)
+    assert adds_up()
+    assert not Operation.objects.open().exists()
+    assert not SyncRun.objects.filter(outcome="").exclude(subscription__status=Status.SYNCING).exists()
