@@ -83,6 +83,7 @@ class ConsoleSession(APIKeyCookie):
         user: Any = request.user
         if not (user.is_active and user.is_staff):
             return None
+        _ = request.body  # kept, so that it can still be read when the check has looked for a form in it
         if check_csrf(request) is not None:
             raise AuthorizationError(message="The CSRF token is missing or wrong; send the cookie's as X-CSRFToken.")
         return Caller(user, _address(request)).require(self.need.permission, self.need.scope)

@@ -1,9 +1,13 @@
 """The API as a whole: what every entrance has in common, and its description for machines and people."""
 
+import json
 from typing import Any
 
 from django.contrib.admin.views.decorators import staff_member_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from ninja import NinjaAPI
+from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 
 from syncsvc import __version__
@@ -13,6 +17,15 @@ from syncsvc.api.rate import PerMinute
 
 ASKED = {400: "Malformed", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 422: "Invalid"}
 CHANGED = {409: "Conflict", 429: "TooManyRequests"}
+
+
+class ApiPage(Swagger):
+    """Ninja's page from its own files; what is tried there sends the session's CSRF token along."""
+
+    def render_page(self, request: HttpRequest, api: NinjaAPI, **kwargs: Any) -> HttpResponse:
+        settings = {**self.settings, "url": self.get_openapi_url(api, kwargs)}
+        context = {"swagger_settings": json.dumps(settings), "api": api, "add_csrf": True}
+        return render(request, self.template, context)
 
 
 class ConsoleAPI(NinjaAPI):
@@ -42,6 +55,7 @@ api = ConsoleAPI(
     version=__version__,
     description="Retry, re-sync, and follow what comes of it. docs/api.md has examples.",
     urls_namespace="api",
+    docs=ApiPage(),
     docs_decorator=staff_member_required,
     throttle=[PerMinute()],
 )

@@ -12,6 +12,7 @@ from syncsvc.api.schemas import (
     Data,
     ErrorsShown,
     ItemsPage,
+    ItemStatus,
     OperationShown,
     OperationsPage,
     Progress,
@@ -19,7 +20,7 @@ from syncsvc.api.schemas import (
     wrapped,
 )
 from syncsvc.exceptions import Refused
-from syncsvc.models import Operation, OperationItem
+from syncsvc.models import Operation
 from syncsvc.models.token import TokenScope
 from syncsvc.operations import bulk, control
 from syncsvc.operations.document import item_document, operation_document
@@ -69,7 +70,7 @@ def items(
     operation_id: uuid.UUID,
     after: Cursor = None,
     limit: Limit = 500,
-    status: OperationItem.Status | None = None,
+    status: ItemStatus | None = None,
 ) -> dict[str, Any]:
     """What came of each subscription."""
     page = items_after(control.get_operation(operation_id).id, after, size=limit, status=status or "")

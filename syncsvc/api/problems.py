@@ -67,6 +67,8 @@ def _refused(request: HttpRequest, refusal: Any) -> HttpResponse:
 def _http_error(request: HttpRequest, error: Any) -> HttpResponse:
     if isinstance(error, Throttled):
         return problem(429, "Too many requests in this minute; go on when Retry-After is over.")
+    if error.status_code == 400:
+        return problem(400, "The body is not JSON; send a JSON object, or nothing where all is optional.")
     if error.status_code != 401:
         return problem(error.status_code, error.message)
     said = error.message if error.message != "Unauthorized" else "Log in to the console, or send a bearer token."

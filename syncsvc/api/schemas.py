@@ -2,16 +2,18 @@
 
 import uuid
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from ninja import Field, Schema
 from pydantic import ConfigDict, model_validator
 
-from syncsvc.models import Operation, OperationItem
+from syncsvc.models import Operation
 from syncsvc.operations.scope import Scope
 from syncsvc.types import ErrorKind
 
 IDS_MAX = 10_000
+# Not OperationItem.Status: the description knows a type by its bare name, and an operation has a Status, too.
+ItemStatus = Literal["waiting", "running", "succeeded", "failed", "skipped", "cancelled"]
 CONFIRM = "The number of subscriptions, where a `confirm` asked for it."
 ABORT = "Pause where more than this many percent of the first 50 fail."
 
@@ -155,7 +157,7 @@ class OperationsPage(Schema):
 class ItemShown(Schema):
     subscription: str
     subscription_id: uuid.UUID | None
-    status: OperationItem.Status
+    status: ItemStatus
     reason: str | None
     error_kind: str | None
     files: int
