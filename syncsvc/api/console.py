@@ -9,6 +9,7 @@ from django.shortcuts import render
 from ninja import NinjaAPI
 from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
 
 from syncsvc import __version__
 from syncsvc.api import bulk, operations, single
@@ -30,6 +31,10 @@ class ApiPage(Swagger):
 
 class ConsoleAPI(NinjaAPI):
     """Ninja's description, with the problems that every entrance may answer with."""
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        """The function's name, which generated clients call it by."""
+        return operation.view_func.__name__
 
     def get_openapi_schema(self, *args: Any, **kwargs: Any) -> OpenAPISchema:
         schema = super().get_openapi_schema(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,3 +111,17 @@ def test_a_body_that_is_none_is_a_problem(body: bytes, operator: Calls, member: 
 
     assert answer.status_code in (400, 422)
     assert answer["Content-Type"] == "application/problem+json"
+
+
+def test_every_entrance_is_documented() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/api.md").read_text(encoding="utf-8")
+    examples = {("post", "retry"), ("post", "resync"), ("post", "preview")}
+
+    for method, path in ENTRANCES:
+        name = path.removeprefix("/admin/api/")
+        assert (f"$SYNCSVC/{name} -d" if (method, name) in examples else f"`{method.upper()} {name}`") in page
+
+
+def test_generated_clients_get_names_that_are_one_entrances_own() -> None:
+    names = [one["operationId"] for path in api.get_openapi_schema()["paths"].values() for one in path.values()]
+    assert len(set(names)) == len(names) == len(ENTRANCES)
