@@ -8,8 +8,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 
 from syncsvc.admin import secrets
+from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.app_form import AppForm
-from syncsvc.admin.buttons import Button, ButtonsMixin
+from syncsvc.admin.buttons import Button
 from syncsvc.admin.cells import badge, list_link, moment
 from syncsvc.admin.ping import describe, send_ping
 from syncsvc.admin.removal import RemovalMixin
@@ -18,11 +19,12 @@ from syncsvc.models import App, Subscription
 
 
 @admin.register(App)
-class AppAdmin(ButtonsMixin, RemovalMixin):
+class AppAdmin(BulkButtons, RemovalMixin):
     form = AppForm
     buttons = (
         Button("test", "Test", "Send a signed ping now and show the answer"),
         Button("rotate", "Rotate secret", "Make a new secret; for 24 hours both sign"),
+        *BULK_BUTTONS,
     )
     list_display = ("name", "url", "state", "subscription_count", "created")
     list_filter = ("is_active",)

@@ -4,7 +4,18 @@ from importlib import import_module
 
 from django.contrib.admin.apps import AdminConfig
 
-PAGES = ("app", "repository", "subscription", "run", "attempt", "ledger", "snapshot", "token")
+PAGES = (
+    "app",
+    "repository",
+    "subscription",
+    "run",
+    "attempt",
+    "ledger",
+    "snapshot",
+    "operation",
+    "operation_item",
+    "token",
+)
 
 
 class ConsoleConfig(AdminConfig):

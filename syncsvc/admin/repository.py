@@ -9,7 +9,8 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from syncsvc.admin.buttons import Button, ButtonsMixin
+from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
+from syncsvc.admin.buttons import Button
 from syncsvc.admin.cells import NOTHING, badge, block, commit_cell, list_link, moment
 from syncsvc.admin.removal import RemovalMixin
 from syncsvc.admin.repository_form import RepositoryForm
@@ -21,9 +22,9 @@ STATE = ("state", "head", "checked", "next_poll", "error", "credential", "subscr
 
 
 @admin.register(Repository)
-class RepositoryAdmin(ButtonsMixin, RemovalMixin):
+class RepositoryAdmin(BulkButtons, RemovalMixin):
     form = RepositoryForm
-    buttons = (Button("check_remote", "Check", "Ask the remote now where its branch stands"),)
+    buttons = (Button("check_remote", "Check", "Ask the remote now where its branch stands"), *BULK_BUTTONS)
     list_display = ("name", "url", "branch", "state", "head", "checked", "subscription_count")
     list_filter = ("is_active", "error_kind")
     search_fields = ("name", "url")

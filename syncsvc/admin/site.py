@@ -7,6 +7,7 @@ from django.http import HttpRequest
 
 GROUPS = {
     "Syncing": ("Subscription", "App", "Repository"),
+    "Operations": ("Operation", "OperationItem"),
     "History": ("SyncRun", "DeliveryAttempt", "DeliveredFile", "Snapshot"),
     "Scripts": ("ApiToken",),
 }

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from syncsvc import wakeup
+from syncsvc.admin.actions import SubscriptionActions, SubscriptionButtons
 from syncsvc.admin.cells import NOTHING, badge, block, commit_cell, link, list_link, moment
 from syncsvc.admin.filters import AutocompleteFilter, PausedFilter
 from syncsvc.admin.history import AutocompleteMedia
@@ -21,7 +22,7 @@ STATE = ("state", "due", "retries", "error", "failing", "last_success", "at_comm
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(AutocompleteMedia, RemovalMixin):
+class SubscriptionAdmin(AutocompleteMedia, SubscriptionActions, SubscriptionButtons, RemovalMixin):
     autocomplete_fields = ("app", "repository")
     list_display = ("__str__", "state", "due", "retries", "last_success", "at_commit")
     list_filter = (

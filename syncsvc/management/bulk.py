@@ -119,7 +119,7 @@ class Command(base.Command):
     def _start(self, scope: Scope, options: Mapping[str, Any]) -> Operation:
         shown: Preview | Shown = read_digest(options["digest"]) if options["digest"] else preview(scope)
         if not shown.total:
-            raise Refused("conflict", f"There is nothing to do: no {scope.words()} can be taken.")
+            raise Refused("conflict", f"There is nothing to do: of {scope.words()} none is left.")
         question = "\n".join(preview_lines(shown)) if isinstance(shown, Preview) else scope.words()
         make_sure(shown, options, question=question, say=self.note)
         digest = options["digest"] or (shown.digest if isinstance(shown, Preview) else "")

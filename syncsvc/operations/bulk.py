@@ -39,6 +39,8 @@ def start(
         return known
     shown = read_digest(digest) if digest else None
     if shown is not None:
+        if shown.scope.kind != scope.kind:  # what one may do is checked for the kind that was asked for
+            raise Refused("invalid", f"The digest is of a {shown.scope.kind}, not of a {scope.kind}.")
         scope = shown.scope.with_rows_of(scope)
         _check_growth(scope, shown.files, shown.at)
     found = scope.qualifying(at=shown.at if shown else None)
@@ -130,5 +132,5 @@ def _freeze(operation: Operation, found: SubscriptionQuerySet) -> Operation:
         )
         operation.total = operation.waiting = cursor.fetchone()[0]
     if not operation.total:
-        raise Refused("conflict", f"There is nothing to do: no {operation.scope_text} are left.")
+        raise Refused("conflict", f"There is nothing to do: of {operation.scope_text} none is left.")
     return operation

@@ -129,6 +129,6 @@ def _skipped(scope: Scope) -> dict[str, int]:
 
 def _database_now() -> datetime:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT now()")
+        cursor.execute("SELECT statement_timestamp()")  # as Django's Now(), which rows are stamped with
         now: datetime = cursor.fetchone()[0]
     return now

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, OperationItem, Repository, Status, Subscription
@@ -34,7 +34,7 @@ class Scope:
     failed_in: uuid.UUID | None = None
     ids: Sequence[uuid.UUID] | None = field(default=None)
     filters: str | None = None
-    rows: QuerySet[Subscription] | None = field(default=None, compare=False)
+    rows: SubscriptionQuerySet | None = field(default=None, compare=False)
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
@@ -70,7 +70,7 @@ class Scope:
 
     def subscriptions(self) -> SubscriptionQuerySet:
         """All it names, whatever their state."""
-        conditions = Q()
+        found, conditions = Subscription.objects.all(), Q()
         if self.app_id is not None:
             conditions &= Q(app_id=self.app_id)
         if self.repository_id is not None:
@@ -84,11 +84,11 @@ class Scope:
         if self.filters is not None:
             if self.rows is None:
                 raise Refused("invalid", "This preview is of a list in the console; confirm it there.")
-            conditions &= Q(id__in=self.rows.order_by().values("id"))
+            found = self.rows.order_by().select_related(None)
         if self.failed_in is not None:
             failed = OperationItem.objects.filter(operation_id=self.failed_in, status=OperationItem.Status.FAILED)
             conditions &= Q(id__in=failed.values("subscription_id"))
-        return Subscription.objects.filter(conditions)
+        return found.filter(conditions)
 
     def qualifying(self, *, at: datetime | None = None) -> SubscriptionQuerySet:
         """Those that would be taken: failed ones for a retry, any for a re-sync; with `at`, only if so then already."""
