@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from django.http import HttpRequest
 from ninja import Body, Header, Router
 
-from syncsvc.api.callers import caller_of, needs
+from syncsvc.api.callers import Caller, caller_of, needs
 from syncsvc.api.schemas import Data, Options, PreviewAsked, PreviewShown, Selection, Started, wrapped
 from syncsvc.exceptions import Refused
 from syncsvc.models import Operation
@@ -97,10 +97,20 @@ def _start(request: HttpRequest, scope: Scope, options: Options | None, key: str
         caller.asker,
         digest=options.digest,
         typed_count=options.confirm_count,
-        idempotency_key=f"api:{caller.user.pk}:{key}" if key else None,  # one caller's key is not another's
+        idempotency_key=own_key(caller, key),
         max_running=options.max_running,
         abort_percent=options.abort_percent,
     )
-    if operation.scope != scope.data:
+    return started(operation, as_asked=operation.scope == scope.data)
+
+
+def own_key(caller: Caller, key: str | None) -> str | None:
+    """One person's key is not another's."""
+    return f"api:{caller.user.pk}:{key}" if key else None
+
+
+def started(operation: Operation, *, as_asked: bool) -> dict[str, Any]:
+    """Refused where its key gave an operation that something else had started."""
+    if not as_asked:
         raise Refused("conflict", "This Idempotency-Key has started another operation already; take a new one.")
     return wrapped({"operation_id": operation.id, "total_count": operation.total})

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from django.http import HttpRequest
 from ninja import Query, Router
 
-from syncsvc.api.bulk import BULK_RETRY, Key
+from syncsvc.api.bulk import BULK_RETRY, Key, own_key, started
 from syncsvc.api.callers import caller_of, needs
 from syncsvc.api.schemas import (
     Data,
@@ -105,6 +105,6 @@ def resume(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
 def retry_failed(request: HttpRequest, operation_id: uuid.UUID, key: Key = None) -> dict[str, Any]:
     """A new operation over what failed in an ended one and is still not synced."""
     caller = caller_of(request)
-    key = f"api:{caller.user.pk}:{key}" if key else None
-    started = bulk.retry_failed_of(control.get_operation(operation_id), caller.asker, idempotency_key=key)
-    return wrapped({"operation_id": started.id, "total_count": started.total})
+    ended = control.get_operation(operation_id)
+    operation = bulk.retry_failed_of(ended, caller.asker, idempotency_key=own_key(caller, key))
+    return started(operation, as_asked=operation.retries_id == operation_id)

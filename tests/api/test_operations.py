@@ -53,7 +53,12 @@ def test_pause_resume_cancel_and_retrying_what_failed(operation: str, operator: 
     assert post("cancel").json()["data"]["status"] == "cancelled"
     assert post("pause").status_code == 409
     OperationItem.objects.filter(operation_id=operation).update(status="failed")
-    again = operator("post", f"operations/{operation}/retry-failed").json()["data"]
+    operator("post", "retry/all", Idempotency_Key="taken")
+    Operation.objects.exclude(id=operation).update(status="finished")
+    path = f"operations/{operation}/retry-failed"
+    assert operator("post", path, Idempotency_Key="taken").status_code == 409
+    again = operator("post", path, Idempotency_Key="free").json()["data"]
+    assert operator("post", path, Idempotency_Key="free").json()["data"] == again
     assert again["total_count"] == 3
     assert str(Operation.objects.get(id=again["operation_id"]).retries_id) == operation
 
