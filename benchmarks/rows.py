@@ -168,12 +168,11 @@ def ten_changed(stage: Stage, scale: Scale) -> list[Result]:
             numbers = range(round, scale.known, scale.known // 10)[:10]
             repo.commit({path_of(n): content_of(n, 1024, version=round + 1) for n in numbers})
             stage.ask(subscription_id)
-            turns = [
-                lambda: ours.append(worker.go() * 1000),
-                lambda: git.append(_timed(*_fetch(repo, equal, name=round)) * 1000),  # noqa: B023 - called at once
-            ]
-            for turn in turns if round % 2 else turns[::-1]:
-                turn()
+            for mine in (True, False) if round % 2 else (False, True):
+                if mine:
+                    ours.append(worker.go() * 1000)
+                else:
+                    git.append(_timed(*_fetch(repo, equal, name=round)) * 1000)
     return [_milliseconds(f"10 files changed of {scale.known:,}", "git fetch", ours, git, 2, 50)]
 
 
