@@ -67,9 +67,3 @@ _take_own_share()
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 assert os.environ["REDIS_URL"] == django.conf.settings.REDIS_URL
 del os.environ["DJANGO_SETTINGS_MODULE"]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionstart() -> None:
-    """Before xdist starts its processes: config.celery, imported with the apps, has set the variable again."""
-    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
