@@ -65,7 +65,7 @@ class BareLoop:
         self._multi = pycurl.CurlMulti()
         self._idle = [self._handle(url) for _ in range(window)]
 
-    def __call__(self) -> dict[str, float]:
+    def __call__(self, _: list[str]) -> dict[str, float]:
         wanted = entries(self._repository)
         files = contents(self._repository, wanted)
         taken = self._deliver(files)

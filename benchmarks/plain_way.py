@@ -30,7 +30,7 @@ def main(repository: str, url: str, most: int) -> None:
     payload = Payload(Origin("0", repository, "main"), commit.hexsha, "0")
     signer = Signer([new_secret()])
 
-    def work() -> dict[str, float]:
+    def work(_: list[str]) -> dict[str, float]:
         prefix, files = secrets.token_bytes(8), 0
         for item in commit.tree.traverse():
             if not isinstance(item, git.Blob):

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.stage import Contestant, Stage, content_of, path_of, together, watched_children
+from benchmarks.stage import Contestant, Stage, content_of, path_of, watched_children
 from tests.gitrepo import GitRepo
 
 MB = 1 << 20
@@ -51,11 +51,14 @@ def first_sync(stage: Stage, scale: Scale) -> list[Result]:
     """Rows 1 and 2."""
     repo = stage.repository(scale.first_sync, 4096)
     ours, loop, plain, busy = [], [], [], []
-    with stage.bare_loop(repo) as bare_loop, stage.plain_way(repo, scale.plain_files) as plain_way:
+    with ExitStack() as exit:
+        worker = exit.enter_context(stage.worker())
+        bare_loop = exit.enter_context(stage.bare_loop(repo))
+        plain_way = exit.enter_context(stage.plain_way(repo, scale.plain_files))
         bare_loop.go()
         for _ in range(scale.rounds):
-            with stage.worker(stage.subscribe(repo)) as worker:
-                ours.append(_rate(stage, worker, scale.first_sync))
+            stage.settle_down()
+            ours.append(_rate(stage, worker, scale.first_sync, *stage.subscribe(repo)))
             stage.settle_down()
             cpu, began = stage.receiver.cpu_seconds(), time.perf_counter()
             loop.append(_rate(stage, bare_loop, scale.first_sync))
@@ -95,13 +98,15 @@ def ten_apps(stage: Stage, scale: Scale) -> list[Result]:
     repo = stage.repository(scale.first_sync, 4096)
     fetches = _CountedGit(stage.folder)
     one, ten, counted = [], [], []
-    for _ in range(scale.rounds):
-        stage.settle_down()
-        one.append(_all_at_once(stage, stage.subscribe(repo), fetches))
-        stage.settle_down()
-        before = fetches.count()
-        ten.append(_all_at_once(stage, stage.subscribe(repo, apps=10), fetches) / 10)
-        counted.append(fetches.count() - before)
+    with ExitStack() as exit:
+        workers = [exit.enter_context(stage.worker(fetches.environment)) for _ in range(_processes())]
+        for _ in range(scale.rounds):
+            stage.settle_down()
+            one.append(_shared_out(stage.subscribe(repo), workers))
+            stage.settle_down()
+            before = fetches.count()
+            ten.append(_shared_out(stage.subscribe(repo, apps=10), workers) / 10)
+            counted.append(fetches.count() - before)
     alone, each = statistics.median(one), statistics.median(ten)
     return [
         Result(
@@ -117,12 +122,14 @@ def ten_apps(stage: Stage, scale: Scale) -> list[Result]:
     ]
 
 
-def _all_at_once(stage: Stage, ids: list[uuid.UUID], fetches: "_CountedGit") -> float:
-    shares = [share for n in range(_processes()) if (share := ids[n :: _processes()])]
-    with ExitStack() as exit:
-        workers = [exit.enter_context(stage.worker(share, fetches.environment)) for share in shares]
-        seconds, _ = together(workers)
-        return seconds
+def _shared_out(ids: list[uuid.UUID], workers: list[Contestant]) -> float:
+    """Seconds until the last of these runs has ended."""
+    began = time.perf_counter()
+    for number, worker in enumerate(workers):
+        worker.start(*ids[number :: len(workers)])
+    for worker in workers:
+        worker.finish()
+    return time.perf_counter() - began
 
 
 class _CountedGit:
@@ -149,7 +156,7 @@ def no_change(stage: Stage, scale: Scale) -> list[Result]:
     with worker:
         for _ in range(scale.short_rounds):
             stage.ask(subscription_id)
-            ours.append(worker.go() * 1000)
+            ours.append(worker.go(subscription_id) * 1000)
             git.append(_timed("git", "ls-remote", str(repo.path), "HEAD") * 1000)
     return [
         _milliseconds(f"asked for, no change, {scale.known:,} files delivered", "git ls-remote", ours, git, 1.5, 20)
@@ -168,12 +175,11 @@ def ten_changed(stage: Stage, scale: Scale) -> list[Result]:
             numbers = range(round, scale.known, scale.known // 10)[:10]
             repo.commit({path_of(n): content_of(n, 1024, version=round + 1) for n in numbers})
             stage.ask(subscription_id)
-            turns = [
-                lambda: ours.append(worker.go() * 1000),
-                lambda: git.append(_timed(*_fetch(repo, equal, name=round)) * 1000),  # noqa: B023 - called at once
-            ]
-            for turn in turns if round % 2 else turns[::-1]:
-                turn()
+            for mine in (True, False) if round % 2 else (False, True):
+                if mine:
+                    ours.append(worker.go(subscription_id) * 1000)
+                else:
+                    git.append(_timed(*_fetch(repo, equal, name=round)) * 1000)
     return [_milliseconds(f"10 files changed of {scale.known:,}", "git fetch", ours, git, 2, 50)]
 
 
@@ -203,12 +209,9 @@ def _delivered(stage: Stage, scale: Scale) -> tuple[GitRepo, uuid.UUID, Contesta
     """A subscription whose app has everything, and its worker; it was told in batches, to save time."""
     repo = stage.repository(scale.known, 1024)
     [subscription_id] = stage.subscribe(repo, max_batch=200)
-    with stage.worker([subscription_id]) as worker:
-        worker.go()
+    worker = stage.worker()
+    worker.go(subscription_id)
     stage.settle_down()
-    worker = stage.worker([subscription_id])
-    stage.ask(subscription_id)
-    worker.go()
     return repo, subscription_id, worker
 
 
@@ -221,8 +224,10 @@ def _fetch(repo: GitRepo, mirror: Path, *, name: int) -> list[str]:
 
 def _peak(stage: Stage, repo: GitRepo) -> tuple[float, float]:
     """MB of the worker itself, and of its git children at their peak."""
-    with stage.worker(stage.subscribe(repo)) as worker, watched_children(worker.pid) as children:
-        _, [result] = together([worker])
+    ids = stage.subscribe(repo)
+    with stage.worker() as worker, watched_children(worker.pid) as children:
+        worker.start(*ids)
+        result = worker.finish()
     return result["peak"] / MB, children[0] / MB
 
 
@@ -240,10 +245,10 @@ def _one_file(stage: Stage, size: int) -> GitRepo:
     return repo
 
 
-def _rate(stage: Stage, contestant: Contestant, files: int) -> float:
+def _rate(stage: Stage, contestant: Contestant, files: int, *on: object) -> float:
     """Files a second; what was sent is what arrived."""
     before = stage.receiver.requests()
-    rate = files / contestant.go()
+    rate = files / contestant.go(*on)
     arrived = stage.receiver.requests() - before
     assert arrived == files, f"{arrived} requests arrived for {files} files"
     return rate

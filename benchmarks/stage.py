@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -53,18 +53,21 @@ class Contestant:
             self._process.kill()
         self._process.communicate(timeout=30)
 
-    def start(self) -> None:
+    def start(self, *on: object) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(b"go\n")
+        self._process.stdin.write(" ".join(map(str, on)).encode() + b"\n")
         self._process.stdin.flush()
 
     def finish(self) -> dict[str, float]:
         result: dict[str, float] = self._read()
         return result
 
-    def go(self) -> float:
+    def go(self, *on: object) -> float:
         """Seconds that one go took."""
-        return together([self])[0]
+        began = time.perf_counter()
+        self.start(*on)
+        self.finish()
+        return time.perf_counter() - began
 
     def _read(self) -> Any:
         assert self._process.stdout is not None
@@ -77,15 +80,6 @@ class Contestant:
         if not line:
             raise SystemExit(f"{self._name} ended, or took over {SECONDS} s:\n{self._log.read_text()[-2000:]}")
         return json.loads(line)
-
-
-def together(contestants: Sequence[Contestant]) -> tuple[float, list[dict[str, float]]]:
-    """All at once: seconds until the last has finished, and what each said."""
-    began = time.perf_counter()
-    for contestant in contestants:
-        contestant.start()
-    results = [contestant.finish() for contestant in contestants]
-    return time.perf_counter() - began, results
 
 
 class Receiver:
@@ -204,9 +198,11 @@ class Stage:
             cursor.execute("CHECKPOINT")
         os.sync()
 
-    def worker(self, ids: Sequence[uuid.UUID], environment: Mapping[str, str] | None = None) -> Contestant:
-        words = [str(subscription_id) for subscription_id in ids]
-        return Contestant("benchmarks.worker", *words, log=self.folder / "worker.log", environment=environment)
+    def worker(self, environment: Mapping[str, str] | None = None) -> Contestant:
+        """One that has run before, as all but a worker's first run find it."""
+        worker = Contestant("benchmarks.worker", log=self.folder / "worker.log", environment=environment)
+        worker.go(*self.subscribe(self.repository(100, 256)))
+        return worker
 
     def bare_loop(self, repo: GitRepo) -> Contestant:
         from syncsvc.models import App

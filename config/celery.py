@@ -28,6 +28,7 @@ def worker_queues(shards: list[str]) -> list[str]:
 
 
 app = Celery("syncsvc")
+app.set_default()  # in every thread: a web server's have no current app of their own, and would look for RabbitMQ
 app.conf.update(
     broker_url=settings.REDIS_URL,
     broker_connection_timeout=2,

@@ -130,10 +130,10 @@ def _read_one(process: GitProcess, blob: str) -> bytes | None:
     if len(words) != 3:
         raise _why_it_ended(process, blob)
     size = int(words[2])
-    content = process.read_exactly(size)
-    if process.read_exactly(1) != b"\n":
+    content = process.read_exactly(size + 1)  # a line end follows
+    if len(content) <= size or content[-1:] != b"\n":
         raise _why_it_ended(process, blob)
-    return content
+    return content[:-1]
 
 
 def _why_it_ended(process: GitProcess, blob: str) -> GitError:

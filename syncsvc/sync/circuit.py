@@ -1,5 +1,6 @@
 """One run's view of its app's circuit: who may send, and what each answer says of the endpoint."""
 
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,10 @@ GONE = "The endpoint answered 410 Gone: it wants no more webhooks. Set its new U
 def pause_gone(app: App) -> None:
     """Pauses an app whose endpoint answered 410, unless it has another URL by now."""
     App.objects.filter(id=app.id, url=app.url, is_active=True).pause(GONE)
+
+
+# How often a run tells the database that its endpoint answers.
+FLUSH_SECONDS = 1.0
 
 
 def circuit_policy() -> CircuitPolicy:
@@ -47,12 +52,13 @@ class EndpointCircuit:
         self._app_id, self._lease = app_id, lease
         self._policy = circuit_policy()
         self._answered = False
+        self._last_flush = time.monotonic()
         self.probing = False
         self.opened = False
 
     def enter(self, *, early: bool) -> OpenCircuit | None:
         """None where this run may send, as the probe of an open circuit perhaps; `early` does not wait for its end."""
-        state = self._state()
+        state = through_outage(self._lease, self._state)
         if state is None:
             return None
         if App.objects.take_probe(self._app_id, early=early, seconds=settings.LEASE_SECONDS):
@@ -74,8 +80,14 @@ class EndpointCircuit:
             self.flush()
             self.opened = through_outage(self._lease, self._count_failure)
 
+    def flush_if_due(self) -> None:
+        """Flushes once a second: while all goes well there is nothing to end, and the sending waits for the answer."""
+        if time.monotonic() - self._last_flush >= FLUSH_SECONDS:
+            self.flush()
+
     def flush(self) -> None:
         """Ends the streak in the database where the endpoint has answered since the last call."""
+        self._last_flush = time.monotonic()
         if self._answered:
             if through_outage(self._lease, lambda: App.objects.endpoint_answered(self._app_id)):
                 through_outage(self._lease, self._let_runs_go_on)
@@ -85,12 +97,12 @@ class EndpointCircuit:
         """Gives back a probe that was never decided."""
         self.flush()
         if self.probing:
-            App.objects.release_probe(self._app_id)
+            through_outage(self._lease, lambda: App.objects.release_probe(self._app_id))
             self.probing = False
 
     def remaining(self) -> float:
         """Seconds until the circuit's cool-down ends; 0 where it is closed."""
-        state = self._state()
+        state = through_outage(self._lease, self._state)
         return state.remaining if state else 0.0
 
     def _probe_failed(self) -> None:

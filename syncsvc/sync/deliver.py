@@ -100,6 +100,10 @@ class Delivery:
             connect_timeout=settings.WEBHOOK_CONNECT_TIMEOUT,
             user_agent=USER_AGENT,
         )
+        # Looked up once: each of these is asked for several times a request.
+        self._url, self._limit, self._app_key = app.url, app.max_in_flight, str(app.id)
+        self._timeout: float = settings.WEBHOOK_TIMEOUT
+        self._longest = self._timeout + LEASE_MARGIN
         self._one_by_one: deque[Cargo | Damaged] = deque()
         self._parts_open = 0
         self._places = 0
@@ -140,7 +144,7 @@ class Delivery:
                 cargo.close()
         self._transport.close()
         if self._places:
-            IN_FLIGHT.give_back(self._job.app.id, self._places)
+            IN_FLIGHT.give_back(self._app_key, self._places)
 
     def _deliver_kind(self, cargo: Iterator[Cargo | Damaged]) -> None:
         supply = Supply(cargo, self._one_by_one)
@@ -166,7 +170,7 @@ class Delivery:
                 if supply.put_aside(cargo):
                     continue
                 return
-            if not IN_FLIGHT.take(self._job.app.id, limit=self._job.app.max_in_flight):
+            if not IN_FLIGHT.take(self._app_key, limit=self._limit):
                 supply.put_back(cargo)
                 return
             self._parts_open += isinstance(cargo, Parts)
@@ -176,10 +180,10 @@ class Delivery:
     def _may_send(self) -> bool:
         if self._circuit.probing and self._transport.in_flight:
             return False
-        if not self._job.lease.covers(settings.WEBHOOK_TIMEOUT + LEASE_MARGIN):
+        if not self._job.lease.covers(self._longest):
             self._check_lease()
             return False
-        return self._transport.in_flight < self._job.app.max_in_flight
+        return self._transport.in_flight < self._limit
 
     def _send(self, cargo: Cargo) -> None:
         now = time.time() + self._job.clock_offset
@@ -190,7 +194,7 @@ class Delivery:
             self._done(cargo)
             return
         headers = self._signer.headers(webhook_id, int(now), body)
-        self._transport.send(Request(webhook_id, self._job.app.url, headers, body, settings.WEBHOOK_TIMEOUT, cargo))
+        self._transport.send(Request(webhook_id, self._url, headers, body, self._timeout, cargo))
 
     def _answered(self, answer: Answer) -> None:
         cargo: Cargo = answer.request.tag
@@ -208,7 +212,7 @@ class Delivery:
             tally.content_bytes += cargo.content_bytes
             self._recorder.acknowledged(cargo.changes)
             self._done(cargo)
-        elif tally.stop or not self._job.lease.covers(settings.WEBHOOK_TIMEOUT + LEASE_MARGIN):
+        elif tally.stop or not self._job.lease.covers(self._longest):
             # An unfinished file starts again at its first part: by another worker, where this one loses its lease.
             tally.stop = tally.stop or Stop.SHUTDOWN
             self._done(cargo)
@@ -236,7 +240,7 @@ class Delivery:
         cargo.close()
         self._parts_open -= isinstance(cargo, Parts)
         self._places -= 1
-        IN_FLIGHT.give_back(self._job.app.id)
+        IN_FLIGHT.give_back(self._app_key)
 
     def _log(self, cargo: Cargo, answer: Answer) -> None:
         path = cargo.changes[0].path if len(cargo.changes) == 1 else None
@@ -270,8 +274,8 @@ class Delivery:
 
     def _look_around(self) -> None:
         self._check_lease()
-        if self._recorder.flush_if_due():
-            self._circuit.flush()
+        self._recorder.flush_if_due()
+        self._circuit.flush_if_due()
         if STOPPING.is_set():
             self.tally.stop = self.tally.stop or Stop.SHUTDOWN
             self._stop_by = self._stop_by or time.monotonic() + settings.STOP_SECONDS

@@ -1,30 +1,29 @@
 """How many requests this process has open to each app, over all its runs."""
 
 import threading
-import uuid
 from collections import Counter
 
 
 class InFlight:
-    """A window of requests per app; threads take places in it and give them back."""
+    """A window of requests per app, by its id as text; threads take places in it and give them back."""
 
     def __init__(self) -> None:
-        self._open: Counter[uuid.UUID] = Counter()
+        self._open: Counter[str] = Counter()
         self._changed = threading.Condition()
 
-    def take(self, app_id: uuid.UUID, *, limit: int) -> bool:
+    def take(self, app: str, *, limit: int) -> bool:
         """Takes a place where fewer than `limit` are taken."""
         with self._changed:
-            if self._open[app_id] >= limit:
+            if self._open[app] >= limit:
                 return False
-            self._open[app_id] += 1
+            self._open[app] += 1
             return True
 
-    def give_back(self, app_id: uuid.UUID, places: int = 1) -> None:
+    def give_back(self, app: str, places: int = 1) -> None:
         with self._changed:
-            self._open[app_id] -= places
-            if not self._open[app_id]:
-                del self._open[app_id]
+            self._open[app] -= places
+            if not self._open[app]:
+                del self._open[app]
             self._changed.notify_all()
 
     def wait(self, seconds: float) -> None:

@@ -35,6 +35,7 @@ class Loader:
     ) -> None:
         self._spool, self._mirror, self._blobs, self._recorder = spool, mirror, blobs, recorder
         self._payload, self._max_batch = payload, max_batch
+        self._part_bytes: int = settings.CONTENT_CHUNK_BYTES
 
     def cargo(self, kind: ChangeKind) -> Iterator[Cargo | Damaged]:
         for group in self._marked_groups(kind):
@@ -83,11 +84,10 @@ class Loader:
             if change.blob is None:
                 return Single(change, None)
             if self._in_parts(change):
-                return Parts(change, self._mirror, part_bytes=settings.CONTENT_CHUNK_BYTES)
+                return Parts(change, self._mirror, part_bytes=self._part_bytes)
             return Single(change, self._blobs.read())
         except GitError as error:
             return Damaged(change, error)
 
-    @staticmethod
-    def _in_parts(change: Change) -> bool:
-        return change.size > settings.CONTENT_CHUNK_BYTES
+    def _in_parts(self, change: Change) -> bool:
+        return change.size > self._part_bytes

@@ -42,13 +42,11 @@ class Recorder:
     def acknowledged(self, changes: Sequence[Change]) -> None:
         self._acknowledged.extend(changes)
 
-    def flush_if_due(self) -> bool:
-        """Starts writing what has gathered where it is a group, or a second old; says whether it did."""
+    def flush_if_due(self) -> None:
+        """Starts writing what has gathered where it is a group, or a second old."""
         due = len(self._acknowledged) >= GROUP or len(self._attempts) >= GROUP
-        if not due and time.monotonic() - self._last_flush < FLUSH_SECONDS:
-            return False
-        self._flush()
-        return True
+        if due or time.monotonic() - self._last_flush >= FLUSH_SECONDS:
+            self._flush()
 
     def finish(self) -> None:
         """Writes the rest and ends the thread. LeaseLostError where any write found the lease gone."""

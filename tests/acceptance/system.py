@@ -39,7 +39,7 @@ SETTINGS = {
     "WORKER_THREADS": "8",
 }
 # Nothing may be stuck for longer than this, whatever happened.
-SECONDS_TO_SYNC = 15.0
+SECONDS_TO_SYNC = 30.0
 WORKERS = ("worker-1", "worker-2")
 SCHEDULER = "scheduler"
 

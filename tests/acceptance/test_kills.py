@@ -15,7 +15,6 @@ ROUNDS = int(os.environ.get("KILL_ROUNDS", "30"))
 ROUNDS_A_CHECKPOINT = 3
 FIRST_FILES = 120
 MOST_CHANGES = 80
-SECONDS_TO_SYNC = 30.0
 # What a kill can leave unrecorded in each run: a group, the one that is being written, and what is in flight.
 UNRECORDED = 2 * 200 + 16
 MOODS = (WELL, WELL, WELL, Mood(delay=0.03), Mood(delay=0.03), Mood(fails=0.3), Mood(resets=0.2), Mood(loses=0.3))
@@ -50,7 +49,7 @@ def test_apps_equal_git_after_every_kill(system: System, clients: list[Client], 
         if number % ROUNDS_A_CHECKPOINT == 0 or number == ROUNDS:
             for client in clients:
                 client.mood = WELL
-            system.wait_until_synced(*remotes, seconds=SECONDS_TO_SYNC)
+            system.wait_until_synced(*remotes)
     interrupted = [outcome for remote in remotes for outcome, _, _ in system.runs(remote) if outcome == "interrupted"]
     assert len(interrupted) >= ROUNDS // 3, "most kills met no run: the test has become pointless"
     _same_ids(clients)

@@ -17,6 +17,15 @@ FILES = 400
 # With 16 requests at once, a run of all files takes a second or two.
 SLOW = Mood(delay=0.05)
 IN_FLIGHT = 16
+LEASE_SECONDS = 6
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """With time enough that, on a busy machine, only what a test does itself ends a request or a lease."""
+    folder = tmp_path_factory.mktemp("system")
+    with System(folder, LEASE_SECONDS=str(LEASE_SECONDS), WEBHOOK_TIMEOUT="3") as system:
+        yield system
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +89,7 @@ def test_postgres_may_crash_for_longer_than_a_lease(system: System, client: Clie
     """What was sent and could not be recorded goes out again with the same ids."""
     before = in_mid_run(system, client, remote)
     start_postgres = system.stop_postgres()
-    time.sleep(4)
+    time.sleep(LEASE_SECONDS + 1)
     start_postgres()
     system.wait_until_synced(remote)
     assert len({sent.webhook_id for sent in client.sent[before:]}) == FILES
@@ -150,6 +159,9 @@ def test_a_lease_ends_while_redis_is_away(system: System, client: Client, remote
 
 
 def test_a_worker_that_is_asked_to_end_hands_its_run_on(system: System, client: Client, remote: Remote) -> None:
+    system.stop(*WORKERS)
+    for name in WORKERS:
+        system.start(name, LEASE_SECONDS="300")
     before = in_mid_run(system, client, remote)
     (worker,) = {worker for outcome, worker, _ in system.runs(remote) if not outcome}
     name = worker.partition("@")[0]
@@ -157,10 +169,10 @@ def test_a_worker_that_is_asked_to_end_hands_its_run_on(system: System, client: 
     os.kill(child.pid, signal.SIGTERM)
     wait_for(lambda: child.poll() is not None, "the worker does not end")
     assert child.poll() == 0
-    assert time.monotonic() - asked < 5
-    # The other worker goes on long before a lease would have ended.
+    assert time.monotonic() - asked < 15
+    # The other worker goes on at once, not after the lease.
     system.wait_until_synced(remote)
-    assert time.monotonic() - asked < 10
+    system.stop(*WORKERS)
     outcomes = [outcome for outcome, _, _ in system.runs(remote)]
     assert outcomes[-2:] == ["interrupted", "synced"]
     assert len(client.sent) - before <= FILES + IN_FLIGHT
@@ -172,15 +184,15 @@ def test_a_worker_whose_git_hangs_ends_in_time_and_hands_its_run_on(system: Syst
         remote = system.remote("hangs")
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/hangs.git"
         system.stop(*WORKERS)
-        system.start("worker-1", STOP_SECONDS="1")
+        system.start("worker-1", STOP_SECONDS="1", LEASE_SECONDS="300")
         system.add([client], [remote], "--poll", "3600", url=url)
         wait_for(lambda: system.runs(remote), "no run begins")
         child, asked = system.child("worker-1"), time.monotonic()
         os.kill(child.pid, signal.SIGTERM)
         wait_for(lambda: child.poll() is not None, "the worker does not end")
         assert child.poll() == 0
-        assert time.monotonic() - asked < 8
-        wait_for(lambda: [outcome for outcome, _, _ in system.runs(remote)] == ["interrupted"], "its lease stays", 2)
+        assert time.monotonic() - asked < 15
+        wait_for(lambda: [outcome for outcome, _, _ in system.runs(remote)] == ["interrupted"], "its lease stays")
     system.query("UPDATE syncsvc_repository SET url = %s WHERE id = %s", remote.url, remote.id)
     remote.fill(FILES)
     system.heal()

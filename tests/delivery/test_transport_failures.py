@@ -100,12 +100,15 @@ def test_a_server_that_speaks_no_http_is_an_error() -> None:
         ("7", 7, 7),
         ("0", None, None),
         ("soon", None, None),
-        (formatdate(time.time() + 3600, usegmt=True), 3300, 3601),
-        (formatdate(time.time() - 3600, usegmt=True), None, None),
+        ("in an hour", 3300, 3601),
+        ("an hour ago", None, None),
         (None, None, None),
     ],
 )
 def test_retry_after_is_read_in_both_forms(status: int, value: str | None, low: int | None, high: int | None) -> None:
+    dates = {"in an hour": time.time() + 3600, "an hour ago": time.time() - 3600}
+    if value in dates:
+        value = formatdate(dates[value], usegmt=True)
     with Receiver(always(status, {"Retry-After": value} if value else {})) as receiver:
         answer = ask(receiver.url)
     assert answer.error_kind is ErrorKind.ENDPOINT_THROTTLED

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from syncsvc.exceptions import GitError, InvalidUrlError
+from syncsvc.exceptions import GitError
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.process import MINIMUM_VERSION, git_version
 from syncsvc.git.remote import GitLimits, HttpCredential, Remote, SshCredential, access, remote_head
@@ -85,8 +85,9 @@ def test_a_local_remote_of_another_user_can_be_read(repo: GitRepo, make_mirror: 
 
 
 def test_a_local_remote_is_refused_where_it_is_not_allowed(repo: GitRepo) -> None:
-    with pytest.raises(InvalidUrlError):
+    with pytest.raises(GitError) as refused:
         remote_head(Remote(repo.url), GitLimits())
+    assert refused.value.kind is ErrorKind.GIT_NOT_FOUND
 
 
 def test_nothing_of_our_environment_reaches_git(repo: GitRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """A newer epoch forgets what an app has: it is sent everything again, and loses no delete."""
 
+from django.db import connection
 from django.db.models import F
 
 from syncsvc.models import Status, Subscription
@@ -47,6 +48,7 @@ def test_an_epoch_that_begins_while_a_run_is_on_leaves_that_runs_ledger_forgotte
     def answer(headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes, float]:
         if len(world.receiver.requests) == 1:
             forget(world)
+            connection.close()
         return 204, {}, b"", 0.0
 
     world.receiver.answer = answer

@@ -276,7 +276,7 @@ class Syncing(RuleBasedStateMachine):
     def _wait_for_stragglers(self) -> None:
         """Until the receiver has dealt with all that was sent, also over connections that the run has closed."""
         socket.create_connection(("127.0.0.1", self.receiver.port)).close()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while self.receiver.busy:
             assert time.monotonic() < deadline
             time.sleep(0.001)

@@ -9,7 +9,8 @@ from pytest_django import Settings
 from syncsvc.models import DeliveryAttempt, SyncRun
 from syncsvc.sync import retention
 from syncsvc.sync.retention import delete_expired
-from tests.factories import DeliveryAttemptFactory, SubscriptionFactory, SyncRunFactory
+from tests.factories import DeliveryAttemptFactory, SyncRunFactory
+from tests.sync.rows import copy_rows
 
 pytestmark = pytest.mark.django_db
 
@@ -63,13 +64,7 @@ def test_no_attempt_outlives_its_run_however_the_two_are_set(settings: Settings)
 
 
 def test_more_than_a_batch_goes_as_well() -> None:
-    subscription = SubscriptionFactory()
-    run = run_of(1, subscription=subscription)
-    old = timezone.now() - timedelta(days=20)
-    count = retention.BATCH * 2 + 1
-    DeliveryAttempt.objects.bulk_create(
-        DeliveryAttempt(subscription=subscription, run=run, webhook_id="x", kind="created", milliseconds=1, at=old)
-        for _ in range(count)
-    )
+    DeliveryAttemptFactory(run=run_of(1), **days_ago(20))
+    copy_rows(DeliveryAttempt, retention.BATCH * 2, id="original.id + n")
 
-    assert delete_expired()["attempts"] == count
+    assert delete_expired()["attempts"] == retention.BATCH * 2 + 1

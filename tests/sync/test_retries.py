@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -104,6 +105,7 @@ def test_retry_after_holds_even_where_somebody_asked_meanwhile_for_another_run(w
 
     def ask_and_throttle(headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes, float]:
         Subscription.objects.filter(id=world.id).update(run_again=True)
+        connection.close()
         return 429, {"Retry-After": "600"}, b"", 0.0
 
     world.receiver.answer = ask_and_throttle

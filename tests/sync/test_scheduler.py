@@ -17,6 +17,7 @@ from syncsvc.models import App, Repository, Subscription
 from syncsvc.sync.scheduler import sweep, wake_due_repositories, wake_due_subscriptions
 from syncsvc.wakeup import queue_name
 from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
+from tests.sync.rows import copy_rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -163,32 +164,20 @@ def test_a_repository_has_its_shards_queue_on_every_machine(settings: Settings, 
     assert queue_name("bulk", id) == "bulk.1"
 
 
-def test_the_due_query_of_ten_thousand_reads_the_partial_index() -> None:
-    app = AppFactory()
-    repositories = Repository.objects.bulk_create(
-        Repository(name=f"r{n}", url="https://git.example.com/r.git") for n in range(10_000)
-    )
+def test_the_due_queries_of_ten_thousand_read_the_partial_indexes() -> None:
     later = timezone.now() + timedelta(hours=1)
-    Subscription.objects.bulk_create(
-        Subscription(
-            app=app, repository=repository, status="synced" if n % 2 else "pending", due_at=None if n % 2 else later
-        )
-        for n, repository in enumerate(repositories)
-    )
-    ids = Subscription.objects.filter(status="pending").values_list("id", flat=True)[:5]
-    Subscription.objects.filter(id__in=list(ids)).update(due_at=Now())
+    SubscriptionFactory(due_at=later, repository__due_at=later)
+    copy_rows(Repository, 10_000, id="gen_random_uuid()", name="'r' || n")
+    copy_rows(App, 9_999, id="gen_random_uuid()", name="'a' || n")
+    copy_rows(Subscription, 9_999, id="gen_random_uuid()", app_id="(SELECT id FROM syncsvc_app WHERE name = 'a' || n)")
+    few = Subscription.objects.values_list("id", flat=True)[:5]
+    Subscription.objects.filter(id__in=list(few)).update(due_at=Now())
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE syncsvc_subscription, syncsvc_repository, syncsvc_app")
+        cursor.execute("VACUUM ANALYZE syncsvc_subscription, syncsvc_repository, syncsvc_app")
 
-    subscriptions = (
-        Subscription.objects.due().select_for_update(skip_locked=True, of=("self",)).order_by("due_at")[:500]
-    )
-    Repository.objects.update(due_at=later)
-    repositories_due = Repository.objects.due().select_for_update(skip_locked=True).order_by("due_at")[:500]
-    with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE syncsvc_repository")
-
+    subscriptions = Subscription.objects.due().select_for_update(skip_locked=True, of=("self",)).order_by("due_at")
+    polls = Repository.objects.due().select_for_update(skip_locked=True).order_by("due_at")
     with transaction.atomic():
-        assert "subscription_due" in subscriptions.explain()
-        assert "repository_due" in repositories_due.explain()
+        assert "subscription_due" in subscriptions[:500].explain()
+        assert "repository_due" in polls[:500].explain()
     assert wake_due_subscriptions() == 5

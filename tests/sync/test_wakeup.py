@@ -1,9 +1,10 @@
 """Wake-ups: sent after commit, and never an error for who asks, since the sweep sends them again."""
 
 import logging
+import threading
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from pytest_django import Settings
 from redis import Redis
 
@@ -38,13 +39,30 @@ def test_a_wake_up_goes_out_after_commit_and_not_at_all_after_a_rollback(redis: 
     assert redis.llen("live.0") == 1
 
 
+def test_a_wake_up_goes_out_from_any_thread(redis: Redis) -> None:
+    SubscriptionFactory()
+
+    def web_request() -> None:
+        ask()
+        connection.close()
+
+    thread = threading.Thread(target=web_request)
+    thread.start()
+    thread.join()
+
+    assert redis.llen("live.0") == 1
+
+
 def test_a_connection_that_redis_has_closed_is_no_error_for_who_asks(redis: Redis) -> None:
     SubscriptionFactory()
     ask()
-    redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    for client in redis.client_list():
+        if client["db"] == str(redis.get_connection_kwargs()["db"]) and client["id"] != str(redis.client_id()):
+            redis.client_kill_filter(_id=client["id"])
     Subscription.objects.update(queued_at=None)
 
     assert ask() == 1
+    assert redis.llen("live.0") == 2
 
 
 def test_a_redis_that_refuses_is_no_error_for_who_asks(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
