@@ -151,7 +151,7 @@ class OperationAdmin(ButtonsMixin, HistoryAdmin):
         cells = ((subscription_cell(i), item_badge(i), i.error_kind or i.reason, f"{i.files:,}") for i in shown)
         rows = format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", cells)
         head = format_html(
-            "<tr>{}</tr>", format_html_join("", "<th>{}</th>", [("of",), ("status",), ("why",), ("files",)])
+            "<tr>{}</tr>", format_html_join("", "<th>{}</th>", [("subscription",), ("status",), ("why",), ("files",)])
         )
         return format_html("{}<table>{}{}</table>", _items_link(operation, f"All {operation.total:,}"), head, rows)
 
