@@ -51,7 +51,8 @@ def test_requirements_have_hashes_and_name_no_index() -> None:
 
 def test_no_file_is_longer_than_it_should_be() -> None:
     long = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in (ROOT / "syncsvc").rglob("*.py")}
-    assert {str(file): lines for file, lines in long.items() if lines > 400} == {}
+    long = {file: lines for file, lines in long.items() if lines > 400 and "migrations" not in file.parts}
+    assert long == {}
 
 
 def test_templates_have_no_inline_script_style_or_handler() -> None:

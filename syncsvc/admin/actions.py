@@ -12,7 +12,7 @@ from syncsvc.admin.buttons import Button, ButtonsMixin
 from syncsvc.admin.confirm import Question, asker_of, confirm
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, Repository, Subscription
-from syncsvc.models.subscription import SubscriptionQuerySet
+from syncsvc.models.transitions import SubscriptionQuerySet
 from syncsvc.operations import single
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.scope import Scope

@@ -8,7 +8,7 @@ from django.db import IntegrityError, connection, transaction
 
 from syncsvc.exceptions import Refused
 from syncsvc.models import Operation
-from syncsvc.models.subscription import SubscriptionQuerySet
+from syncsvc.models.transitions import SubscriptionQuerySet
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.preview import Preview, Shown, preview, read_digest, totals
 from syncsvc.operations.release import release

@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 
 from syncsvc.exceptions import Refused
 from syncsvc.models import Operation
-from syncsvc.models.subscription import SubscriptionQuerySet
+from syncsvc.models.transitions import SubscriptionQuerySet
 from syncsvc.operations.scope import Scope
 
 DIGEST_SALT = "syncsvc.operations.preview"

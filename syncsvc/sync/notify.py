@@ -10,7 +10,7 @@ from syncsvc.delivery.once import send_once
 from syncsvc.delivery.payload import Origin, sync_failed, timestamp_text
 from syncsvc.models import DeliveryAttempt, Subscription, SyncRun
 from syncsvc.models.attempt import Attempt
-from syncsvc.models.subscription import Failure
+from syncsvc.models.transitions import Failure
 from syncsvc.sync.circuit import pause_gone
 from syncsvc.sync.deliver import USER_AGENT
 from syncsvc.sync.job import Job

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from syncsvc.delivery.retry_policy import RetryPolicy
 from syncsvc.models import Operation, Subscription, SyncRun
-from syncsvc.models.subscription import Failure
+from syncsvc.models.transitions import Failure
 from syncsvc.sync.circuit import pause_gone
 from syncsvc.sync.deliver import Tally
 from syncsvc.sync.ending import Ending, Failed, HandedBack, Held, Incomplete, Synced, Waits

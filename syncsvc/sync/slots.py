@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from syncsvc.models import Subscription
-from syncsvc.models.subscription import SubscriptionQuerySet
+from syncsvc.models.transitions import SubscriptionQuerySet
 from syncsvc.stopping import STOPPING
 from syncsvc.sync.pipeline import run_subscription
 

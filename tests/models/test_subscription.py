@@ -11,8 +11,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from syncsvc.models import App, Repository, Status, Subscription, SyncRun, Trigger
-from syncsvc.models.subscription import TRANSITIONS, Failure
+from syncsvc.models import App, Operation, OperationItem, Repository, Status, Subscription, SyncRun, Trigger
+from syncsvc.models.transitions import TRANSITIONS, Failure
 from syncsvc.types import ErrorKind
 from tests.factories import SnapshotFactory, SubscriptionFactory
 
@@ -41,7 +41,7 @@ def hand_back(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
 
 
 def expire(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
-    return id in Subscription.objects.expire()
+    return id in Subscription.objects.expire(Subscription.objects.lease_is_over())
 
 
 def request(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
@@ -51,8 +51,29 @@ def request(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
     return asked.get(id=id) != before
 
 
+def claim_released(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
+    operation = Operation.objects.create(
+        kind="retry", scope_text="one", asked_by="a test", source="command", total=1, waiting=1
+    )
+    OperationItem.objects.create(
+        operation=operation, subscription_id=id, app_id=uuid.uuid4(), turn=1, released_at=timezone.now()
+    )
+    return claim(id, token)
+
+
+def retry(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
+    return Subscription.objects.retry(id, asked_by="a test")
+
+
+def resync(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
+    return Subscription.objects.resync(id, asked_by="a test")
+
+
 VERBS: dict[str, Callable[..., bool]] = {
     "claim": claim,
+    "claim_released": claim_released,
+    "retry": retry,
+    "resync": resync,
     "complete": complete,
     "postpone": postpone,
     "fail": fail,
@@ -311,7 +332,8 @@ def test_only_leases_that_ran_out_expire_and_what_was_allowed_stays_allowed() ->
     gone = in_status(Status.SYNCING, allow_deletes=True)
     held = in_status(Status.SYNCING, lease_expires_at=timezone.now() + timedelta(seconds=30))
 
-    assert Subscription.objects.expire() == [gone]
+    assert Subscription.objects.expire([gone, held]) == [gone]
+    assert Subscription.objects.lease_is_over() == []
     assert (status_of(gone), status_of(held)) == (Status.PENDING, Status.SYNCING)
     assert Subscription.objects.get(id=gone).allow_deletes
     assert claim(gone)

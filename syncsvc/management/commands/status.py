@@ -11,7 +11,7 @@ from django.utils.timesince import timesince
 from syncsvc.management import base
 from syncsvc.management.selectors import add_selectors, selected
 from syncsvc.models import Status
-from syncsvc.models.subscription import SubscriptionQuerySet
+from syncsvc.models.transitions import SubscriptionQuerySet
 from syncsvc.sync.health import Health, health
 
 PAGE = 2_000
