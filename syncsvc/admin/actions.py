@@ -37,7 +37,7 @@ class BulkButtons(ButtonsMixin):
     def _confirm(self, request: HttpRequest, row: App | Repository, kind: Operation.Kind) -> HttpResponse:
         of_app = isinstance(row, App)
         scope = Scope(kind=kind, app_id=row.pk if of_app else None, repository_id=None if of_app else row.pk)
-        return confirm(request, Question(scope=scope, back=self.page(row)))
+        return confirm(request, Question(scope=scope, back=self.page(row), back_title=str(row)))
 
 
 class SubscriptionButtons(ButtonsMixin):
@@ -93,7 +93,9 @@ def _confirm_selected(
     hidden = [("action", action), ("select_across", "1" if across else "0")]
     hidden += [(ACTION_CHECKBOX_NAME, value) for value in ticked]
     selected = rows.count() if across else len(ticked)
-    return confirm(request, Question(scope=scope, back=request.get_full_path(), hidden=hidden, selected=selected))
+    back = request.get_full_path()
+    question = Question(scope=scope, back=back, back_title="Subscriptions", hidden=hidden, selected=selected)
+    return confirm(request, question)
 
 
 def _ask(

@@ -1,6 +1,7 @@
 """Bulk operations from the console: a page with the preview, whose digest the confirmation sends back."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,10 +28,14 @@ PLURALS = {"subscription": "subscriptions", "repository": "repositories", "app":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """`back` is where one comes from; `hidden` what the form must send beside the digest; `selected` how many were."""
+    """`back` and `back_title` are where one comes from, `hidden` is what the form must send beside the digest.
+
+    `selected` is how many rows were, of which not all may qualify.
+    """
 
     scope: Scope
     back: str
+    back_title: str
     hidden: Sequence[tuple[str, str]] = ()
     selected: int | None = None
     retries: Operation | None = None
@@ -72,7 +77,7 @@ def _start(request: HttpRequest, question: Question) -> HttpResponse:
         question.scope,
         asker_of(request),
         digest=digest,
-        typed_count=int(typed) if typed.isascii() and typed.isdigit() else None,
+        typed_count=int(typed) if re.fullmatch(r"[0-9]{1,9}", typed) else None,
         # A confirmation that is sent twice starts one operation.
         idempotency_key=f"console:{hashlib.sha256(digest.encode()).hexdigest()}",
         retries=question.retries.id if question.retries else None,

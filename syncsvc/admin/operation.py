@@ -82,7 +82,7 @@ class OperationAdmin(ButtonsMixin, HistoryAdmin):
             messages.error(request, "Failed to start bulk retry: the operation has not ended yet.")
             return None
         scope = Scope(kind=Operation.Kind.RETRY, failed_in=row.pk)
-        return confirm(request, Question(scope=scope, back=self.page(row), retries=row))
+        return confirm(request, Question(scope=scope, back=self.page(row), back_title=str(row), retries=row))
 
     @admin.display(description="status", ordering="status")
     def state(self, operation: Operation) -> str:

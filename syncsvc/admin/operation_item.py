@@ -35,7 +35,7 @@ def subscription_cell(item: OperationItem) -> SafeString:
 
 @admin.register(OperationItem)
 class OperationItemAdmin(HistoryAdmin):
-    list_display = ("__str__", "state", "error_kind", "short_reason", "files", "settled", "operation_link")
+    list_display = ("__str__", "outcome", "short_reason", "files", "settled", "operation_link")
     list_filter = (("operation", AutocompleteFilter), "status", "error_kind")
     list_select_related = ("operation",)
     search_fields = ("app_name", "repository_name")
@@ -58,7 +58,11 @@ class OperationItemAdmin(HistoryAdmin):
 
     @admin.display(description="operation")
     def operation_link(self, item: OperationItem) -> str:
-        return link(item.operation)
+        return link(item.operation, f"operation {str(item.operation_id)[:8]}")
+
+    @admin.display(description="status")
+    def outcome(self, item: OperationItem) -> str:
+        return format_html("{} {}", item_badge(item), item.error_kind)
 
     @admin.display(description="status")
     def state(self, item: OperationItem) -> str:

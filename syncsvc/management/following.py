@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from syncsvc.exceptions import Refused
@@ -56,7 +57,8 @@ def _watch(operation: Operation, shown: Progress, deadline: float | None) -> boo
     pause = FIRST_PAUSE
     while counts := progress(operation.id):
         shown.show(bar_line(counts))
-        if counts["status"] in ENDED:
+        # The row as well: whoever settled the last item may have died before it could say so.
+        if counts["status"] in ENDED or Operation.objects.filter(id=operation.id, status__in=ENDED).exists():
             return True
         if deadline is not None and time.monotonic() >= deadline:
             return False
@@ -66,16 +68,14 @@ def _watch(operation: Operation, shown: Progress, deadline: float | None) -> boo
 
 
 def _cancels(operation: Operation, asker: Asker) -> bool:
-    """Asks a person; whether it was cancelled, and what still runs is waited for."""
+    """Asks a person; whether they cancel, so that only what runs is waited for."""
     if not at_terminal():
         return False
     answer = ask("Type c to cancel what has not begun, or Enter to leave it running:")
     if answer.lower() not in ("c", "cancel"):
         return False
-    try:
+    with suppress(Refused):  # it has finished meanwhile
         control.cancel(operation.id, asker)
-    except Refused:  # it has finished meanwhile
-        return True
     return True
 
 

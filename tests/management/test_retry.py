@@ -170,7 +170,7 @@ def test_what_fails_is_exit_code_1(run: Run, failing: Failing, hooks: Receiver) 
     with workers():
         done = run("retry", "--all", "--yes", "--wait", "--timeout=60")
     assert (done.code, done.out) == (1, "Bulk retry complete: 0 succeeded, 2 failed\n")
-    assert "2/2 completed, 2 failed" in done.err  # a line, where there is no terminal
+    assert "/2 completed" in done.err  # at most a line a second, where there is no terminal
 
 
 def test_waiting_for_one_is_waiting_for_its_run(run: Run, failing: Failing, hooks: Receiver) -> None:
