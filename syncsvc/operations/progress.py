@@ -51,11 +51,11 @@ def key(operation_id: uuid.UUID) -> str:
     return f"operation:{operation_id}"
 
 
-def publish(operation_id: uuid.UUID) -> dict[str, Any] | None:
-    """Writes the row's counts to Redis; what they are, None where there is no such operation."""
-    if (row := _row(operation_id)) is not None:
+def publish(operation_id: uuid.UUID, known: Operation | None = None) -> None:
+    """Writes the row's counts to Redis; `known` is the row as it is, where that has just been read."""
+    row = {name: getattr(known, name) for name in FIELDS} if known else _row(operation_id)
+    if row is not None:
         _forgiving(lambda redis: _write(redis, operation_id, row))
-    return row
 
 
 def progress(operation_id: uuid.UUID) -> dict[str, Any] | None:

@@ -27,13 +27,13 @@ def release(operation_id: uuid.UUID, *, look_at_all: bool = False) -> int:
         operation = Operation.objects.lock(operation_id)
         if operation is None:
             return 0
-        if operation.status == Operation.Status.RUNNING and operation.fails_too_much:
-            _pause(operation)
-        released, has_room = Operation.objects.release(operation_id)
-        if look_at_all or has_room:
-            Operation.objects.skip_unfit(operation_id)
+        running = operation.status == Operation.Status.RUNNING
+        changed = running and operation.fails_too_much and _pause(operation)
+        released, has_room = Operation.objects.release(operation_id) if operation.waiting else ([], False)
+        if (look_at_all or has_room) and Operation.objects.skip_unfit(operation_id):
+            changed = True
         wakeup.wake_runs(released, lane="bulk")
-    publish(operation_id)
+    publish(operation_id, None if changed else operation)
     return len(released)
 
 
@@ -66,7 +66,9 @@ def wake_released() -> int:
     return len(lost)
 
 
-def _pause(operation: Operation) -> None:
+def _pause(operation: Operation) -> bool:
     reason = f"Paused by itself: {operation.failed} of {operation.succeeded + operation.failed} failed."
-    if Operation.objects.pause(operation.id, reason):
+    paused = Operation.objects.pause(operation.id, reason)
+    if paused:
         logger.warning("operation.paused", operation=str(operation.id), failed=operation.failed)
+    return paused
