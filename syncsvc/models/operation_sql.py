@@ -12,7 +12,8 @@ _FREE = """
   AND (s.queued_at IS NULL OR s.queued_at < statement_timestamp() - make_interval(secs => %(requeue)s))
 """
 
-# `room` is what the window has left; an app that has a quarter of it is passed over in the first of two passes.
+# The index item_to_release has the items in this order, so that it is read no further than there is room: nothing is
+# joined before it. `room` is what the window has left; an app that has a quarter of it is passed over in the first of two passes.
 RELEASE = f"""
 WITH busy AS (
   SELECT app_id, count(*) AS n FROM syncsvc_operationitem
@@ -23,12 +24,12 @@ WITH busy AS (
   FROM syncsvc_operation op WHERE op.id = %(operation)s AND op.status = 'running'
 ), fit AS (
   SELECT i.id, i.app_id, i.turn, i.subscription_id, s.repository_id
-  FROM o
-  JOIN syncsvc_operationitem i ON i.operation_id = o.id AND i.status = 'waiting' AND i.released_at IS NULL
+  FROM syncsvc_operationitem i
   JOIN syncsvc_subscription s ON s.id = i.subscription_id
   JOIN syncsvc_app a ON a.id = s.app_id
   JOIN syncsvc_repository r ON r.id = s.repository_id
-  WHERE {_FREE} AND (o.kind = 'resync' OR s.status <> 'synced')
+  WHERE i.operation_id = %(operation)s AND i.status = 'waiting' AND i.released_at IS NULL
+    AND {_FREE} AND (s.status <> 'synced' OR (SELECT kind FROM o) = 'resync')
     AND s.is_active AND a.is_active AND r.is_active
     AND (a.circuit_opened_at IS NULL
          OR greatest(a.circuit_until, a.probe_until) <= statement_timestamp())
@@ -37,7 +38,7 @@ WITH busy AS (
                     WHERE other.subscription_id = s.id AND other.released_at IS NOT NULL
                       AND other.status IN ('waiting', 'running'))
   ORDER BY i.turn, i.id
-  LIMIT (SELECT room FROM o)
+  LIMIT coalesce((SELECT room FROM o), 0)
 ), nth AS (
   SELECT fit.*, row_number() OVER (PARTITION BY fit.app_id ORDER BY fit.turn, fit.id) + coalesce(busy.n, 0) AS n
   FROM fit LEFT JOIN busy ON busy.app_id = fit.app_id
