@@ -24,8 +24,8 @@ class Job:
     subscription: Subscription
     trigger: Trigger
     allow_deletes: bool
-    # An operator's, of this one alone: it may ask an endpoint that is left alone.
-    single_retry: bool
+    # An item of an operation waits for its end.
+    in_bulk: bool
     started_at: datetime
     # Seconds that the database's clock is ahead of this machine's.
     clock_offset: float
@@ -47,10 +47,15 @@ class Job:
             subscription=subscription,
             trigger=Trigger(subscription.trigger),
             allow_deletes=subscription.allow_deletes,
-            single_retry=subscription.trigger == Trigger.RETRY and not getattr(subscription, "in_bulk"),  # noqa: B009
+            in_bulk=getattr(subscription, "in_bulk"),  # noqa: B009
             started_at=started_at,
             clock_offset=started_at.timestamp() - time.time(),
         )
+
+    @property
+    def single_retry(self) -> bool:
+        """An operator's, of this one alone: it may ask an endpoint that is left alone."""
+        return self.trigger is Trigger.RETRY and not self.in_bulk
 
     @property
     def app(self) -> App:

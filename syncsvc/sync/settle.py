@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models.functions import Now
 
 from syncsvc.delivery.retry_policy import RetryPolicy
 from syncsvc.models import Operation, Subscription, SyncRun
@@ -176,13 +175,14 @@ def _write(job: Job, ending: Ending, verdict: Verdict) -> tuple[SyncRun | None, 
         if isinstance(ending, HandedBack) and not ending.tally.requests:
             run.delete()
             return None, operation_id
-        run.update(finished_at=Now(), outcome=verdict.outcome, **_record(job, ending, verdict))
-        return run.get(), operation_id
+        return SyncRun.objects.end(job.run_id, outcome=verdict.outcome, **_record(job, ending, verdict)), operation_id
 
 
 def _settle_item(job: Job, ending: Ending, verdict: Verdict) -> uuid.UUID | None:
-    """Moves the operation's item that this run was for, if any; the operation's id."""
+    """Moves the operation's item that this run was for, if there is one; the operation's id."""
     operations = Operation.objects
+    if not job.in_bulk:
+        return None
     if isinstance(ending, HandedBack):
         return operations.put_back_item(job.run_id, released=True)
     if isinstance(ending, Waits):

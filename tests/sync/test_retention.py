@@ -6,13 +6,15 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from syncsvc.models import DeliveryAttempt, SyncRun
+from syncsvc.models import DeliveryAttempt, Operation, SyncRun
 from syncsvc.sync import retention
 from syncsvc.sync.retention import delete_expired
-from tests.factories import DeliveryAttemptFactory, SyncRunFactory
+from tests.factories import DeliveryAttemptFactory, OperationFactory, OperationItemFactory, SyncRunFactory
 from tests.sync.rows import copy_rows
 
 pytestmark = pytest.mark.django_db
+
+NOTHING = {"attempts": 0, "runs": 0, "items": 0, "operations": 0}
 
 
 def days_ago(days: float) -> dict[str, object]:
@@ -30,11 +32,27 @@ def test_attempts_go_after_14_days_and_runs_after_90() -> None:
     kept = DeliveryAttemptFactory(run=young, **days_ago(13.9))
     DeliveryAttemptFactory(run=old, **days_ago(14.1))
 
-    assert delete_expired() == {"attempts": 1, "runs": 1}
+    assert delete_expired() == NOTHING | {"attempts": 1, "runs": 1}
 
     assert list(DeliveryAttempt.objects.all()) == [kept]
     assert set(SyncRun.objects.all()) == {young, old}
     assert not SyncRun.objects.filter(id=older.id).exists()
+
+
+def test_ended_operations_go_with_their_items_after_90_days_though_a_younger_one_retries_what_failed_in_one() -> None:
+    ended, young = timezone.now() - timedelta(days=91), timezone.now() - timedelta(days=89)
+    old = OperationFactory(status="finished", waiting=0, failed=3, finished_at=ended)
+    OperationItemFactory(operation=old, status="failed")
+    kept = [
+        OperationFactory(status="finished", waiting=0, failed=3, finished_at=young, retries=old),
+        OperationFactory(),
+    ]
+    OperationItemFactory(operation=kept[0])
+
+    assert delete_expired() == NOTHING | {"items": 1, "operations": 1}
+
+    assert set(Operation.objects.all()) == set(kept)
+    assert Operation.objects.get(id=kept[0].id).retries is None
 
 
 def test_how_long_is_a_setting(settings: Settings) -> None:
@@ -43,7 +61,7 @@ def test_how_long_is_a_setting(settings: Settings) -> None:
     DeliveryAttemptFactory(run=run, **days_ago(1.1))
     run_of(2.1)
 
-    assert delete_expired() == {"attempts": 1, "runs": 1}
+    assert delete_expired() == NOTHING | {"attempts": 1, "runs": 1}
     assert SyncRun.objects.get() == run
 
 
@@ -58,9 +76,9 @@ def test_no_attempt_outlives_its_run_however_the_two_are_set(settings: Settings)
     settings.ATTEMPT_RETENTION_DAYS, settings.RUN_RETENTION_DAYS = 90, 14
     attempt = DeliveryAttemptFactory(run=run_of(15), **days_ago(15))
 
-    assert delete_expired() == {"attempts": 0, "runs": 0}
+    assert delete_expired() == NOTHING
     DeliveryAttempt.objects.filter(id=attempt.id).update(**days_ago(91))
-    assert delete_expired() == {"attempts": 1, "runs": 1}
+    assert delete_expired() == NOTHING | {"attempts": 1, "runs": 1}
 
 
 def test_more_than_a_batch_goes_as_well() -> None:

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from syncsvc.models import App, Status, Subscription
+from syncsvc.operations.release import go_on
 from syncsvc.stopping import STOPPING
 from syncsvc.sync.slots import Slots
 from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
@@ -40,7 +41,7 @@ class Worker:
             thread.join(20)
 
     def _work(self, id: uuid.UUID) -> None:
-        self.slots.run(id, worker="test")
+        self.slots.run(id, worker="test", settled=go_on)
         connection.close()
 
     def _hang(self, headers: dict[str, str], body: bytes) -> Reply:
@@ -118,7 +119,7 @@ def test_a_slot_that_finds_no_room_for_its_app_does_not_spin(world: World, worke
     wait_until(lambda: len(with_status(Status.SYNCING)) == 6)
 
     with CaptureQueriesContext(connection) as queries:
-        worker.slots.run(many[6], worker="test")
+        worker.slots.run(many[6], worker="test", settled=go_on)
 
     assert len(queries) < 10
     assert with_status(Status.PENDING) == {many[6]}
@@ -140,7 +141,7 @@ def test_a_message_for_what_is_gone_or_not_due_does_nothing(world: World, worker
     (id,) = follow(world.app, world, 1)
     Subscription.objects.update(status="synced", due_at=None)
 
-    worker.slots.run(uuid.uuid4(), worker="test")
-    worker.slots.run(id, worker="test")
+    worker.slots.run(uuid.uuid4(), worker="test", settled=go_on)
+    worker.slots.run(id, worker="test", settled=go_on)
 
     assert with_status(Status.SYNCED) == {id}
