@@ -13,7 +13,8 @@ _FREE = """
 """
 
 # The index item_to_release has the items in this order, so that it is read no further than there is room: nothing is
-# joined before it. `room` is what the window has left; an app that has a quarter of it is passed over in the first of two passes.
+# joined before it. `room` is what the window has left; an app that has a quarter of it is passed over in the first of
+# two passes.
 RELEASE = f"""
 WITH busy AS (
   SELECT app_id, count(*) AS n FROM syncsvc_operationitem

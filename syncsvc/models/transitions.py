@@ -30,8 +30,8 @@ class Status(models.TextChoices):
     FAILED = "failed"
 
 
-# Every change of status there is, and the verb that makes it; "claim_released" is the claim of one that an operation has
-# released. A test walks all pairs.
+# Every change of status there is, and the verb that makes it; "claim_released" is the claim of one that an operation
+# has released. A test walks all pairs.
 TRANSITIONS: dict[tuple[Status, Status], tuple[str, ...]] = {
     (Status.PENDING, Status.SYNCING): ("claim", "claim_released"),
     (Status.FAILED, Status.SYNCING): ("claim", "claim_released"),

@@ -53,12 +53,15 @@ class EndpointCircuit:
         self._policy = circuit_policy()
         self._answered = False
         self._last_flush = time.monotonic()
+        # No failure has been counted, here or, when this run began, anywhere: a short run has nothing to end.
+        self._healthy = False
         self.probing = False
         self.opened = False
 
     def enter(self, *, early: bool) -> OpenCircuit | None:
         """None where this run may send, as the probe of an open circuit perhaps; `early` does not wait for its end."""
-        state = through_outage(self._lease, self._state)
+        streak, state = through_outage(self._lease, self._state)
+        self._healthy = not streak
         if state is None:
             return None
         if App.objects.take_probe(self._app_id, early=early, seconds=settings.LEASE_SECONDS):
@@ -72,7 +75,9 @@ class EndpointCircuit:
             self._answered = True
             if self.probing:
                 self.flush()
-        elif self.probing:
+            return
+        self._healthy = False
+        if self.probing:
             self.probing = False
             self.opened = True
             through_outage(self._lease, self._probe_failed)
@@ -95,14 +100,15 @@ class EndpointCircuit:
 
     def leave(self) -> None:
         """Gives back a probe that was never decided."""
-        self.flush()
+        if not self._healthy or time.monotonic() - self._last_flush >= FLUSH_SECONDS:
+            self.flush()
         if self.probing:
             through_outage(self._lease, lambda: App.objects.release_probe(self._app_id))
             self.probing = False
 
     def remaining(self) -> float:
         """Seconds until the circuit's cool-down ends; 0 where it is closed."""
-        state = through_outage(self._lease, self._state)
+        _, state = through_outage(self._lease, self._state)
         return state.remaining if state else 0.0
 
     def _probe_failed(self) -> None:
@@ -118,14 +124,17 @@ class EndpointCircuit:
         held = Subscription.objects.filter(app_id=self._app_id, error_kind=ErrorKind.ENDPOINT_CIRCUIT_OPEN)
         held.circuit_closed()
 
-    def _state(self) -> OpenCircuit | None:
+    def _state(self) -> tuple[int, OpenCircuit | None]:
+        """The failures in a row so far, and the circuit where it is open."""
         now = ExpressionWrapper(Now(), output_field=DateTimeField())
-        row = App.objects.filter(id=self._app_id, circuit_opened_at__isnull=False).values_list(
-            "circuit_opened_at", "circuit_until", now
-        )
-        for opened_at, until, at in row:
-            return OpenCircuit(_seconds(at, opened_at), max(0.0, _seconds(until, at)))
-        return None
+        rows = App.objects.filter(id=self._app_id)
+        for streak, opened_at, until, at in rows.values_list(
+            "failure_streak", "circuit_opened_at", "circuit_until", now
+        ):
+            if opened_at is None:
+                return streak, None
+            return streak, OpenCircuit(_seconds(at, opened_at), max(0.0, _seconds(until, at)))
+        return 0, None
 
 
 def _seconds(later: datetime, earlier: datetime) -> float:

@@ -1,5 +1,6 @@
 """Taking in a commit: the row that says what it holds and how it differs from the one before."""
 
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import batched
@@ -11,6 +12,9 @@ from syncsvc.sync.changes import MAX_PATH_BYTES
 from syncsvc.types import SUBMODULE_MODE, TreeChange
 
 DIFFERENCE_GROUP = 1_000
+KNOWN_SNAPSHOTS = 1_000
+
+_known: dict[tuple[uuid.UUID, str], Snapshot] = {}
 
 
 @dataclass(slots=True)
@@ -33,7 +37,19 @@ class Contents:
 
 
 def take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
-    """The snapshot of a commit that the mirror has; made now where it is new."""
+    """The snapshot of a commit that the mirror has; made now where it is new.
+
+    Snapshots never change, so those of the last runs are kept: every app that follows a repository asks for the same.
+    """
+    key = (repository.id, commit)
+    if (snapshot := _known.get(key)) is None:
+        snapshot = _known[key] = _take_in(repository, mirror, commit)
+        while len(_known) > KNOWN_SNAPSHOTS:
+            _known.pop(next(iter(_known)), None)
+    return snapshot
+
+
+def _take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
     if snapshot := Snapshot.objects.filter(repository=repository, commit=commit).first():
         return snapshot
     previous = Snapshot.objects.filter(repository=repository).first()
