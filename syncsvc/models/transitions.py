@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import connection, models, transaction
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.db.models.functions import Coalesce, Least, Now, Random
 
 from syncsvc.models.claim_sql import CLAIM
@@ -76,6 +76,20 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     def due(self) -> "SubscriptionQuerySet":
         """Those that want a run now and have no wake-up on its way."""
         return self.active().without_wake_up().filter(due_at__lte=Now())
+
+    def share_of(self, subscription_id: uuid.UUID) -> tuple[uuid.UUID, bool] | None:
+        """Whose slots its run takes: its app's, and bulk work's where an operation has released it. None: gone."""
+        rows = self.filter(id=subscription_id).annotate(in_bulk=self._in_bulk())
+        found: tuple[uuid.UUID, bool] | None = rows.values_list("app_id", "in_bulk").first()
+        return found
+
+    def not_in_bulk(self) -> "SubscriptionQuerySet":
+        return self.filter(~self._in_bulk())
+
+    def _in_bulk(self) -> Exists:
+        items = self.model._meta.get_field("operation_items").related_model._default_manager
+        open_items = items.filter(status__in=("waiting", "running"), released_at__isnull=False)
+        return Exists(open_items.filter(subscription=OuterRef("pk")))
 
     def released(self) -> "SubscriptionQuerySet":
         """Those that may be claimed for an operation, due or not; one that waits for its mirror is due then."""

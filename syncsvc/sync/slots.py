@@ -16,10 +16,15 @@ from syncsvc.sync.pipeline import run_subscription
 
 
 class Slots:
-    """Counts this process's runs by app. A run over its app's share is left in the database for the next free slot."""
+    """Counts this process's runs, by app and of bulk operations.
+
+    A run over its app's share, or over the half that bulk runs may hold, is left in the database for the next free
+    slot.
+    """
 
     def __init__(self) -> None:
         self._running: Counter[uuid.UUID] = Counter()
+        self._bulk = 0
         self._lock = threading.Lock()
         self._left = threading.Event()
 
@@ -31,20 +36,21 @@ class Slots:
                 return  # a slot that is in use will come by here when it is free
 
     def _run_one(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[uuid.UUID], None]) -> bool:
-        """False where its app has its share of the slots."""
-        app_id = Subscription.objects.filter(id=subscription_id).values_list("app_id", flat=True).first()
-        if app_id is None:
+        """False where its app, or bulk work, has its share of the slots."""
+        found = Subscription.objects.share_of(subscription_id)
+        if found is None:
             return True
+        app_id, bulk = found
         try:
-            if not self._enter(app_id):
+            if not self._enter(app_id, bulk=bulk):
                 self._left.set()
                 return False
             run_subscription(subscription_id, worker=worker, settled=settled)
         finally:
-            self._leave(app_id)
+            self._leave(app_id, bulk=bulk)
         return True
 
-    def _enter(self, app_id: uuid.UUID) -> bool:
+    def _enter(self, app_id: uuid.UUID, *, bulk: bool) -> bool:
         """At most three quarters of the slots for one app; at most a quarter while runs of others are due.
 
         The slot is counted before it is looked whether it may be taken: rivals must see it. Leave it either way.
@@ -53,6 +59,9 @@ class Slots:
         with self._lock:
             running = self._running[app_id]
             self._running[app_id] += 1
+            self._bulk += bulk
+            if bulk and self._bulk > _half():
+                return False
         quarter = max(1, size // 4)
         if running < quarter:
             return True
@@ -60,8 +69,9 @@ class Slots:
             wanted.exclude(app_id=app_id).exists() for wanted in _wanted()
         )
 
-    def _leave(self, app_id: uuid.UUID) -> None:
+    def _leave(self, app_id: uuid.UUID, *, bulk: bool) -> None:
         with self._lock:
+            self._bulk -= bulk
             self._running[app_id] -= 1
             if not self._running[app_id]:
                 del self._running[app_id]
@@ -70,13 +80,20 @@ class Slots:
         quarter = max(1, settings.WORKER_THREADS // 4)
         with self._lock:
             full = [app_id for app_id, running in self._running.items() if running >= quarter]
-        waiting = [wanted.order_by("due_at").values_list("id", flat=True) for wanted in _wanted()]
+            bulk_is_full = self._bulk >= _half()
+        wanted = (_wanted()[0].not_in_bulk(),) if bulk_is_full else _wanted()
+        waiting = [found.order_by("due_at").values_list("id", flat=True) for found in wanted]
         fair = (ids.exclude(app_id__in=full).first() for ids in waiting)
         any_at_all = (ids.first() for ids in waiting)
         next_id = next((id for id in chain(fair, any_at_all) if id), None)
-        if next_id is None:
+        if next_id is None and not bulk_is_full:  # else what is left may be bulk work, for the next slot that it gets
             self._left.clear()
         return next_id
+
+
+def _half() -> int:
+    """The slots that bulk runs may hold."""
+    return max(1, settings.WORKER_THREADS // 2)
 
 
 def _wanted() -> tuple[SubscriptionQuerySet, SubscriptionQuerySet]:

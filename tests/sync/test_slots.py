@@ -10,8 +10,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from syncsvc.models import App, Status, Subscription
+from syncsvc.models import App, Operation, Status, Subscription
+from syncsvc.operations import bulk
+from syncsvc.operations.asker import Asker
 from syncsvc.operations.release import go_on
+from syncsvc.operations.scope import Scope
 from syncsvc.stopping import STOPPING
 from syncsvc.sync.slots import Slots
 from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
@@ -123,6 +126,23 @@ def test_a_slot_that_finds_no_room_for_its_app_does_not_spin(world: World, worke
 
     assert len(queries) < 10
     assert with_status(Status.PENDING) == {many[6]}
+
+
+def test_bulk_runs_have_at_most_half_of_the_slots_and_live_ones_pass_them(world: World, worker: Worker) -> None:
+    apps = [AppFactory(url=world.receiver.url) for _ in range(6)]
+    in_bulk = [id for app in apps for id in follow(app, world, 1)]
+    Subscription.objects.update(status=Status.FAILED, due_at=None)
+    operation = bulk.start(Scope(kind=Operation.Kind.RETRY), Asker(name="a test", source=Operation.Source.COMMAND))
+    live = follow(AppFactory(url=world.receiver.url), world, 1)
+
+    worker.take(*in_bulk)
+    # Two of the six find no room; what they leave lets the live one by.
+    wait_until(lambda: with_status(Status.SYNCING) >= set(live))
+    assert len(with_status(Status.SYNCING) & set(in_bulk)) == 4
+
+    worker.let_go()
+    operation.refresh_from_db()
+    assert operation.succeeded == 6
 
 
 def test_a_stopping_worker_takes_nothing_that_was_left(world: World, worker: Worker) -> None:
