@@ -12,6 +12,8 @@ from django.db.models.functions import Now
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.operation_sql import CANCEL, PAUSE, PUT_BACK_ITEM, RELEASE, SETTLE_ITEM, SKIP_UNFIT
 
+# A window is refilled in so many steps: an item more or less of a large one does not matter, a statement does.
+REFILLS_A_WINDOW = 10
 COUNTS = ("waiting", "running", "succeeded", "failed", "skipped", "cancelled")
 
 
@@ -68,14 +70,14 @@ class OperationQuerySet(models.QuerySet["Operation"]):
 
     def settle_item(
         self, run_id: uuid.UUID, *, status: str, reason: str, error_kind: str, files: int
-    ) -> uuid.UUID | None:
-        """Settles the item that this run was for; its operation's id, None where the run was for none."""
+    ) -> "Operation | None":
+        """Settles the item that this run was for; its operation after it, None where the run was for none."""
         values = {"run": run_id, "status": status, "reason": reason[:500], "kind": error_kind, "files": files}
-        return _operation_of(SETTLE_ITEM.format(status=status), values)
+        return next(iter(self.raw(SETTLE_ITEM.format(status=status), values)), None)
 
-    def put_back_item(self, run_id: uuid.UUID, *, released: bool) -> uuid.UUID | None:
+    def put_back_item(self, run_id: uuid.UUID, *, released: bool) -> "Operation | None":
         """The run did not end by itself, or could not begin: its item waits again; under a cancel it is cancelled."""
-        return _operation_of(PUT_BACK_ITEM, {"run": run_id, "released": released})
+        return next(iter(self.raw(PUT_BACK_ITEM, {"run": run_id, "released": released})), None)
 
     def put_back_items(self, run_ids: Sequence[uuid.UUID]) -> None:
         """The same for the runs that dead workers left."""
@@ -114,13 +116,6 @@ def _moved(sql: str, values: dict[str, Any]) -> int:
         cursor.execute(sql, values)
         row = cursor.fetchone()
     return int(row[0]) if row else 0
-
-
-def _operation_of(sql: str, values: dict[str, Any]) -> uuid.UUID | None:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        row = cursor.fetchone()
-    return row[0] if row else None
 
 
 class Operation(models.Model):
@@ -214,6 +209,12 @@ class Operation(models.Model):
         """More fails than whoever asked wanted to see."""
         sample = max(min(self.abort_first, self.total), self.succeeded + self.failed)
         return self.abort_percent is not None and self.failed * 100 > self.abort_percent * sample
+
+    @property
+    def refills(self) -> bool:
+        """Whether this end of an item is one of those that refill the window: each, or each fifth of a large window."""
+        step = max(1, self.max_running // REFILLS_A_WINDOW)
+        return self.waiting > 0 and (self.completed % step == 0 or self.running == 0)
 
     @property
     def ended(self) -> bool:

@@ -123,7 +123,7 @@ UPDATE syncsvc_operation o SET running = o.running - 1, {status} = o.{status} + 
   status = CASE WHEN o.waiting + o.running - 1 > 0 THEN o.status
                 WHEN o.status = 'cancelling' THEN 'cancelled' ELSE 'finished' END,
   finished_at = CASE WHEN o.waiting + o.running - 1 > 0 THEN NULL ELSE statement_timestamp() END
-FROM settled WHERE o.id = settled.operation_id RETURNING o.id
+FROM settled WHERE o.id = settled.operation_id RETURNING o.*
 """
 
 # In a cancelling operation nothing waits any more.
@@ -143,7 +143,7 @@ UPDATE syncsvc_operation op SET running = op.running - 1, version = op.version +
   waiting = op.waiting + (NOT cancelling)::int, cancelled = op.cancelled + cancelling::int,
   status = CASE WHEN cancelling AND op.running = 1 THEN 'cancelled' ELSE op.status END,
   finished_at = CASE WHEN cancelling AND op.running = 1 THEN statement_timestamp() END
-FROM o, back WHERE op.id = o.id RETURNING op.id
+FROM o, back WHERE op.id = o.id RETURNING op.*
 """
 
 CANCEL = (

@@ -37,9 +37,12 @@ def release(operation_id: uuid.UUID, *, look_at_all: bool = False) -> int:
     return len(released)
 
 
-def go_on(operation_id: uuid.UUID) -> None:
-    """After an item has settled."""
-    release(operation_id)
+def go_on(operation: Operation) -> None:
+    """After an item has settled, or waits again."""
+    if operation.refills or operation.fails_too_much:
+        release(operation.id)
+    else:
+        publish(operation.id, operation)
 
 
 def sweep_operations() -> None:

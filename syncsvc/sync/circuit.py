@@ -1,7 +1,6 @@
 """One run's view of its app's circuit: who may send, and what each answer says of the endpoint."""
 
 import time
-import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -48,8 +47,8 @@ class OpenCircuit:
 class EndpointCircuit:
     """Counts failures in a row for the app, over all its runs and workers. One thread's."""
 
-    def __init__(self, app_id: uuid.UUID, lease: Lease) -> None:
-        self._app_id, self._lease = app_id, lease
+    def __init__(self, app: App, lease: Lease) -> None:
+        self._app, self._app_id, self._lease = app, app.id, lease
         self._policy = circuit_policy()
         self._answered = False
         self._last_flush = time.monotonic()
@@ -58,8 +57,14 @@ class EndpointCircuit:
         self.probing = False
         self.opened = False
 
-    def enter(self, *, early: bool) -> OpenCircuit | None:
-        """None where this run may send, as the probe of an open circuit perhaps; `early` does not wait for its end."""
+    def enter(self, *, early: bool, known: bool = False) -> OpenCircuit | None:
+        """None where this run may send, as the probe of an open circuit perhaps; `early` does not wait for its end.
+
+        `known` says that the app was read a moment ago.
+        """
+        if known and self._app.circuit_opened_at is None:
+            self._healthy = not self._app.failure_streak
+            return None
         streak, state = through_outage(self._lease, self._state)
         self._healthy = not streak
         if state is None:

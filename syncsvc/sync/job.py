@@ -14,6 +14,8 @@ from syncsvc.git.remote import GitLimits
 from syncsvc.models import App, OperationItem, Repository, Subscription, Trigger
 from syncsvc.sync.lease import Lease
 
+FRESH_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -27,6 +29,8 @@ class Job:
     # An item of an operation waits for its end.
     in_bulk: bool
     started_at: datetime
+    # By this machine's monotonic clock.
+    loaded_at: float
     # Seconds that the database's clock is ahead of this machine's.
     clock_offset: float
 
@@ -49,6 +53,7 @@ class Job:
             allow_deletes=subscription.allow_deletes,
             in_bulk=getattr(subscription, "in_bulk"),  # noqa: B009
             started_at=started_at,
+            loaded_at=time.monotonic(),
             clock_offset=started_at.timestamp() - time.time(),
         )
 
@@ -68,6 +73,11 @@ class Job:
     @property
     def epoch(self) -> int:
         return self.subscription.epoch
+
+    @property
+    def is_fresh(self) -> bool:
+        """The rows were read a moment ago."""
+        return time.monotonic() - self.loaded_at < FRESH_SECONDS
 
     def now(self) -> datetime:
         """The database's time."""

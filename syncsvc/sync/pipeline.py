@@ -10,7 +10,7 @@ from django.conf import settings
 from syncsvc import wakeup
 from syncsvc.exceptions import GitError, MirrorBusyError
 from syncsvc.git.mirror import Mirror, evict
-from syncsvc.models import Snapshot, Subscription, SyncRun
+from syncsvc.models import Operation, Snapshot, Subscription, SyncRun
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.deliver import Delivery, Stop, Tally
 from syncsvc.sync.ending import Ending, Failed, HandedBack, Held, Incomplete, Synced, Waits
@@ -32,16 +32,16 @@ AWAIT_FETCH_SECONDS = 30
 PINS_BEFORE_MAINTENANCE = 50
 
 
-def _nobody(operation_id: uuid.UUID) -> None:
+def _nobody(operation: Operation) -> None:
     """Whom a settled item is told to where nobody asks."""
 
 
 def run_subscription(
-    subscription_id: uuid.UUID, *, worker: str, settled: Callable[[uuid.UUID], None] = _nobody
+    subscription_id: uuid.UUID, *, worker: str, settled: Callable[[Operation], None] = _nobody
 ) -> SyncRun | None:
     """Runs a subscription that is due, to its end. None where it is not due, is paused, or somebody else runs it.
 
-    `settled` is called with the id of the operation whose item this run moved.
+    `settled` is called with the operation whose item this run moved.
     """
     lease, run_id = Lease(), uuid.uuid4()
     if not Subscription.objects.claim(subscription_id, token=lease.token, run_id=run_id, worker=worker):
@@ -131,8 +131,8 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
             return Held(snapshot, plan)
         if not len(spool):
             return Synced(snapshot, spool, Tally())
-        circuit = EndpointCircuit(job.app.id, job.lease)
-        if open_circuit := circuit.enter(early=job.single_retry):
+        circuit = EndpointCircuit(job.app, job.lease)
+        if open_circuit := circuit.enter(early=job.single_retry, known=job.is_fresh):
             return Waits(open_circuit, snapshot, plan, spool)
         tally = Delivery(job, commit=commit, mirror=mirror, spool=spool, circuit=circuit).deliver()
         if tally.delivered == len(spool):

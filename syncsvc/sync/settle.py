@@ -1,7 +1,6 @@
 """Settling a run: the subscription's next state and the run's record, in one transaction."""
 
 import random
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +37,7 @@ def retry_policy() -> RetryPolicy:
     )
 
 
-def settle(job: Job, ending: Ending, settled: Callable[[uuid.UUID], None]) -> SyncRun | None:
+def settle(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> SyncRun | None:
     """Writes the ending down; None where the run was handed back before it did anything. LeaseLostError if fenced.
 
     `settled` is told of the operation whose item this moved, after the commit.
@@ -58,9 +57,9 @@ def settle(job: Job, ending: Ending, settled: Callable[[uuid.UUID], None]) -> Sy
             verdict = _waits(job, ending)
         case Incomplete():
             verdict = _incomplete(job, ending)
-    run, operation_id = through_outage(job.lease, lambda: _write(job, ending, verdict))
-    if operation_id is not None:
-        settled(operation_id)
+    run, operation = through_outage(job.lease, lambda: _write(job, ending, verdict))
+    if operation is not None:
+        settled(operation)
     if run is not None:
         _log(job, run)
         if verdict.failure is not None and verdict.verb == "fail":
@@ -158,10 +157,10 @@ def _failed(
     return Verdict(verb="postpone", values=values, outcome=outcome, failure=failure, traceback=traceback)
 
 
-def _write(job: Job, ending: Ending, verdict: Verdict) -> tuple[SyncRun | None, uuid.UUID | None]:
+def _write(job: Job, ending: Ending, verdict: Verdict) -> tuple[SyncRun | None, Operation | None]:
     with transaction.atomic():
         # First, as everywhere: the operation's row is locked before the subscription's.
-        operation_id = _settle_item(job, ending, verdict)
+        operation = _settle_item(job, ending, verdict)
         verb = getattr(Subscription.objects, verdict.verb)
         if verdict.verb == "complete":
             won = verb(job.subscription.id, token=job.lease.token, epoch=job.epoch, **verdict.values)
@@ -174,11 +173,11 @@ def _write(job: Job, ending: Ending, verdict: Verdict) -> tuple[SyncRun | None, 
         run = SyncRun.objects.filter(id=job.run_id)
         if isinstance(ending, HandedBack) and not ending.tally.requests:
             run.delete()
-            return None, operation_id
-        return SyncRun.objects.end(job.run_id, outcome=verdict.outcome, **_record(job, ending, verdict)), operation_id
+            return None, operation
+        return SyncRun.objects.end(job.run_id, outcome=verdict.outcome, **_record(job, ending, verdict)), operation
 
 
-def _settle_item(job: Job, ending: Ending, verdict: Verdict) -> uuid.UUID | None:
+def _settle_item(job: Job, ending: Ending, verdict: Verdict) -> Operation | None:
     """Moves the operation's item that this run was for, if there is one; the operation's id."""
     operations = Operation.objects
     if not job.in_bulk:

@@ -9,7 +9,7 @@ from itertools import chain
 from django.conf import settings
 from django.db.models.functions import Now
 
-from syncsvc.models import Subscription
+from syncsvc.models import Operation, Subscription
 from syncsvc.models.transitions import SubscriptionQuerySet
 from syncsvc.stopping import STOPPING
 from syncsvc.sync.pipeline import run_subscription
@@ -28,14 +28,14 @@ class Slots:
         self._lock = threading.Lock()
         self._left = threading.Event()
 
-    def run(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[uuid.UUID], None]) -> None:
+    def run(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[Operation], None]) -> None:
         """Runs it if its app's share allows, then what was left because of shares, one after the other."""
         self._run_one(subscription_id, worker=worker, settled=settled)
         while self._left.is_set() and not STOPPING.is_set() and (next_id := self._take_left()):
             if not self._run_one(next_id, worker=worker, settled=settled):
                 return  # a slot that is in use will come by here when it is free
 
-    def _run_one(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[uuid.UUID], None]) -> bool:
+    def _run_one(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[Operation], None]) -> bool:
         """False where its app, or bulk work, has its share of the slots."""
         found = Subscription.objects.share_of(subscription_id)
         if found is None:
