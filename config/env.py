@@ -1,6 +1,8 @@
 """Settings from the environment: typed, with defaults, secrets from files, one list of all that were read."""
 
+import math
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,11 +31,11 @@ class Env:
             return _read_secret(name, file)
         return self._defaults.get(name, default)
 
-    def integer(self, name: str, default: int, *, minimum: int = 0) -> int:
-        return self._number(name, default, int, minimum)
+    def integer(self, name: str, default: int, *, minimum: int = 0, maximum: float = math.inf) -> int:
+        return self._number(name, default, int, minimum, maximum)
 
     def decimal(self, name: str, default: float, *, minimum: float = 0) -> float:
-        return self._number(name, default, float, minimum)
+        return self._number(name, default, float, minimum, sys.float_info.max)  # neither "inf" nor "nan"
 
     def flag(self, name: str, default: bool = False) -> bool:
         text = self.text(name, "1" if default else "0").strip().lower()
@@ -54,7 +56,9 @@ class Env:
             raise ImproperlyConfigured(f"{name} has a negative number of seconds.")
         return values
 
-    def _number[N: (int, float)](self, name: str, default: N, convert: Callable[[str], N], minimum: N) -> N:
+    def _number[N: (int, float)](
+        self, name: str, default: N, convert: Callable[[str], N], minimum: N, maximum: float
+    ) -> N:
         text = self.text(name, str(default))
         try:
             value = convert(text)
@@ -62,6 +66,8 @@ class Env:
             raise ImproperlyConfigured(f"{name} is {text!r}, which is no number.") from None
         if value < minimum:
             raise ImproperlyConfigured(f"{name} is {value}; it must be at least {minimum}.")
+        if not value <= maximum:
+            raise ImproperlyConfigured(f"{name} is {value}; it must be at most {maximum:g}.")
         return value
 
 

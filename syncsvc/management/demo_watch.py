@@ -52,6 +52,7 @@ class Demo:
         self._facts, self._receiver, self._out = facts, receiver, out
         self._progress = Progress(out)
         self._parent = os.getppid()
+        self._told = ""  # why nothing has arrived yet, as it was said last
 
     def run(self) -> bool:
         """Until Ctrl-C, or to the end of a check; whether all is well."""
@@ -89,9 +90,13 @@ class Demo:
         """A failed subscription would be tried again, but not soon."""
         subscription.refresh_from_db()
         ended = subscription.runs.filter(started_at__gte=since).exclude(outcome__in=["", SyncRun.Outcome.INTERRUPTED])
-        why = f"{subscription.error_kind}: {subscription.last_error}" if subscription.error_kind else ""
-        if subscription.status == Status.FAILED and ended.exists():
+        last = ended.order_by("started_at").last()
+        why = f"{last.error_kind}: {last.error}" if last and last.error_kind else ""
+        if subscription.status == Status.FAILED and last:
             raise DemoFailedError(why)
+        if why not in {"", self._told}:
+            self._told = why
+            self._say(f"not yet: {why}")
         if seconds > self._facts.timeout:
             why = why or f"it is {subscription.status}; the logs in {self._facts.log_dir} may say why"
             raise DemoFailedError(f"not everything arrived within {self._facts.timeout:.0f} s. {why}")

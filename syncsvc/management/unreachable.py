@@ -1,4 +1,4 @@
-"""What a person is told when a command finds no server: which, and what to type. manage.py uses it for each command."""
+"""What a person is told when a command finds no server, or bad settings. manage.py uses it for each command."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -22,13 +23,15 @@ WITHOUT_SERVERS = frozenset(
 
 @contextmanager
 def explained(argv: list[str]) -> Iterator[None]:
-    """Ends the process with one line, and exit code 2, where the database or Redis cannot be reached."""
+    """Ends the process with one line, and exit code 2, where settings, the database or Redis are of no use."""
     command = next((word for word in argv[1:] if not word.startswith("-")), "help")
     as_json = "--json" in argv
-    if command not in WITHOUT_SERVERS and not {"--help", "-h"} & set(argv):
-        _knock(as_json)
     try:
+        if command not in WITHOUT_SERVERS and not {"--help", "-h"} & set(argv):
+            _knock(as_json)
         yield
+    except ImproperlyConfigured as error:
+        _refuse("invalid", str(error), as_json)
     except OperationalError as error:
         _refuse("unavailable", f"PostgreSQL failed: {_first_line(error)}. {_advice('DATABASE_URL')}", as_json)
     except (RedisConnectionError, RedisTimeoutError):

@@ -105,6 +105,13 @@ def test_what_fails_is_said_and_is_exit_code_1(tmp_path: Path) -> None:
     assert "demo: failed: git_not_found: " in done.stdout
 
 
+def test_why_nothing_arrives_is_said_while_it_is_tried_again(tmp_path: Path) -> None:
+    done = demo(tmp_path / "data", "--repo=http://127.0.0.1:1/a/b.git", "--check", "--timeout=4")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout.count("demo: not yet: git_unreachable: The remote cannot be reached") == 1
+    assert "demo: failed: not everything arrived within 4 s. git_unreachable: " in done.stdout
+
+
 def test_a_folder_that_is_no_repository_is_said_before_anything_starts(tmp_path: Path) -> None:
     done = demo(tmp_path / "data", f"--repo={tmp_path}")
     assert done.returncode == 2
