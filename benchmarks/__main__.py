@@ -5,7 +5,8 @@ import time
 from argparse import ArgumentParser
 
 from benchmarks.machine import describe
-from benchmarks.rows import QUICK, ROWS, Result, Scale
+from benchmarks.result import QUICK, Result, Scale
+from benchmarks.rows import ROWS
 from benchmarks.stage import Stage
 
 HEAD = ("what", "against", "measured", "reference", "ratio", "goal", "met")

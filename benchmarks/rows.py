@@ -8,43 +8,15 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.bulk_rows import beside_bulk, retry_rate, start_time, statements
+from benchmarks.result import MB, Result, Scale
 from benchmarks.stage import Contestant, Stage, content_of, path_of, watched_children
 from tests.gitrepo import GitRepo
 
-MB = 1 << 20
 WITHIN_MB = 40
 LOOP_GOAL, PLAIN_GOAL = 0.5, 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How much is done. `--quick` does less of it and says so: its table is for a first look."""
-
-    rounds: int = 3
-    short_rounds: int = 9
-    first_sync: int = 10_000
-    plain_files: int = 1_000
-    known: int = 80_000
-    many: int = 200_000
-    big: int = 1 << 30
-
-
-QUICK = Scale(rounds=1, short_rounds=3, first_sync=3_000, plain_files=300, known=8_000, many=20_000, big=64 * MB)
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    what: str
-    against: str
-    measured: str
-    reference: str
-    ratio: str
-    goal: str
-    met: bool
-    notes: list[str] = field(default_factory=list)
 
 
 def first_sync(stage: Stage, scale: Scale) -> list[Result]:
@@ -202,6 +174,10 @@ ROWS: dict[str, Callable[[Stage, Scale], list[Result]]] = {
     "ten-changed": ten_changed,
     "many-files": memory_of_many,
     "big-file": memory_of_big,
+    "bulk-retry": retry_rate,
+    "bulk-start": start_time,
+    "bulk-statements": statements,
+    "live-beside-bulk": beside_bulk,
 }
 
 

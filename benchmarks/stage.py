@@ -136,9 +136,9 @@ class Stage:
 
     def _start_servers(self) -> None:
         """As `make up` starts them: PostgreSQL syncs every commit to the disk."""
-        supervisor = Supervisor(run_dir=self.folder / "run", log_dir=self.folder / "log", say=print)
-        self._exit.callback(supervisor.stop_all)
-        settings = Embedded(self.folder, supervisor=supervisor, environment={}).start()
+        self.supervisor = Supervisor(run_dir=self.folder / "run", log_dir=self.folder / "log", say=print)
+        self._exit.callback(self.supervisor.stop_all)
+        settings = Embedded(self.folder, supervisor=self.supervisor, environment={}).start()
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             os.environ.pop(name, None)
             os.environ.pop(name.upper(), None)
