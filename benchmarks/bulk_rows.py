@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from benchmarks.fleet import REPOSITORIES, Fleet
@@ -18,14 +19,14 @@ RATE_GOAL = 3.0
 START_MS, START_TIMES = 200.0, 10.0
 STATEMENTS_GOAL = 6.0
 BESIDE_GOAL = 2.0
-# What the log calls a statement and is none of an item's: the bounds of transactions, and settings.
+# What the log calls a statement and asks nothing: bounds of transactions, settings, whether a connection is alive.
 BOUNDS = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SELECT 1", "SHOW", "SET ")
 LOGGED = re.compile(r"^\S+ \S+ UTC \[(\d+)\] LOG:  (?:statement|execute [^:]+): (.*(?:\n(?!\d{4}-).*)*)", re.MULTILINE)
 
 
 def retry_rate(stage: Stage, scale: Scale) -> list[Result]:
     """Bulk row 1. The plain loop takes fewer subscriptions: its rate does not change with their number."""
-    fleet, plain = Fleet(stage, scale.bulk_apps), Fleet(stage, scale.plain_apps)
+    fleet, plain = _fleet(stage, scale.bulk_apps), _fleet(stage, scale.few_apps)
     _clone(plain)
     ours, theirs, used, plain_used = [], [], Counter[str](), Counter[str]()
     for _ in range(scale.bulk_rounds):
@@ -48,7 +49,7 @@ def retry_rate(stage: Stage, scale: Scale) -> list[Result]:
             mine / other >= RATE_GOAL,
             [
                 f"{scale.bulk_apps} apps that follow {REPOSITORIES} repositories each; the plain loop's"
-                f" {scale.plain_apps}: {len(plain):,}.",
+                f" {scale.few_apps}: {len(plain):,}.",
                 f"CPU an item: {_each_use(used, len(fleet) * scale.bulk_rounds)};"
                 f" the plain loop's: {_each_use(plain_used, len(plain) * scale.bulk_rounds)}.",
             ],
@@ -93,7 +94,7 @@ def start_time(stage: Stage, scale: Scale) -> list[Result]:
 
 def statements(stage: Stage, scale: Scale) -> list[Result]:
     """Bulk row 3: PostgreSQL's own log of all that workers and scheduler ask of it."""
-    fleet = Fleet(stage, scale.counted_apps)
+    fleet = _fleet(stage, scale.few_apps)
     with System(stage) as system:
         _warm_up(system, fleet)
         fleet.change()
@@ -122,7 +123,7 @@ def beside_bulk(stage: Stage, scale: Scale) -> list[Result]:
     alone, beside = [], []
     receiver = Receiver()
     try:
-        fleet, live = Fleet(stage, scale.bulk_apps), _Live(stage, receiver)
+        fleet, live = _fleet(stage, scale.bulk_apps), _Live(stage, receiver)
         with System(stage) as system:
             _warm_up(system, fleet)
             live.sync()
@@ -155,6 +156,12 @@ def beside_bulk(stage: Stage, scale: Scale) -> list[Result]:
             ],
         )
     ]
+
+
+@cache
+def _fleet(stage: Stage, apps: int) -> Fleet:
+    """Made once, for all rows."""
+    return Fleet(stage, apps)
 
 
 class _Live:
@@ -263,14 +270,14 @@ def _logged(stage: Stage) -> Iterator[Counter[str]]:
     with log.open(encoding="utf-8", errors="replace") as file:
         file.seek(start)
         for pid, sql in LOGGED.findall(file.read()):
-            if int(pid) != own and not sql.startswith(BOUNDS):
-                counted[_words(sql)] += 1
+            if int(pid) != own and (words := sql.strip()) and not words.startswith(BOUNDS):
+                counted[_words(words)] += 1
 
 
 def _words(sql: str) -> str:
     """Enough of a statement to know it by: what it is and its table."""
     flat = re.sub(r"\s+", " ", re.sub(r"'[^']*'|\b\d+\b", "…", sql)).replace('"', "")
-    tables = re.findall(r"(?:FROM|INTO|UPDATE|COPY) (?:ONLY )?(syncsvc_\w+)", flat)
+    tables = re.findall(r"(?:FROM|INTO|UPDATE|COPY) (syncsvc_\w+)", flat)
     return f"{flat.split(' ', 1)[0]} {'+'.join(dict.fromkeys(t.removeprefix('syncsvc_') for t in tables)) or flat[:40]}"
 
 

@@ -17,9 +17,8 @@ class Scale:
     many: int = 200_000
     big: int = 1 << 30
     bulk_apps: int = 40
-    bulk_rounds: int = 2
-    plain_apps: int = 6
-    counted_apps: int = 6
+    bulk_rounds: int = 1
+    few_apps: int = 6
     frozen: int = 10_000
 
 
@@ -32,9 +31,7 @@ QUICK = Scale(
     many=20_000,
     big=64 * MB,
     bulk_apps=6,
-    bulk_rounds=1,
-    plain_apps=2,
-    counted_apps=2,
+    few_apps=2,
     frozen=2_000,
 )
 
