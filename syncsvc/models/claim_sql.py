@@ -1,4 +1,4 @@
-"""The claim: the one statement with which a run begins."""
+"""The claim: the one statement with which a run begins; and what is asked before it."""
 
 CLAIM = """
 WITH op AS (
@@ -38,4 +38,12 @@ INSERT INTO syncsvc_syncrun (id, subscription_id, trigger, asked_by, epoch, from
   updated, deleted, delivered, failed, requests, bytes, deletes_allowed, error_kind, error, traceback, worker)
 SELECT %(run)s, id, trigger, asked_by, epoch, '', '', '', 0, 0, 0, 0, 0, 0, 0, allow_deletes, '', '', '', %(worker)s
 FROM claimed
+"""
+
+# An item that is released for it, by the index item_released_once.
+SHARE_OF = """
+SELECT s.app_id, EXISTS (
+  SELECT FROM syncsvc_operationitem i
+  WHERE i.subscription_id = s.id AND i.released_at IS NOT NULL AND i.status IN ('waiting', 'running')
+) FROM syncsvc_subscription s WHERE s.id = %s
 """

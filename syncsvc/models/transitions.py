@@ -11,7 +11,7 @@ from django.db import connection, models, transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.db.models.functions import Coalesce, Least, Now, Random
 
-from syncsvc.models.claim_sql import CLAIM
+from syncsvc.models.claim_sql import CLAIM, SHARE_OF
 from syncsvc.models.run import Trigger
 from syncsvc.types import ErrorKind
 
@@ -78,9 +78,13 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         return self.active().without_wake_up().filter(due_at__lte=Now())
 
     def share_of(self, subscription_id: uuid.UUID) -> tuple[uuid.UUID, bool] | None:
-        """Whose slots its run takes: its app's, and bulk work's where an operation has released it. None: gone."""
-        rows = self.filter(id=subscription_id).annotate(in_bulk=self._in_bulk())
-        found: tuple[uuid.UUID, bool] | None = rows.values_list("app_id", "in_bulk").first()
+        """Whose slots its run takes: its app's, and bulk work's where an operation has released it. None: gone.
+
+        In SQL: every wake-up asks this, and composing it in the ORM was a sixth of a worker's Python in a bulk.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(SHARE_OF, [subscription_id])
+            found: tuple[uuid.UUID, bool] | None = cursor.fetchone()
         return found
 
     def not_in_bulk(self) -> "SubscriptionQuerySet":

@@ -1,5 +1,6 @@
 """Who may use this worker's slots: one app must not have them all while others wait."""
 
+import random
 import threading
 import uuid
 from collections import Counter
@@ -7,12 +8,16 @@ from collections.abc import Callable
 from itertools import chain
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from syncsvc.models import Operation, Subscription
 from syncsvc.models.transitions import SubscriptionQuerySet
 from syncsvc.stopping import STOPPING
 from syncsvc.sync.pipeline import run_subscription
+
+# Of those that are due for the longest.
+LEFT_CHOICE = 64
 
 
 class Slots:
@@ -83,8 +88,8 @@ class Slots:
             bulk_is_full = self._bulk >= _half()
         wanted = (_wanted()[0].not_in_bulk(),) if bulk_is_full else _wanted()
         waiting = [found.order_by("due_at").values_list("id", flat=True) for found in wanted]
-        fair = (ids.exclude(app_id__in=full).first() for ids in waiting)
-        any_at_all = (ids.first() for ids in waiting)
+        fair = (_one_of(ids.exclude(app_id__in=full)) for ids in waiting)
+        any_at_all = (_one_of(ids) for ids in waiting) if full else ()
         next_id = next((id for id in chain(fair, any_at_all) if id), None)
         if next_id is None and not bulk_is_full:  # else what is left may be bulk work, for the next slot that it gets
             self._left.clear()
@@ -94,6 +99,12 @@ class Slots:
 def _half() -> int:
     """The slots that bulk runs may hold."""
     return max(1, settings.WORKER_THREADS // 2)
+
+
+def _one_of(ids: QuerySet[Subscription, uuid.UUID]) -> uuid.UUID | None:
+    """Not the first: every slot that gets free at this moment would claim it, and all but one in vain."""
+    found = ids[:LEFT_CHOICE]
+    return random.choice(found) if found else None  # noqa: S311 - no secret
 
 
 def _wanted() -> tuple[SubscriptionQuerySet, SubscriptionQuerySet]:
