@@ -61,7 +61,7 @@ def start_time(stage: Stage, scale: Scale) -> list[Result]:
     """Bulk row 2. No workers: what is measured is what a request waits for."""
     from django.db import connection
 
-    from syncsvc.models import Operation
+    from syncsvc.models import Operation, Repository
 
     few: list[float] = []
     many: list[float] = []
@@ -77,6 +77,7 @@ def start_time(stage: Stage, scale: Scale) -> list[Result]:
             assert operation.total == count, f"{operation.total} instead of {count}"
             Operation.objects.cancel(operation.id)
             Fleet.rest(chosen)
+    Repository.objects.filter(subscriptions__app__in=fleet).update(is_active=False)  # other rows run a scheduler
     long, short = stats.median(many), stats.median(few)
     return [
         Result(
