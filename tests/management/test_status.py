@@ -84,7 +84,8 @@ def test_in_words(run: Run, three: list[Subscription]) -> None:
 def test_what_is_paused_is_not_said_to_be_tried_again(run: Run) -> None:
     told = {"error_kind": "endpoint_gone", "last_error": "It wants no more webhooks."}
     SubscriptionFactory.create(app__name="gone", app__is_active=False, repository__name="owner/d", **told)
-    assert run("status").out.splitlines()[0] == "gone/owner/d: pending, paused, endpoint_gone: It wants no more webhooks."
+    line = run("status").out.splitlines()[0]
+    assert line == "gone/owner/d: pending, paused, endpoint_gone: It wants no more webhooks."
 
 
 def test_names_from_elsewhere_cannot_steer_the_terminal(run: Run) -> None:
