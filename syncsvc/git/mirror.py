@@ -140,6 +140,7 @@ class Mirror:
 
     def _init(self, path: Path, object_format: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700)  # repositories may be private, and what git writes is readable to all
         arguments = ["init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", str(path)]
         run(arguments, self._context(writes=True))
 

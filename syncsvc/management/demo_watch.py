@@ -155,7 +155,17 @@ def subscribed(facts: Facts) -> Subscription:
     if repository is None:
         repository = Repository(url=facts.url, branch=facts.branch, poll_seconds=POLL_SECONDS)
         add_repository(repository, name=None)
+    Repository.objects.filter(id=repository.id).update(is_active=True)
+    Subscription.objects.filter(app=app, repository=repository).update(is_active=True)
     return Subscription.objects.get_or_create(app=app, repository=repository)[0]
+
+
+def put_away(facts: Facts) -> None:
+    """Pauses what only the demo can reach: a system without its receiver and its settings would see it fail."""
+    App.objects.filter(name=APP).pause("The demo is not running; make demo starts it again.")
+    others = Subscription.objects.exclude(app__name=APP)
+    alone = Repository.objects.filter(url=facts.url, branch=facts.branch).exclude(subscriptions__in=others)
+    alone.update(is_active=False)
 
 
 def _synced_since(subscription: Subscription, since: datetime) -> SyncRun | None:

@@ -20,6 +20,7 @@ from syncsvc.management.supervisor import StartError, Supervisor
 BASE_DIR = Path(__file__).resolve().parents[2]
 MANAGE = (sys.executable, str(BASE_DIR / "manage.py"))
 WEB_READY_SECONDS = 60
+MOST_WORKERS = 20  # unless more are asked for: PostgreSQL has connections for so many
 SUPERVISOR = "supervisor"
 
 
@@ -44,7 +45,7 @@ class Stack:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.data_dir, self.web_port, self._say = data_dir, web_port, say
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or min(os.cpu_count() or 1, MOST_WORKERS)
         self.environment = {"WEB_PORT": str(web_port), **(environment or {})}
         self.settings: dict[str, str] = {}
         self.login = ""  # the line that says how to log in

@@ -26,6 +26,16 @@ def validate_remote_url(url: str) -> None:
         raise ValidationError(str(error)) from error
 
 
+def validate_repository_name(name: str) -> None:
+    if not name.isprintable() or name != name.strip():
+        raise ValidationError("A repository's name is one line without space at its ends; leave it out for owner/repo.")
+    try:
+        uuid.UUID(name)
+    except ValueError:
+        return
+    raise ValidationError("A repository's name must not look like a UUID; commands take either.")
+
+
 def validate_branch(branch: str) -> None:
     if branch.startswith(("-", "refs/")) or any(c in branch for c in " ~^:?*[\\") or ".." in branch:
         raise ValidationError("Give the branch's short name, such as main; blank follows the remote's HEAD.")
@@ -105,7 +115,7 @@ class Repository(models.Model):
     """A git remote, the credential that reads it, and the branch that is followed."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    name = models.CharField(max_length=200, unique=True)
+    name = models.CharField(max_length=200, unique=True, validators=[validate_repository_name])
     url = models.CharField("URL", max_length=2000, validators=[validate_remote_url])
     branch = models.CharField(
         max_length=250, blank=True, default="", validators=[validate_branch], help_text="Blank: the remote's HEAD."

@@ -65,6 +65,13 @@ def test_a_missing_mirror_is_made_and_holds_the_commit(tmp_path: Path, object_fo
     assert sorted(os.listdir(tmp_path / "m")) == ["x.git", "x.git.fetch", "x.git.lock"]
 
 
+def test_no_other_user_of_the_machine_can_read_a_mirror(repo: GitRepo, make_mirror: MakeMirror) -> None:
+    repo.commit({"private": b"key\n"})
+    mirror = make_mirror()
+    mirror.fetch(head_of(repo))
+    assert mirror.path.stat().st_mode & 0o777 == 0o700
+
+
 def test_only_the_newest_commit_is_taken(repo: GitRepo, make_mirror: MakeMirror) -> None:
     first = repo.commit({"a": b"1"})
     head = RemoteHead("main", repo.commit({"a": b"2"}))

@@ -90,6 +90,13 @@ def test_a_shortened_option_is_wrong_usage_so_that_json_is_always_recognised(run
     assert not App.objects.exists()
 
 
+@pytest.mark.parametrize("name", ["two\nlines", " space", "0b9fdb0a-6a27-4f6b-8f0b-3f8a0f2c9c1e"])
+def test_a_repository_is_not_named_what_commands_could_not_take(run: Run, name: str) -> None:
+    done = run("repository_add", REMOTE, "--name", name, "--json")
+    assert done.refusal == "invalid"
+    assert "name" in done.json["error"]["message"]
+
+
 def test_repository_add_names_it_after_its_url(run: Run) -> None:
     done = run("repository_add", f"{REMOTE}/", "--json")
     repository = Repository.objects.get()

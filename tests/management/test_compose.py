@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from django.conf import settings
+from django.db import connection
 
 from syncsvc.management.postgres import SETTINGS
-from syncsvc.management.stack import BASE_DIR
+from syncsvc.management.stack import BASE_DIR, MOST_WORKERS
 
 COMPOSE: dict[str, Any] = yaml.safe_load((BASE_DIR / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -85,3 +87,9 @@ def test_what_holds_state_has_a_volume_and_workers_share_none() -> None:
 def test_servers_tell_whether_they_are_well(name: str) -> None:
     assert SERVICES[name]["healthcheck"]["test"]
     assert "ports" not in SERVICES[name]
+
+
+def test_postgres_has_a_connection_for_all_that_the_processes_of_a_big_machine_may_hold() -> None:
+    worker = 2 * settings.WORKER_THREADS + 1  # a run's own, its recorder's, and the lease keeper's
+    others = 4 * int(connection.settings_dict["OPTIONS"]["pool"]["max_size"])  # web, scheduler, commands
+    assert MOST_WORKERS * worker + others <= int(SETTINGS["max_connections"])

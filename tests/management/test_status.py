@@ -81,6 +81,13 @@ def test_in_words(run: Run, three: list[Subscription]) -> None:
     assert lines[4].startswith("database answers, redis answers, scheduler ")
 
 
+def test_what_is_paused_is_not_said_to_be_tried_again(run: Run) -> None:
+    told = {"error_kind": "endpoint_gone", "last_error": "It wants no more webhooks."}
+    SubscriptionFactory.create(app__name="gone", app__is_active=False, repository__name="owner/d", **told)
+    line = run("status").out.splitlines()[0]
+    assert line == "gone/owner/d: pending, paused, endpoint_gone: It wants no more webhooks."
+
+
 def test_names_from_elsewhere_cannot_steer_the_terminal(run: Run) -> None:
     SubscriptionFactory.create(repository__name="owner/\x1b[31mred")
     assert "\x1b" not in run("status").out

@@ -222,11 +222,22 @@ def test_a_subscription_paused_while_it_is_waited_for_is_given_up(run: Run) -> N
 def test_a_paused_subscription_is_asked_for_but_not_waited_for(run: Run) -> None:
     SubscriptionFactory.create(app__name="client", repository__name="owner/repo", app__is_active=False, synced=True)
     for option in ("--wait", "--inline"):
-        assert run("sync", "--all", option, "--json").refusal == "conflict"
+        assert run("sync", "client/owner/repo", option, "--json").refusal == "conflict"
         assert Subscription.objects.get().status == Status.SYNCED
     done = run("sync", "--all")
     assert (done.code, done.out) == (0, "client/owner/repo: paused; it runs when it is resumed\n")
     assert Subscription.objects.get().status == Status.PENDING
+
+
+def test_a_paused_app_does_not_keep_the_others_from_being_synced(run: Run, subscription: Subscription) -> None:
+    SubscriptionFactory.create(app__name="gone", app__is_active=False, repository=subscription.repository)
+    done = run("sync", "--all", "--inline", "--json")
+    outcomes = {row["subscription"]: (row["outcome"], row["paused"]) for row in done.json["runs"]}
+    assert outcomes == {
+        str(subscription): ("synced", False),
+        f"gone/{subscription.repository.name}": (None, True),
+    }
+    assert done.code == 0
 
 
 def test_inline_waits_for_a_run_that_goes_on_elsewhere(run: Run, subscription: Subscription) -> None:

@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 from syncsvc.management.commands.up import ROUND_SECONDS, stop_on_sigterm
 from syncsvc.management.demo_receiver import DemoReceiver, ReceiverClient
 from syncsvc.management.demo_source import Source, find_source
-from syncsvc.management.demo_watch import Demo, Facts
+from syncsvc.management.demo_watch import Demo, Facts, put_away
 from syncsvc.management.stack import BASE_DIR, MANAGE, Stack
 from syncsvc.management.supervisor import StartError
 from syncsvc.management.terminal import CLEAR
@@ -95,8 +95,14 @@ class Command(BaseCommand):
 
     def _watch(self) -> None:
         facts = Facts(**json.load(sys.stdin))
-        with ReceiverClient(facts.receiver_port) as receiver:
-            well = Demo(facts, receiver, sys.stdout).run()
+        stop_on_sigterm()
+        try:
+            with ReceiverClient(facts.receiver_port) as receiver:
+                well = Demo(facts, receiver, sys.stdout).run()
+        except KeyboardInterrupt:
+            return
+        finally:
+            put_away(facts)
         if not well:
             sys.exit(1)
 

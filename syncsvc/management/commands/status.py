@@ -86,7 +86,7 @@ def _line(row: dict[str, Any]) -> str:
         words.append(f"synced {timesince(row['last_success_at'], depth=1)} ago".replace("\xa0", " "))
     if row["error_kind"]:
         words.append(f"{row['error_kind']}: {row['last_error']}")
-        if row["due_at"]:
+        if row["due_at"] and not row["paused"]:
             words.append(_next_try(row))
     return ", ".join(words)
 

@@ -53,6 +53,7 @@ class Command(base.Command):
     def _runs(self, options: Mapping[str, Any]) -> Iterable[Ended]:
         """Asks; the runs come as they end."""
         subscriptions = _chosen(options)
+        self.left_out = {subscription.id for subscription in subscriptions if subscription.paused}
         since = database_time()
         wanted = Subscription.objects.filter(id__in=[subscription.id for subscription in subscriptions])
         if options["inline"]:
@@ -69,7 +70,8 @@ class Command(base.Command):
 
     def _rows(self, runs: Iterable[Ended]) -> Iterator[dict[str, Any]]:
         for subscription, run in runs:
-            if self.waits and (run is None or run.outcome != SyncRun.Outcome.SYNCED):
+            left_out = run is None and subscription.id in self.left_out
+            if self.waits and not left_out and (run is None or run.outcome != SyncRun.Outcome.SYNCED):
                 self.exit_code = 1
             yield run_row(subscription, run)
 
@@ -126,7 +128,8 @@ def _chosen(options: Mapping[str, Any]) -> list[Subscription]:
         raise Refused("usage", "--timeout is for --wait; give both.")
     subscriptions = list(selected(options).select_related("app", "repository"))
     paused = [str(subscription) for subscription in subscriptions if subscription.paused]
-    if paused and (options["wait"] or options["inline"]):
+    # Only where it was named: one paused app must not keep `sync --all` from its work.
+    if paused and options["subscriptions"] and (options["wait"] or options["inline"]):
         rest = f" and {len(paused) - 3} more are" if len(paused) > 3 else " is" if len(paused) == 1 else " are"
         raise Refused(
             "conflict", f"{', '.join(paused[:3])}{rest} paused: resume first, or ask without --wait and --inline."
