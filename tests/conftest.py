@@ -8,6 +8,7 @@ never used.
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -59,6 +60,9 @@ def _take_own_share() -> None:
         os.environ["REDIS_URL"] = f"{os.environ['REDIS_URL'].rpartition('/')[0]}/{number}"
         os.environ["MIRROR_DIR"] = str(Path(os.environ[SERVERS]) / f"mirrors-{worker}")
 
+
+# Who runs the tests in the background of a shell has them inherit that Ctrl-C is ignored, and some tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if SERVERS not in os.environ:
     _start_servers()
