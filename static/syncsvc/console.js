@@ -15,9 +15,16 @@
         return element;
     };
 
+    /* Outside of an open dialog nothing is seen or read. */
+    const refuse = (text) => {
+        dialog.querySelectorAll(".refused").forEach((old) => old.remove());
+        dialog.querySelector("#dialog-title").after(make("p", { class: "refused", role: "alert" }, text));
+    };
+
     /* Toasts: what went well goes by itself, unless one looks at it; what did not stays until it is dismissed. */
     const toast = ({ level, text }) => {
         const stays = level === "error" || level === "warning";
+        if (stays && dialog.open) return refuse(text);
         const region = document.querySelector(`#toasts > [role=${stays ? "alert" : "status"}]`);
         if ([...region.children].some((shown) => shown.dataset.text === text)) return;
         const close = make("button", { type: "button", class: "close", "aria-label": "Dismiss" });
@@ -100,12 +107,11 @@
         if (!named.includes(form.elements.action?.value) || event.submitter?.name !== "index") return;
         if (!form.querySelector(".action-select:checked")) return;
         event.preventDefault();
-        event.submitter.dataset.source = "list";
         htmx.ajax("POST", location.pathname + location.search, { source: form, target: dialog, swap: "innerHTML" });
     }, true);
 
     document.body.addEventListener("htmx:beforeRequest", ({ detail }) => {
-        const button = buttonOf(detail.elt, detail.requestConfig.triggeringEvent) || detail.elt.querySelector?.("[data-source=list]");
+        const button = buttonOf(detail.elt, detail.requestConfig.triggeringEvent);
         detail.xhr.pressed = button;
         if (detail.target === dialog && !dialog.open) opener = button || document.activeElement;
         if (!button) return;
@@ -207,7 +213,7 @@
     });
 
     /* select2 names its fields by their value alone. */
-    addEventListener("load", () => {
+    window.django?.jQuery?.(() => {
         for (const select of document.querySelectorAll("select.select2-hidden-accessible")) {
             const name = select.getAttribute("aria-label") || select.labels[0]?.textContent.replace(":", "").trim() || "Choice";
             select.nextElementSibling.querySelectorAll("[role=combobox], [role=textbox]").forEach((field) => {

@@ -103,7 +103,6 @@ class SubscriptionActions(ModelAdmin):
     """In the list: what is ticked, or all that the filters leave, without thousands of ids in a form."""
 
     actions = ("retry_selected", "resync_selected")
-    change_list_template = "admin/syncsvc/change_list.html"
     # Those that ask first do so in the dialog.
     dialog_actions = actions
 

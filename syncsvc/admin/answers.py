@@ -1,11 +1,13 @@
 """What htmx gets for an action: the messages as toasts, and events that live parts listen to."""
 
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect, reswap, trigger_client_event
 
 from syncsvc.admin.parts import is_htmx
@@ -33,6 +35,15 @@ def done(request: HttpRequest, *, changed: Any = None, content: str = "") -> Htt
     if changed is not None:
         trigger_client_event(response, f"changed-{changed}")
     return with_toasts(request, response)
+
+
+def came_from(request: HttpRequest) -> str:
+    """The console's page with the button, where that is known and was not the confirmation."""
+    page = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(page, request.get_host(), require_https=request.is_secure()):
+        return ""
+    parts = urlsplit(page)
+    return "" if parts.path == request.path else urlunsplit(("", "", parts.path, parts.query, ""))
 
 
 def for_htmx(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:

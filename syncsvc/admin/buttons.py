@@ -15,7 +15,7 @@ from django.urls import URLPattern, path, reverse
 
 from syncsvc.admin import answers
 from syncsvc.admin.bases import ModelAdmin
-from syncsvc.admin.parts import is_htmx, part_of, render_part
+from syncsvc.admin.parts import is_htmx, part_of, render_part, sees
 
 CONFIRM = "admin/syncsvc/confirm.html"
 
@@ -111,9 +111,11 @@ class ButtonsMixin(ModelAdmin):
 
     def pressed(self, request: HttpRequest, row: Any, button: Button) -> HttpResponse:
         """What follows a button whose method gave no answer of its own."""
-        if button.in_place and is_htmx(request):
+        if not button.in_place:
+            return HttpResponseRedirect(self.page(row))
+        if is_htmx(request):
             return answers.done(request, changed=row.pk)
-        return HttpResponseRedirect(self.page(row))
+        return HttpResponseRedirect(answers.came_from(request) or self.page(row))
 
     def _ask(self, request: HttpRequest, row: Any, button: Button) -> HttpResponse:
         asked: Confirmation | HttpResponse = getattr(self, button.confirms)(request, row)
@@ -124,8 +126,8 @@ class ButtonsMixin(ModelAdmin):
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
         if not (name := part_of(request)):
             return super().change_view(request, object_id, *args, **kwargs)
-        row = self.get_object(request, object_id)
-        if row is None or not self.has_view_permission(request, row):
+        row = self.get_object(request, object_id) if sees(request, self.model) else None
+        if row is None:
             raise PermissionDenied
         return self.part(request, row, name)
 

@@ -136,7 +136,7 @@ def test_all_that_a_filter_leaves_is_taken_without_an_id_in_the_form(
     page = console.post(url, across).text
 
     assert "Retry 1,200 failed subscriptions?" in page
-    assert "1205 were selected" in page
+    assert "1,205 were selected" in page
     assert len(page) < 20_000
     fields = fields_of(page)
     without_count = console.post(url, fields)

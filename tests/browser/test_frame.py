@@ -232,37 +232,27 @@ def test_without_javascript_the_same_confirmation_is_a_page(
     context.close()
 
 
-def test_the_frame_is_accessible_and_fits_a_phone(
+LISTS = ("subscription", "app", "repository", "syncrun", "deliveryattempt", "deliveredfile", "snapshot", "operation")
+
+
+def test_every_page_is_accessible_and_fits_a_phone(
     console: Page, failed: Subscription, axe: Callable[[Page], None]
 ) -> None:
     factories.SubscriptionFactory(synced=True)
     operation = factories.OperationFactory(total=3, waiting=1, running=1, succeeded=1)
     run = factories.SyncRunFactory(subscription=failed, outcome="failed", failed=3, created=12, error_kind="internal")
     attempt = factories.DeliveryAttemptFactory(run=run, rejected=True)
-    factories.DeliveredFileFactory(subscription=failed)
-    lists = (
-        "subscription",
-        "app",
-        "repository",
-        "syncrun",
-        "deliveryattempt",
-        "deliveredfile",
-        "snapshot",
-        "operation",
-    )
-    pages = [f"/admin/syncsvc/{name}/" for name in lists]
-    rows = (failed, failed.app, failed.repository, operation, run, attempt)
-    pages += ["/admin/", "/admin/syncsvc/app/add/", "/admin/password_change/", *map(path_of, rows)]
-    for path in pages:
+    file = factories.DeliveredFileFactory(subscription=failed)
+    paths = [f"/admin/syncsvc/{name}/" for name in LISTS]
+    paths += map(path_of, (failed, failed.app, failed.repository, operation, run, attempt, file, failed.snapshot))
+    paths += [f"{path_of(failed.app).removesuffix('change/')}{page}/" for page in ("delete", "history")]
+    paths += ["/admin/", "/admin/syncsvc/app/add/", "/admin/syncsvc/apitoken/add/", "/admin/password_change/"]
+    for path in paths:
         console.goto(path)
         axe(console)
-        name = path.strip("/").replace(str(path.split("/")[-3]), "row") if "change/" in path else path.strip("/")
-        name = name.replace("/", "-")
+        name = re.sub(r"[0-9a-f-]{36}|\d+", "row", path).strip("/").replace("/", "-")
         look(console, f"frame-{name}")
-        console.emulate_media(color_scheme="dark")
-        look(console, f"frame-{name}-dark")
-        console.emulate_media(color_scheme="light")
         console.set_viewport_size({"width": 390, "height": 844})
-        assert console.evaluate("document.documentElement.scrollWidth") <= 390, path
         look(console, f"frame-{name}-phone")
+        assert console.evaluate("document.documentElement.scrollWidth") <= 390, path
         console.set_viewport_size({"width": 1280, "height": 900})

@@ -70,6 +70,7 @@ def test_an_operation_is_paused_resumed_and_cancelled(console: Page) -> None:
     expect(console.locator(".field-state")).to_contain_text("Paused by operator.")
     look(console, "operation-paused")
     console.get_by_role("button", name="Resume").click()
+    expect(console.get_by_role("status")).to_have_text("Resumed.")
     console.get_by_role("button", name="Cancel remaining").click()
     console.locator("dialog").get_by_role("button", name="Cancel remaining").click()
 
