@@ -146,7 +146,7 @@ def web_command(port: int, *, processes: int = 2) -> tuple[str, ...]:
         "--preload",
         "--threads=8",
         "--graceful-timeout=20",
-        "--keep-alive=20",  # longer than a tab pauses between two questions, each of which would begin a connection else
+        "--keep-alive=20",  # longer than a tab pauses between two questions
         f"--bind=127.0.0.1:{port}",
         "--no-control-socket",
     )
