@@ -150,6 +150,18 @@
     }, 250);
     document.addEventListener("visibilitychange", () => document.hidden || parts().forEach(ask));
 
+    /* What changed, or is changed by an operation that runs, shows in the badges of the subscriptions on the page. */
+    const refreshBadges = () => {
+        const shown = document.querySelectorAll("[data-subscription]:not([data-every])");
+        const ids = new Set([...shown].map((badge) => badge.dataset.subscription));
+        const url = `${document.body.dataset.statuses}?ids=${[...ids].join(",")}`;
+        if (ids.size) htmx.ajax("GET", url, { source: document.body, swap: "none" });
+    };
+    document.body.addEventListener("changed", () => setTimeout(refreshBadges)); // after what came with it is in its place
+    document.body.addEventListener("htmx:afterSwap", ({ detail }) => {
+        if (detail.requestConfig?.path.endsWith("part=bar") && !told(detail.xhr, "changed")) refreshBadges();
+    });
+
     /* The server is away: said once, with the time of what one sees; asked again until it is there. */
     let heard = new Date();
     let lost = null;

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 
 from syncsvc.admin import answers
 from syncsvc.admin.bases import ModelAdmin
@@ -15,7 +16,7 @@ from syncsvc.admin.cells import size_text
 from syncsvc.admin.confirm import Question, asker_of, confirm, counted
 from syncsvc.admin.operation_bar import bars_for
 from syncsvc.admin.parts import is_htmx
-from syncsvc.admin.status import RESYNC, RETRY, changed_status, followed_status
+from syncsvc.admin.status import RESYNC, RETRY, changed_status, followed_status, statuses
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, Repository, Subscription
 from syncsvc.models.transitions import SubscriptionQuerySet
@@ -73,6 +74,10 @@ class SubscriptionButtons(ButtonsMixin):
     """Single ones."""
 
     buttons = (RETRY, RESYNC)
+
+    def get_urls(self) -> list[URLPattern]:
+        view: Callable[..., HttpResponse] = self.admin_site.admin_view(statuses)
+        return [path("statuses/", view, name="syncsvc_subscription_statuses"), *super().get_urls()]
 
     def retry(self, request: HttpRequest, row: Subscription) -> None:
         _ask(request, row, single.retry, queued="Retry queued for", failed="Failed to queue retry")
