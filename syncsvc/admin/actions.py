@@ -10,10 +10,10 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
 from syncsvc.admin import answers
-from syncsvc.admin.bases import ModelAdmin
 from syncsvc.admin.buttons import Button, ButtonsMixin, Confirmation
 from syncsvc.admin.cells import size_text
 from syncsvc.admin.confirm import Question, asker_of, confirm, counted
+from syncsvc.admin.lists import ListMixin
 from syncsvc.admin.operation_bar import bars_for
 from syncsvc.admin.parts import is_htmx
 from syncsvc.admin.status import RESYNC, RETRY, changed_status, followed_status, statuses
@@ -104,15 +104,11 @@ class SubscriptionButtons(ButtonsMixin):
         return followed_status(request, row) if name == "status" else super().part(request, row, name)
 
 
-class SubscriptionActions(ModelAdmin):
+class SubscriptionActions(ListMixin):
     """In the list: what is ticked, or all that the filters leave, without thousands of ids in a form."""
 
     actions = ("retry_selected", "resync_selected")
-    # Those that ask first do so in the dialog.
     dialog_actions = actions
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"dialog_actions": self.dialog_actions, **(extra_context or {})})
 
     def has_bulk_retry_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("syncsvc.bulk_retry")

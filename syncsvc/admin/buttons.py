@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from syncsvc.admin import answers
-from syncsvc.admin.bases import ModelAdmin
+from syncsvc.admin.lists import ListMixin
 from syncsvc.admin.parts import is_htmx, part_of, render_part, sees
 
 CONFIRM = "admin/syncsvc/confirm.html"
@@ -49,7 +49,7 @@ class Confirmation:
     tone: str = ""
 
 
-class ButtonsMixin(ModelAdmin):
+class ButtonsMixin(ListMixin):
     """A row's page: its buttons, its panels above the settings, and the parts of them that are asked for alone."""
 
     buttons: tuple[Button, ...] = ()
@@ -92,7 +92,7 @@ class ButtonsMixin(ModelAdmin):
 
     def _url(self, button: Button) -> URLPattern:
         view: Callable[..., HttpResponseBase] = self.admin_site.admin_view(self._press)
-        return path(f"<uuid:row_id>/{button.press}/", view, {"button": button}, name=self._name(button.press))
+        return path(f"<str:row_id>/{button.press}/", view, {"button": button}, name=self._name(button.press))
 
     def _name(self, press: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{press}"

@@ -41,10 +41,8 @@ class HistoryAdmin(AutocompleteMedia, ButtonsMixin):
     """Rows are written by runs alone: nobody adds, changes or deletes one here."""
 
     actions = None
-    list_per_page = 100
     list_max_show_all = 0
     paginator = CappedPaginator
-    show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
     def has_add_permission(self, request: HttpRequest) -> bool:
