@@ -71,9 +71,9 @@ def test_the_rows_say_the_same_as_one_another(run: Run) -> None:
 
 
 def test_it_looks_like_life(run: Run) -> None:
-    assert run("seed_scale", "--scale=0.05", f"--into={connection.settings_dict['NAME']}").code == 0
+    assert run("seed_scale", "--scale=0.02", f"--into={connection.settings_dict['NAME']}").code == 0
     statuses = Counter(Subscription.objects.values_list("status", flat=True))
-    assert statuses["synced"] / statuses.total() == pytest.approx(0.9, abs=0.06)
+    assert statuses["synced"] / statuses.total() == pytest.approx(0.9, abs=0.1)
     assert set(statuses) == {"synced", "failed", "pending", "syncing"}
     assert Subscription.objects.filter(status="pending", retry_count__gt=0).exists()
     causes = Subscription.objects.filter(status="failed").values_list("error_kind", "app__url")
@@ -84,17 +84,15 @@ def test_it_looks_like_life(run: Run) -> None:
 
 
 def test_the_same_seed_gives_the_same_rows_and_is_taken_once(run: Run) -> None:
-    assert seeded(run).code == 0
+    assert seeded(run, "--scale=0.004").code == 0
     first = sorted(Subscription.objects.values_list("id", "status", "error_kind"))
-    assert seeded(run, "--yes").refusal == "conflict"
-    assert seeded(run, "--yes", "--seed=2").code == 0
-    assert App.objects.count() == 10
-    App.objects.all().delete()
-    Repository.objects.all().delete()
-    Operation.objects.all().delete()
-    DeliveredFile.objects.all().delete()
-    DeliveryAttempt.objects.all().delete()
-    assert seeded(run).code == 0
+    assert seeded(run, "--scale=0.004", "--yes").refusal == "conflict"
+    assert seeded(run, "--scale=0.004", "--yes", "--seed=2").code == 0
+    assert (App.objects.count(), Subscription.objects.count()) == (4, 2 * len(first))
+    with connection.cursor() as cursor:
+        tables = (App, Repository, Operation, DeliveryAttempt, DeliveredFile)
+        cursor.execute(f"TRUNCATE {', '.join(model._meta.db_table for model in tables)} CASCADE")
+    assert seeded(run, "--scale=0.004").code == 0
     assert sorted(Subscription.objects.values_list("id", "status", "error_kind")) == first
 
 
