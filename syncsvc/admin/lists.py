@@ -25,3 +25,11 @@ class ListMixin(ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"dialog_actions": self.dialog_actions, **(extra_context or {})})
+
+
+def chosen_again(request: HttpRequest, rows: models.QuerySet[Any], action: str) -> list[tuple[str, str]]:
+    """The hidden fields that choose the same rows for the same action: the ticked ones, or all without naming one."""
+    across = request.POST.get("select_across") == "1"
+    ticked = ["all"] if across else [str(pk) for pk in rows.order_by().values_list("pk", flat=True)]  # one is asked for
+    hidden = [("action", action), ("select_across", "1" if across else "0")]
+    return hidden + [(ACTION_CHECKBOX_NAME, value) for value in ticked]
