@@ -7,9 +7,12 @@ from typing import Any, cast
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.urls import URLPattern, URLResolver, path
 
 from syncsvc.admin.answers import for_htmx
+from syncsvc.admin.failures import failures, retry_failures
 from syncsvc.admin.navigation import navigation
+from syncsvc.admin.overview import overview
 
 GROUPS = {
     "Syncing": ("Subscription", "App", "Repository"),
@@ -48,6 +51,18 @@ class ConsoleSite(AdminSite):
             return for_htmx(request, inner(request, *args, **kwargs))
 
         return cast("V", update_wrapper(answered, inner))
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return overview(request)
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        retry = self.admin_view(retry_failures)
+        return [
+            path("failures/", self.admin_view(failures), name="failures"),
+            path("failures/retry/", retry, name="failures_retry"),
+            path("failures/retry/<str:kind>/<str:host>/", retry, name="failures_retry_cause"),
+            *super().get_urls(),
+        ]
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         apps = {app["app_label"]: app for app in super().get_app_list(request, app_label)}
