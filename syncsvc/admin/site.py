@@ -13,6 +13,7 @@ from syncsvc.admin.answers import for_htmx
 from syncsvc.admin.failures import failures, retry_failures
 from syncsvc.admin.navigation import navigation
 from syncsvc.admin.overview import overview
+from syncsvc.admin.queue import queue
 
 GROUPS = {
     "Syncing": ("Subscription", "App", "Repository"),
@@ -58,6 +59,7 @@ class ConsoleSite(AdminSite):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         retry = self.admin_view(retry_failures)
         return [
+            path("queue/", self.admin_view(queue), name="queue"),
             path("failures/", self.admin_view(failures), name="failures"),
             path("failures/retry/", retry, name="failures_retry"),
             path("failures/retry/<str:kind>/<str:host>/", retry, name="failures_retry_cause"),
