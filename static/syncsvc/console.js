@@ -224,6 +224,28 @@
         menu.querySelector("summary").focus();
     });
 
+    /* A field that suggests what is there while one types; what it sends is the id of what was taken. */
+    for (const field of document.querySelectorAll("[data-suggestions]")) {
+        const ids = new Map([[field.defaultValue, field.dataset.id]]);
+        const list = make("datalist", { id: `suggestions-${field.name}` });
+        const suggest = async () => {
+            const answer = await fetch(`${field.dataset.suggestions}&${new URLSearchParams({ term: field.value })}`).catch(() => null);
+            if (!answer?.ok || answer.redirected) return;
+            const { results } = await answer.json();
+            results.forEach(({ id, text }) => ids.set(text, id));
+            list.replaceChildren(...results.map(({ text }) => make("option", { value: text })));
+        };
+        let typed;
+        field.after(list);
+        field.setAttribute("list", list.id);
+        field.addEventListener("input", () => {
+            clearTimeout(typed);
+            typed = setTimeout(suggest, 150);
+        });
+        field.addEventListener("focus", suggest, { once: true });
+        field.form.addEventListener("submit", () => (field.value = ids.get(field.value) || field.value));
+    }
+
     /* select2 names its fields by their value alone. */
     window.django?.jQuery?.(() => {
         for (const select of document.querySelectorAll("select.select2-hidden-accessible")) {

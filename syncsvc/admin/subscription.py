@@ -13,7 +13,6 @@ from syncsvc import wakeup
 from syncsvc.admin.actions import SubscriptionActions, SubscriptionButtons
 from syncsvc.admin.cells import NOTHING, badge, block, commit_cell, link, list_link, moment
 from syncsvc.admin.filters import AutocompleteFilter, PausedFilter
-from syncsvc.admin.history import AutocompleteMedia
 from syncsvc.admin.removal import RemovalMixin
 from syncsvc.admin.status import status_cell
 from syncsvc.models import DeliveredFile, DeliveryAttempt, Subscription, SyncRun
@@ -22,7 +21,7 @@ STATE = ("state", "due", "retries", "error", "failing", "last_success", "at_comm
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(AutocompleteMedia, SubscriptionActions, SubscriptionButtons, RemovalMixin):
+class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
     autocomplete_fields = ("app", "repository")
     list_display = ("__str__", "state", "due", "retries", "last_success", "at_commit")
     list_filter = (

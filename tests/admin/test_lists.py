@@ -102,6 +102,24 @@ def test_a_list_shows_one_subscription_that_was_found_by_typing(model: type[Any]
     assert str(row.subscription) in response.text  # chosen, in the filter
 
 
+def test_what_a_filter_is_about_may_be_named_in_the_address(console: Client) -> None:
+    wanted, _ = factories.SubscriptionFactory(), factories.SubscriptionFactory()
+    of_app = console.get(list_of(Subscription), {"app__exact": wanted.app.name})
+    assert list(of_app.context["cl"].result_list) == [wanted]
+    run = factories.SyncRunFactory(subscription=wanted)
+    of_it = console.get(list_of(SyncRun), {"subscription__exact": f" {wanted} "})
+    assert list(of_it.context["cl"].result_list) == [run]
+    for nobody in ("nobody", "no/body", str(run.pk)):
+        assert not console.get(list_of(SyncRun), {"subscription__exact": nobody}).context["cl"].result_list
+    assert console.get(list_of(SyncRun), {"subscription__exact": ""}).context["cl"].result_count == 1
+
+
+def test_lists_load_no_script_that_they_do_not_need(console: Client) -> None:
+    page = console.get(list_of(DeliveryAttempt)).text
+    assert "jquery" not in page
+    assert "select2" not in page
+
+
 def test_a_filter_keeps_what_else_was_chosen(console: Client) -> None:
     subscription = factories.SubscriptionFactory(failed=True)
 
