@@ -19,7 +19,7 @@ register.filter("size", cells.size_cell)
 register.filter("path", cells.path_cell)
 register.filter("commit", cells.commit_cell)
 register.filter("block", cells.block)
-register.filter("count", "{:,}".format)
+register.filter("count", cells.count)
 register.simple_tag(cells.badge, name="badge")
 register.simple_tag(cells.link, name="link_to")
 
