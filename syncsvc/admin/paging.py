@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.core.paginator import Page
-
 from django.db.models import QuerySet
 from django.utils.functional import cached_property
 
