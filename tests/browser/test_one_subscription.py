@@ -69,13 +69,11 @@ def test_each_page_is_sound_in_light_and_dark_and_on_a_phone(
 ) -> None:
     run = a_week(world)
     attempt = DeliveryAttempt.objects.exclude(error_kind="").latest("id")
-    file = world.ledger()[b"docs/guide/setup.md"]
     make_preview(world.id)
     pages = {
         "subscription": page_of("subscription", world.id),
         "run": page_of("syncrun", run.pk),
         "attempt": page_of("deliveryattempt", attempt.pk),
-        "file": page_of("deliveredfile", file.pk),
     }
     for name, address in pages.items():
         console.goto(address)
