@@ -50,9 +50,10 @@ def progress_context(operation: Operation) -> dict[str, Any]:
     """From Redis, as each bar of it everywhere; from the row, where it has ended or Redis is away."""
     shown = (None if operation.ended else bar(operation.pk)) or bar_of(operation)
     counts = shown["operation"]
+    finished_badly = counts["status"] == Operation.Status.FINISHED and counts["failed"]
     return {
         **shown,
-        "tone": "bad" if shown["ended"] and counts["failed"] else TONES[counts["status"]],
+        "tone": "bad" if finished_badly else TONES[counts["status"]],
         "reason": operation.reason if counts["status"] == operation.status else "",
         "left": left_text(counts.get("seconds_left")),
         "every": None if shown["ended"] else PROGRESS_SECONDS,
