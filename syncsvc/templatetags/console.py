@@ -24,6 +24,12 @@ register.simple_tag(cells.badge, name="badge")
 register.simple_tag(cells.link, name="link_to")
 
 
+@register.filter
+def number(value: int) -> str:
+    """`4,512`."""
+    return f"{value:,}"
+
+
 @register.simple_tag(takes_context=True)
 def live(
     context: RequestContext, part: str, *, every: int | None = None, on: str = "", wait: str = "", address: str = ""

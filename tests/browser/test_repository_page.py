@@ -37,7 +37,7 @@ def followed() -> Repository:
     for name, snapshot, values in (
         ("acme", taken[-1], {"synced": True}),
         ("globex", taken[-1], {"synced": True}),
-        ("initech", taken[-3], {"failed": True}),
+        ("initech", taken[-3], {"failed": True, "clean_epoch": 1}),
         ("umbrella", taken[-2], {"clean_epoch": 1}),
     ):
         factories.SubscriptionFactory(app__name=name, repository=repository, snapshot=snapshot, **values)
