@@ -1,5 +1,6 @@
 """What the page of failures shows: causes with their bars, and rows that stay where they are while they change."""
 
+import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Concat
 from django.http import QueryDict
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 
 from syncsvc.admin.operation_bar import bar
@@ -128,6 +130,12 @@ class Listed:
     @property
     def ids(self) -> str:
         return ",".join(str(row.pk) for row in self.rows[:KEPT])
+
+    def version(self, every: int) -> str:
+        """Another one means that the rows look otherwise; by the minute, as their times do."""
+        rows = [(row.pk, row.status, row.error_kind, row.retry_count, row.due_at, row.paused) for row in self.rows]
+        shown = repr((rows, self.next, every, timezone.now().strftime("%H%M")))
+        return hashlib.blake2b(shown.encode(), digest_size=8).hexdigest()
 
 
 def listed(filters: Filters, *, after: str = "", kept: Sequence[uuid.UUID] = (), following: str = "") -> Listed:

@@ -40,7 +40,10 @@ def failures(request: HttpRequest) -> HttpResponse:
     if part != "list":
         context |= _causes(request)
     if part != "causes":
+        shown = request.GET.get("v")
         context |= _list(request)
+        if part and shown == context["version"]:
+            return HttpResponse(status=204)  # htmx leaves what stands there
     if not part:
         context |= _filter_form(context["known"], context["filters"])
     return render_page(request, TEMPLATE, context)
@@ -85,14 +88,14 @@ def _causes(request: HttpRequest) -> dict[str, Any]:
 
 def _list(request: HttpRequest) -> dict[str, Any]:
     query = request.GET.copy()
-    kept, following = failing.ids_of(query.pop("kept", [""])[-1]), query.pop("next", [""])[-1]
+    kept, following, _ = (query.pop(name, [""])[-1] for name in ("kept", "next", "v"))
     request.GET = query  # type: ignore[assignment] # what the part asks with next does not have them twice
     filters = failing.Filters.of(query)
-    found = failing.listed(filters, after=query.get("after", ""), kept=kept, following=following)
+    found = failing.listed(filters, after=query.get("after", ""), kept=failing.ids_of(kept), following=following)
     may = request.user.has_perm(f"syncsvc.{RETRY.permission}")
     for row in found.rows:
         row.button = _retry(row) if may and _is_retriable(row) else None  # type: ignore[attr-defined]
-    moves = failing.may_be_repaired() or any(_moves(row) for row in found.rows)
+    every = MOVING_SECONDS if failing.may_be_repaired() or any(_moves(row) for row in found.rows) else RESTING_SECONDS
     here = {name: str(value) for name, value in query.items() if name not in ("part", "after")}
     return {
         "filters": filters,
@@ -100,7 +103,8 @@ def _list(request: HttpRequest) -> dict[str, Any]:
         "after": query.get("after", ""),
         "first_page": f"?{urlencode(here)}#list",
         "next_page": found.next and f"?{urlencode({**here, 'after': found.next})}#list",
-        "list_every": MOVING_SECONDS if moves else RESTING_SECONDS,
+        "list_every": every,
+        "version": found.version(every),
     }
 
 

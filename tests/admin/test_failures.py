@@ -163,6 +163,23 @@ def test_a_list_asks_often_while_something_in_it_runs(console: Client) -> None:
     assert 'data-every="2"' in part.content.decode()
 
 
+def test_a_list_that_looks_the_same_is_not_sent_again(console: Client) -> None:
+    row = fail()
+    console.get(URL)
+    asked = {"part": "list", "kept": str(row.pk)}
+    shown = console.get(URL, asked, headers=HTMX).content.decode()
+    version = re.search(r'name="v" value="([0-9a-f]+)"', shown)
+    assert version
+
+    same = console.get(URL, {**asked, "v": version[1]}, headers=HTMX)
+    Subscription.objects.update(retry_count=7)
+    other = console.get(URL, {**asked, "v": version[1]}, headers=HTMX)
+
+    assert (same.status_code, same.content) == (204, b"")
+    assert other.status_code == 200
+    assert "v=" not in other.content.decode().partition("hx-get=")[2].partition('"')[2][:200]
+
+
 def test_a_cause_is_asked_for_retried_and_shows_its_bar_instead_of_the_button(console: Client) -> None:
     fail("acme", "a")
     fail("acme", "b", error_kind="endpoint_timeout")
