@@ -133,7 +133,11 @@ class OperationAdmin(HistoryAdmin):
 
     @admin.display(description="status", ordering="status")
     def state(self, operation: Operation) -> str:
-        return format_html("{} {}", badge(operation.status, operation_page.TONES[operation.status]), operation.reason)
+        return format_html(
+            "{} {}",
+            badge(operation.get_status_display().capitalize(), operation_page.TONES[operation.status]),
+            operation.reason,
+        )
 
     @admin.display(description="progress")
     def bar(self, operation: Operation) -> str:

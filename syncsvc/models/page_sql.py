@@ -18,7 +18,9 @@ SELECT json_build_object(
   'paused', count(*) FILTER (WHERE NOT s.is_active),
   'moving', count(*) FILTER (WHERE s.status = 'syncing'
               OR s.status = 'pending' AND s.due_at <= statement_timestamp()
-                 AND s.is_active AND a.is_active AND r.is_active),
+                 AND s.is_active AND a.is_active AND r.is_active
+              -- just ended: what is kept of a moment ago does not have it, and is asked for once more
+              OR greatest(s.last_success_at, s.failed_at) > statement_timestamp() - interval '5 seconds'),
   'retries', coalesce(sum(s.retry_count), 0),
   'failing_since', min(s.failing_since),
   'success_at', max(s.last_success_at))

@@ -105,12 +105,12 @@ def test_each_repository_shows_what_is_pending(console: Client) -> None:
 
     page = console.get(page_of(app)).text
 
-    assert '<td class="number">0</td>' in row_of(page, well.repository.name)
+    assert 'data-label="Pending files">0</td>' in row_of(page, well.repository.name)
     assert "up to date" in row_of(page, well.repository.name)
     assert "nothing yet" in row_of(page, never.repository.name)
     assert "up to 12" in row_of(page, behind.repository.name)
     assert "2 commits behind" in row_of(page, behind.repository.name)
-    assert '<td class="number">3</td>' in row_of(page, stuck.repository.name)
+    assert 'data-label="Pending files">3</td>' in row_of(page, stuck.repository.name)
     assert page.index(stuck.repository.name) < page.index(well.repository.name)  # the worst first
 
 
@@ -155,7 +155,8 @@ def test_the_polled_part_costs_two_queries_and_says_when_the_rows_have_something
     staff: Callable[..., Client], django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     app = factories.AppFactory()
-    factories.SubscriptionFactory.create_batch(3, app=app, synced=True)
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    factories.SubscriptionFactory.create_batch(3, app=app, synced=True, last_success_at=an_hour_ago)
     client = staff("view_app", "view_subscription")
     version = client.get(page_of(app)).context["version"]
     part = f"{page_of(app)}?part=health&v="

@@ -48,7 +48,7 @@ def test_the_page_shows_the_head_the_snapshots_and_how_far_each_app_is(followed:
     assert '<td class="number">5</td><td class="number">7</td><td class="number">1</td>' in page
     (late,) = [row for row in page.split("<tr>") if ">late</a>" in row]
     assert "1 commit behind" in late
-    assert '<td class="number">13</td>' in late
+    assert 'data-label="Pending files">13</td>' in late
 
 
 def test_a_failing_remote_says_why_and_since_when(console: Client) -> None:
