@@ -135,6 +135,14 @@ def test_lists_load_no_script_that_they_do_not_need(console: Client) -> None:
     assert "select2" not in page
 
 
+@pytest.mark.parametrize("model", FACTORIES)
+def test_the_page_of_a_row_loads_no_jquery_and_the_form_that_adds_one_does(model: type[Any], console: Client) -> None:
+    page = console.get(page_of(FACTORIES[model]())).text
+    assert "jquery" not in page
+    assert "admin/js/prepopulate" not in page
+    assert "jquery" in console.get(reverse("admin:syncsvc_subscription_add")).text
+
+
 def test_a_filter_keeps_what_else_was_chosen(console: Client) -> None:
     subscription = factories.SubscriptionFactory(failed=True)
 

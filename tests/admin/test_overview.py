@@ -117,9 +117,9 @@ def test_first_steps_are_shown_until_the_first_sync_arrived(console: Client, ali
         cache.clear()
         return text_of(console.get("/admin/")).partition("First steps")[2].lstrip()[:200]
 
-    assert steps().startswith("Add an app the endpoint")
+    assert steps().startswith("Add an app : the endpoint")
     app = factories.AppFactory()
-    assert steps().startswith("Add an app done the endpoint")
+    assert steps().startswith("Add an app done : the endpoint")
     repository = factories.RepositoryFactory()
     assert "Add a repository done" in steps()
     subscription = factories.SubscriptionFactory(app=app, repository=repository)

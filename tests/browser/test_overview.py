@@ -32,6 +32,7 @@ def morning() -> Subscription:
     now = timezone.now()
     acme = factories.AppFactory(name="acme")
     factories.SubscriptionFactory.create_batch(3, app=acme, failed=True, failing_since=now - 9 * HOUR)
+    factories.SubscriptionFactory.create_batch(5, app=acme, synced=True)
     down = factories.AppFactory(name="down", circuit_opened_at=now - HOUR, circuit_until=now + HOUR)
     factories.SubscriptionFactory(app=down, retry_count=3, error_kind="endpoint_timeout", due_at=now + HOUR)
     held = {"error_kind": "mass_delete_held", "last_error": "It would delete 40 of 50 files.", "failed": True}
