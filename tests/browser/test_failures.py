@@ -78,7 +78,7 @@ def test_the_page_is_read_in_light_and_dark_and_on_a_phone(console: Page, axe: C
 
     axe(console)
     look(console, "failures")
-    console.emulate_media(color_scheme="dark")
+    console.emulate_media(color_scheme="dark", reduced_motion="reduce")
     look(console, "failures-dark")
     console.set_viewport_size({"width": 390, "height": 844})
     look(console, "failures-phone")

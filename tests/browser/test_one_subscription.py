@@ -79,7 +79,7 @@ def test_each_page_is_sound_in_light_and_dark_and_on_a_phone(
         console.goto(address)
         axe(console)
         look(console, name)
-        console.emulate_media(color_scheme="dark")
+        console.emulate_media(color_scheme="dark", reduced_motion="reduce")
         look(console, f"{name}-dark")
         console.emulate_media(color_scheme="light")
         console.set_viewport_size({"width": 390, "height": 844})
