@@ -61,7 +61,7 @@ def test_what_failed_is_retried_from_the_list(console: Page, tmp_path: Path) -> 
     assert set(Subscription.objects.values_list("status", flat=True)) == {"synced"}
 
 
-def test_an_operation_is_paused_resumed_and_cancelled(console: Page) -> None:
+def test_an_operation_is_paused_resumed_and_cancelled(console: Page, axe: Callable[[Page], None]) -> None:
     app = factories.AppFactory(name="shop")
     factories.SubscriptionFactory.create_batch(3, app=app, failed=True)
 
@@ -71,7 +71,11 @@ def test_an_operation_is_paused_resumed_and_cancelled(console: Page) -> None:
     bar = console.locator(".operation-bar")
     expect(bar).to_contain_text("0/3 completed")
     expect(console.get_by_role("button", name="Retry all failed")).to_have_count(0)
-    bar.get_by_role("link", name="Bulk retry").click()
+    console.goto("/admin/syncsvc/operation/")
+    expect(console.locator(".going-on .operation-bar")).to_contain_text("0/3 completed")
+    axe(console)
+    look(console, "operations-going-on")
+    console.locator(".going-on").get_by_role("link", name="Bulk retry").click()
     console.get_by_role("button", name="Pause").click()
     expect(console.locator("#progress")).to_contain_text("Paused by operator.")
     look(console, "operation-paused")
