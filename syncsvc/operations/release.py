@@ -32,7 +32,7 @@ def release(operation_id: uuid.UUID, *, look_at_all: bool = False) -> int:
         released, has_room = Operation.objects.release(operation_id) if operation.waiting else ([], False)
         if (look_at_all or has_room) and Operation.objects.skip_unfit(operation_id):
             changed = True
-        wakeup.wake_runs(released, lane="bulk")
+        wakeup.wake_for_released(subscription.repository_id for subscription in released)
     publish(operation_id, None if changed else operation)
     return len(released)
 
@@ -65,7 +65,7 @@ def wake_released() -> int:
             .only("id", "repository_id")[: settings.SWEEP_BATCH]
         )
         Subscription.objects.mark_queued(subscription.id for subscription in lost)
-        wakeup.wake_runs(lost, lane="bulk")
+        wakeup.wake_for_released(subscription.repository_id for subscription in lost)
     return len(lost)
 
 

@@ -25,8 +25,8 @@ from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.in_flight import IN_FLIGHT
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
-from syncsvc.sync.loading import Damaged, Loader
-from syncsvc.sync.recorder import Recorder
+from syncsvc.sync.loading import Damaged, Loader, SharedBlobs
+from syncsvc.sync.recorder import FEW, Recorder
 from syncsvc.sync.spool import Spool
 from syncsvc.sync.supply import Supply
 from syncsvc.types import Change, ChangeKind, ErrorKind
@@ -40,6 +40,8 @@ PARTS_OPEN = 2
 # How often a run looks whether it should stop.
 LOOK_SECONDS = 0.25
 LEASE_MARGIN = 1.0
+# With no more changes than FEW, and no more bytes than this, a run is a small one: it reads and records as it goes.
+FEW_BYTES = 1024 * 1024
 
 
 class Stop(Enum):
@@ -92,8 +94,13 @@ class Delivery:
         origin = Origin(str(repository.id), repository.url, repository.branch or repository.head_branch)
         self._payload = Payload(origin, commit, str(job.run_id))
         self._signer = Signer(app.signing_secrets(job.started_at))
+        self._few = len(spool) <= FEW and spool.bytes <= FEW_BYTES
         self._recorder = Recorder(
-            subscription_id=job.subscription.id, run_id=job.run_id, epoch=job.epoch, lease=job.lease
+            subscription_id=job.subscription.id,
+            run_id=job.run_id,
+            epoch=job.epoch,
+            lease=job.lease,
+            few=self._few,
         )
         self._transport = Transport(
             AddressPolicy(settings.WEBHOOK_ALLOWED_NETWORKS),
@@ -116,11 +123,11 @@ class Delivery:
         LeaseLostError: somebody else may run this subscription now; nothing more was sent or written.
         """
         try:
-            with BlobReader(self._mirror) as blobs:
+            with BlobReader(self._mirror) as reader:
                 loader = Loader(
                     spool=self._spool,
                     mirror=self._mirror,
-                    blobs=blobs,
+                    blobs=SharedBlobs(reader, self._job.repository.id) if self._few else reader,
                     recorder=self._recorder,
                     payload=self._payload,
                     max_batch=self._job.app.max_batch,

@@ -1,7 +1,9 @@
 """Planning a run: every change is found and spooled before the first request."""
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from django.conf import settings
 
@@ -10,9 +12,18 @@ from syncsvc.git.mirror import Mirror
 from syncsvc.models import DeliveredFile, Snapshot
 from syncsvc.sync.changes import from_ledger, from_trees
 from syncsvc.sync.job import Job
+from syncsvc.sync.shared import Shared
 from syncsvc.sync.snapshots import with_sizes
 from syncsvc.sync.spool import Spool
 from syncsvc.types import Change, ChangeKind, LedgerRow
+
+# A difference of so many changes is kept; in all, so many changes are: about 5 MB.
+SHORT = 200
+KEPT_CHANGES = 10_000
+# Stands for a difference that is not kept.
+LONG: list[Change] = []
+
+_differences: Shared[list[Change]] = Shared(room=KEPT_CHANGES, cost=lambda changes: len(changes) + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +46,7 @@ def make_plan(job: Job, mirror: Mirror, snapshot: Snapshot, spool: Spool) -> Pla
     if clean is not None and clean.id == snapshot.id:
         return Plan(known=clean.files, deletes=0)
     if clean is not None and mirror.has_commit(clean.commit):
-        _spool(_since(mirror, clean, snapshot), spool)
+        _spool(_since(job.repository.id, mirror, clean, snapshot), spool)
         return Plan(known=clean.files, deletes=spool.counts[ChangeKind.DELETED])
     rows = _Counted(DeliveredFile.objects.rows(job.subscription.id))
     _spool(from_ledger(read_manifest(mirror, snapshot.commit), rows, epoch=job.epoch), spool)
@@ -47,9 +58,25 @@ def _spool(changes: Iterator[Change], spool: Spool) -> None:
         spool.add(change)
 
 
-def _since(mirror: Mirror, clean: Snapshot, snapshot: Snapshot) -> Iterator[Change]:
-    differences = with_sizes(mirror, read_difference(mirror, clean.commit, snapshot.commit))
-    return from_trees((difference, size) for difference, _, size in differences)
+def _since(repository_id: uuid.UUID, mirror: Mirror, clean: Snapshot, snapshot: Snapshot) -> Iterator[Change]:
+    """From the trees; a short difference is the same for every app that stood at this commit, and is read once."""
+    rest: list[Iterator[Change]] = []
+
+    def read() -> list[Change]:
+        differences = with_sizes(mirror, read_difference(mirror, clean.commit, snapshot.commit))
+        changes = from_trees((difference, size) for difference, _, size in differences)
+        first = list(islice(changes, SHORT + 1))
+        if len(first) > SHORT:
+            rest.append(chain(first, changes))
+            return LONG
+        return first
+
+    changes = _differences.get((repository_id, clean.commit, snapshot.commit), read)
+    if changes is not LONG:
+        return iter(changes)
+    if not rest:  # another has found out that it is long
+        read()
+    return rest[0]
 
 
 class _Counted:
