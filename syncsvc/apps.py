@@ -10,7 +10,7 @@ class SyncsvcConfig(AppConfig):
 
     def ready(self) -> None:
         import config.celery  # noqa: F401 - the Celery app that wake-ups are sent through
-        from syncsvc import checks  # noqa: F401 - registers the system checks
+        from syncsvc import checks, production  # noqa: F401 - register the system checks
 
         atexit.register(_close_pools)
 

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from psycopg.errors import QueryCanceled
 
 from syncsvc.admin.bases import ModelAdmin
+from syncsvc.admin.buttons import ButtonsMixin
 from syncsvc.admin.filters import AutocompleteFilter
 from syncsvc.admin.paging import CappedPaginator
 
@@ -36,7 +37,7 @@ class HistoryList(ChangeList):
         self.full_result_count = self.result_count
 
 
-class HistoryAdmin(AutocompleteMedia):
+class HistoryAdmin(AutocompleteMedia, ButtonsMixin):
     """Rows are written by runs alone: nobody adds, changes or deletes one here."""
 
     actions = None
