@@ -25,8 +25,8 @@ WITH op AS (
   SELECT one.id, item.id AS item_id FROM (VALUES (%(id)s::uuid)) AS one (id) LEFT JOIN item ON TRUE
 )"""
 
-# The first of those that any operation has released, by the index item_in_flight. Apps that have their share of the
-# worker's slots come last, those that may have no more not at all. `shards`: those whose mirrors this worker keeps.
+# The first of those that any operation has released, by the index item_claimable. `barred` are apps that have their
+# share of the worker's slots, `shards` those whose mirrors it keeps.
 _FREE = """
   FROM syncsvc_operationitem i
   JOIN syncsvc_subscription s ON s.id = i.subscription_id
@@ -36,7 +36,7 @@ _FREE = """
     AND s.is_active AND a.is_active AND r.is_active AND s.app_id <> ALL (%(barred)s::uuid[])
     AND (%(shards)s::int[] IS NULL
          OR ('x' || right(s.repository_id::text, 7))::bit(28)::int %% %(queues)s::int = ANY (%(shards)s::int[]))"""
-_ORDER = "ORDER BY s.app_id = ANY (%(full)s::uuid[]), i.released_at, i.id LIMIT 1"
+_ORDER = "ORDER BY i.released_at, i.id LIMIT 1"
 _NEXT_RELEASED = f"""
 WITH op AS (
   SELECT id, kind, asked_by FROM syncsvc_operation

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from django.db import connection, models
@@ -40,11 +41,15 @@ def columns_of(model: type[models.Model], alias: str) -> str:
 
 def row_of[M: models.Model](model: type[M], values: tuple[Any, ...]) -> M:
     """The instance of these columns, converted as a queryset does it."""
+    names, converters = _reading(model)
+    converted = list(values)
+    for index, convert in converters:
+        converted[index] = convert(converted[index], None, connection)
+    return model.from_db(connection.alias, names, converted)
+
+
+@cache
+def _reading(model: type[models.Model]) -> tuple[list[str], list[tuple[int, Any]]]:
     fields = model._meta.concrete_fields
-    converted = [_converted(field, value) for field, value in zip(fields, values, strict=True)]
-    return model.from_db(connection.alias, [field.attname for field in fields], converted)
-
-
-def _converted(field: Any, value: Any) -> Any:
-    convert = getattr(field, "from_db_value", None)
-    return value if convert is None else convert(value, None, connection)
+    converters = [(index, getattr(field, "from_db_value", None)) for index, field in enumerate(fields)]
+    return [field.attname for field in fields], [(index, convert) for index, convert in converters if convert]

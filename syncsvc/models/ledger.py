@@ -80,15 +80,15 @@ class DeliveredFileQuerySet(models.QuerySet["DeliveredFile"]):
         values = {
             **_acknowledged(subscription_id, changes, lease_token, epoch),
             "run": run_id,
-            "webhook_ids": [a.webhook_id for a in attempts],
-            "kinds": [a.kind for a in attempts],
-            "asked_paths": [a.path for a in attempts],
-            "files": [a.files for a in attempts],
-            "statuses": [a.status for a in attempts],
-            "error_kinds": [a.error_kind for a in attempts],
-            "errors": [a.error[:ERROR_LETTERS].replace("\0", "") for a in attempts],
-            "milliseconds": [a.milliseconds for a in attempts],
-            "answers": [a.answer[:ANSWER_BYTES] for a in attempts],
+            "webhook_ids": _array(a.webhook_id for a in attempts),
+            "kinds": _array(a.kind for a in attempts),
+            "asked_paths": _bytes_array(a.path for a in attempts),
+            "files": _array(str(a.files) for a in attempts),
+            "statuses": _array(str(a.status) if a.status else None for a in attempts),
+            "error_kinds": _text_array(a.error_kind for a in attempts),
+            "errors": _text_array(a.error[:ERROR_LETTERS] for a in attempts),
+            "milliseconds": _array(str(a.milliseconds) for a in attempts),
+            "answers": _bytes_array(a.answer[:ANSWER_BYTES] for a in attempts),
         }
         return fetch_one(ACKNOWLEDGE_AND_LOG, values) is not None
 
@@ -158,12 +158,18 @@ def _acknowledged(
 
 
 def _array(words: Iterable[str | None]) -> str:
-    """Of modes, hashes and ids, none of which needs quotes."""
+    """Of modes, hashes, ids and numbers, none of which needs quotes."""
     return f"{{{','.join(word or 'NULL' for word in words)}}}"
 
 
-def _bytes_array(values: Iterable[bytes]) -> str:
-    return "{" + ",".join([f'"\\\\x{value.hex()}"' for value in values]) + "}"
+def _text_array(texts: Iterable[str]) -> str:
+    """Of any texts; PostgreSQL has no zero byte."""
+    escaped = (text.replace("\0", "").replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return "{" + ",".join([f'"{text}"' for text in escaped]) + "}"
+
+
+def _bytes_array(values: Iterable[bytes | None]) -> str:
+    return "{" + ",".join(["NULL" if value is None else f'"\\\\x{value.hex()}"' for value in values]) + "}"
 
 
 class DeliveredFile(models.Model):

@@ -124,17 +124,14 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         token: uuid.UUID,
         run_id: uuid.UUID,
         worker: str,
-        full: Sequence[uuid.UUID] = (),
         barred: Sequence[uuid.UUID] = (),
         shards: Sequence[int] | None = None,
     ) -> Claimed | None:
         """The same for the longest released item of any operation.
 
-        Those of the apps `full` come last, of `barred` not at all; `shards` are those whose repositories are wanted,
-        None for all.
+        Not one of the apps `barred`; `shards` are those whose repositories are wanted, None for all.
         """
         choice = {
-            "full": list(full),
             "barred": list(barred),
             "shards": None if shards is None else list(shards),
             "queues": settings.SYNC_QUEUES,

@@ -10,11 +10,9 @@ from enum import Enum, auto
 import structlog
 from django.conf import settings
 
-from syncsvc import __version__
-from syncsvc.delivery.addresses import AddressPolicy
 from syncsvc.delivery.payload import Origin, Payload, timestamp_text
 from syncsvc.delivery.signing import Signer
-from syncsvc.delivery.transport import Answer, Request, Transport
+from syncsvc.delivery.transport import Answer, Request
 from syncsvc.exceptions import GitError
 from syncsvc.git.blobs import BlobReader
 from syncsvc.git.mirror import Mirror
@@ -29,11 +27,11 @@ from syncsvc.sync.loading import Damaged, Loader, SharedBlobs
 from syncsvc.sync.recorder import FEW, Recorder
 from syncsvc.sync.spool import Spool
 from syncsvc.sync.supply import Supply
+from syncsvc.sync.transports import TRANSPORTS
 from syncsvc.types import Change, ChangeKind, ErrorKind
 
 logger = structlog.get_logger(__name__)
 
-USER_AGENT = f"syncsvc/{__version__}"
 ORDER = (ChangeKind.DELETED, ChangeKind.CREATED, ChangeKind.UPDATED)
 # Big files on their way at once: each has a git and a part in memory.
 PARTS_OPEN = 2
@@ -102,11 +100,7 @@ class Delivery:
             lease=job.lease,
             few=self._few,
         )
-        self._transport = Transport(
-            AddressPolicy(settings.WEBHOOK_ALLOWED_NETWORKS),
-            connect_timeout=settings.WEBHOOK_CONNECT_TIMEOUT,
-            user_agent=USER_AGENT,
-        )
+        self._transport = TRANSPORTS.take()
         # Looked up once: each of these is asked for several times a request.
         self._url, self._limit, self._app_key = app.url, app.max_in_flight, str(app.id)
         self._timeout: float = settings.WEBHOOK_TIMEOUT
@@ -149,7 +143,7 @@ class Delivery:
         for cargo in (*on_their_way, *self._one_by_one):
             if not isinstance(cargo, Damaged):
                 cargo.close()
-        self._transport.close()
+        TRANSPORTS.give_back(self._transport)
         if self._places:
             IN_FLIGHT.give_back(self._app_key, self._places)
 

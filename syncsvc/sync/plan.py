@@ -3,27 +3,17 @@
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
 
 from django.conf import settings
 
-from syncsvc.git.manifest import read_difference, read_manifest
+from syncsvc.git.manifest import read_manifest
 from syncsvc.git.mirror import Mirror
 from syncsvc.models import DeliveredFile, Snapshot
 from syncsvc.sync.changes import from_ledger, from_trees
 from syncsvc.sync.job import Job
-from syncsvc.sync.shared import Shared
-from syncsvc.sync.snapshots import with_sizes
+from syncsvc.sync.snapshots import difference
 from syncsvc.sync.spool import Spool
 from syncsvc.types import Change, ChangeKind, LedgerRow
-
-# A difference of so many changes is kept; in all, so many changes are: about 5 MB.
-SHORT = 200
-KEPT_CHANGES = 10_000
-# Stands for a difference that is not kept.
-LONG: list[Change] = []
-
-_differences: Shared[list[Change]] = Shared(room=KEPT_CHANGES, cost=lambda changes: len(changes) + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +49,8 @@ def _spool(changes: Iterator[Change], spool: Spool) -> None:
 
 
 def _since(repository_id: uuid.UUID, mirror: Mirror, clean: Snapshot, snapshot: Snapshot) -> Iterator[Change]:
-    """From the trees; a short difference is the same for every app that stood at this commit, and is read once."""
-    rest: list[Iterator[Change]] = []
-
-    def read() -> list[Change]:
-        differences = with_sizes(mirror, read_difference(mirror, clean.commit, snapshot.commit))
-        changes = from_trees((difference, size) for difference, _, size in differences)
-        first = list(islice(changes, SHORT + 1))
-        if len(first) > SHORT:
-            rest.append(chain(first, changes))
-            return LONG
-        return first
-
-    changes = _differences.get((repository_id, clean.commit, snapshot.commit), read)
-    if changes is not LONG:
-        return iter(changes)
-    if not rest:  # another has found out that it is long
-        read()
-    return rest[0]
+    found = difference(repository_id, mirror, clean.commit, snapshot.commit)
+    return from_trees((change, size) for change, _, size in found)
 
 
 class _Counted:

@@ -121,14 +121,20 @@ class Slots:
                 self._live_ended.wait_for(lambda: not self._live, LIVE_FIRST_SECONDS)
                 full = [app_id for app_id, running in self._running.items() if running >= _quarter()]
                 barred = [app_id for app_id in full if self._running[app_id] >= _most()]
-            if STOPPING.is_set():
-                return None
-            shards = [int(shard) for shard in settings.WORKER_QUEUES] or None
-            job = Job.claim_next_released(worker=worker, full=full, barred=barred, shards=shards)
+            job = self._claim_but_not(full, worker)
+            if job is None and full != barred:  # nobody else waits
+                job = self._claim_but_not(barred, worker)
             if job is not None:
                 with self._lock:
                     self._running[job.app.id] += 1
             return job
+
+    @staticmethod
+    def _claim_but_not(barred: list[uuid.UUID], worker: str) -> Job | None:
+        if STOPPING.is_set():
+            return None
+        shards = [int(shard) for shard in settings.WORKER_QUEUES] or None
+        return Job.claim_next_released(worker=worker, barred=barred, shards=shards)
 
     def _nothing_left(self) -> bool:
         """Gives the slot up, unless somebody has knocked since it was asked what is left."""
