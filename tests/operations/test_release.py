@@ -15,7 +15,6 @@ from syncsvc.operations.release import release, sweep_operations, wake_released
 from syncsvc.operations.scope import Scope
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.scheduler import sweep
-from syncsvc.sync.slots import Slots
 from syncsvc.sync.spool import Spool
 from tests.operations.fleet import (
     ASKER,
@@ -297,16 +296,6 @@ def test_a_run_that_waits_for_its_mirror_is_not_woken_before_its_time() -> None:
     end(job, type(HANDED_BACK)(delay=30, awaits_fetch=True))
     assert (wake_released(), released()) == (0, [subscription.id])
     assert [s.id for s in Subscription.objects.all().fetch_ended()] == [subscription.id]
-
-
-def test_a_slot_that_was_over_its_apps_share_takes_what_is_released_though_it_is_not_due() -> None:
-    """Its message is gone: only the database knows of it."""
-    subscriptions = fleet(apps=1, each=2)
-    operation = bulk.start(RETRY, ASKER)
-    slots = Slots()
-    slots._left.set()
-    assert slots._take_left() in {s.id for s in subscriptions}
-    assert operation.items.exclude(released_at=None).count() == 2
 
 
 def test_a_push_while_it_is_released_joins_the_run_of_the_operation() -> None:
