@@ -24,6 +24,7 @@ APP = "SELECT app_id FROM syncsvc_subscription GROUP BY 1 ORDER BY count(*) DESC
 REPOSITORY = "SELECT repository_id FROM syncsvc_subscription GROUP BY 1 ORDER BY count(*) DESC LIMIT 1"
 SUBSCRIPTION = "SELECT subscription_id FROM syncsvc_deliveryattempt GROUP BY 1 ORDER BY count(*) DESC LIMIT 1"
 FAILED = "SELECT id FROM syncsvc_subscription WHERE status = 'failed' ORDER BY error_kind, id LIMIT 1"
+SYNCING = "SELECT id FROM syncsvc_subscription WHERE status = 'syncing' ORDER BY id LIMIT 1"
 RUN = "SELECT id FROM syncsvc_syncrun ORDER BY requests DESC LIMIT 1"
 ATTEMPT = "SELECT id FROM syncsvc_deliveryattempt WHERE error_kind <> '' ORDER BY id DESC LIMIT 1"
 FILE = "SELECT id FROM syncsvc_deliveredfile ORDER BY subscription_id, path LIMIT 1"
@@ -81,6 +82,10 @@ PAGES = {
     "token": Page(f"{ADMIN}/apitoken/{{}}/change/", NIGHTLY),
 }
 # What an open tab asks for every two seconds.
-PARTS: dict[str, Page] = {}
+PARTS = {
+    "an operation's bar": Page(f"{ADMIN}/operation/{{}}/change/?part=bar", RUNNING),
+    "a subscription's status": Page(f"{ADMIN}/subscription/{{}}/change/?part=status", SYNCING),
+    "an operation's buttons": Page(f"{ADMIN}/operation/{{}}/change/?part=buttons", RUNNING),
+}
 # What 200 open tabs poll.
 TABS = Page("/admin/")

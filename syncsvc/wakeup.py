@@ -15,11 +15,11 @@ logger = structlog.get_logger(__name__)
 RUN_SUBSCRIPTION = "syncsvc.run_subscription"
 RUN_RELEASED = "syncsvc.run_released"
 POLL_REPOSITORY = "syncsvc.poll_repository"
+PREVIEW_CHANGES = "syncsvc.preview_changes"
 DELETE_EXPIRED = "syncsvc.delete_expired"
 
 # The last seven digits of an id, which PostgreSQL can read as a number too.
 SHARD_BITS = 0xFFFFFFF
-
 
 # What each is about, and the queue it goes to.
 type Messages = list[tuple[list[uuid.UUID], str]]
@@ -56,6 +56,11 @@ def wake_for_released(repository_ids: Iterable[uuid.UUID]) -> None:
 def wake_polls(repository_ids: Iterable[uuid.UUID]) -> None:
     """Wakes a worker for a poll of each, after commit."""
     _send_after_commit(POLL_REPOSITORY, [([id], queue_name("live", id)) for id in repository_ids])
+
+
+def wake_preview(subscription: WantsRun) -> None:
+    """Wakes a worker that says what would be sent now, after commit."""
+    _send_after_commit(PREVIEW_CHANGES, [([subscription.id], queue_name("live", subscription.repository_id))])
 
 
 def _send_after_commit(task: str, messages: Messages) -> None:

@@ -150,6 +150,18 @@
     }, 250);
     document.addEventListener("visibilitychange", () => document.hidden || parts().forEach(ask));
 
+    /* What changed, or is changed by an operation that runs, shows in the badges of the subscriptions on the page. */
+    const refreshBadges = () => {
+        const shown = document.querySelectorAll("[data-subscription]:not([data-every])");
+        const ids = new Set([...shown].map((badge) => badge.dataset.subscription));
+        const url = `${document.body.dataset.statuses}?ids=${[...ids].join(",")}`;
+        if (ids.size) htmx.ajax("GET", url, { source: document.body, swap: "none" });
+    };
+    document.body.addEventListener("changed", () => setTimeout(refreshBadges)); // after what came with it is in its place
+    document.body.addEventListener("htmx:afterSwap", ({ detail }) => {
+        if (detail.requestConfig?.path.endsWith("part=bar") && !told(detail.xhr, "changed")) refreshBadges();
+    });
+
     /* The server is away: said once, with the time of what one sees; asked again until it is there. */
     let heard = new Date();
     let lost = null;
@@ -211,6 +223,28 @@
         menu.removeAttribute("open");
         menu.querySelector("summary").focus();
     });
+
+    /* A field that suggests what is there while one types; what it sends is the id of what was taken. */
+    for (const field of document.querySelectorAll("[data-suggestions]")) {
+        const ids = new Map([[field.defaultValue, field.dataset.id]]);
+        const list = make("datalist", { id: `suggestions-${field.name}` });
+        const suggest = async () => {
+            const answer = await fetch(`${field.dataset.suggestions}&${new URLSearchParams({ term: field.value })}`).catch(() => null);
+            if (!answer?.ok || answer.redirected) return;
+            const { results } = await answer.json();
+            results.forEach(({ id, text }) => ids.set(text, id));
+            list.replaceChildren(...results.map(({ text }) => make("option", { value: text })));
+        };
+        let typed;
+        field.after(list);
+        field.setAttribute("list", list.id);
+        field.addEventListener("input", () => {
+            clearTimeout(typed);
+            typed = setTimeout(suggest, 150);
+        });
+        field.addEventListener("focus", suggest, { once: true });
+        field.form.addEventListener("submit", () => (field.value = ids.get(field.value) || field.value));
+    }
 
     /* select2 names its fields by their value alone. */
     window.django?.jQuery?.(() => {

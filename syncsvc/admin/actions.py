@@ -5,17 +5,18 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 
 from syncsvc.admin import answers
-from syncsvc.admin.bases import ModelAdmin
 from syncsvc.admin.buttons import Button, ButtonsMixin, Confirmation
 from syncsvc.admin.cells import size_text
 from syncsvc.admin.confirm import Question, asker_of, confirm, counted
+from syncsvc.admin.lists import chosen_again
 from syncsvc.admin.operation_bar import bars_for
 from syncsvc.admin.parts import is_htmx
-from syncsvc.admin.status import RESYNC, RETRY, changed_status, followed_status
+from syncsvc.admin.pausing import PauseActions
+from syncsvc.admin.status import RESYNC, RETRY, changed_status, followed_status, statuses
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, Repository, Subscription
 from syncsvc.models.transitions import SubscriptionQuerySet
@@ -46,7 +47,7 @@ BAR_OF = {Operation.Kind.RETRY: "retry_failed", Operation.Kind.RESYNC: "resync_a
 SHOWN_ONLY = ("p", "o", "all", "e", "_facets")
 
 
-class BulkButtons(ButtonsMixin):
+class BulkButtons(PauseActions, ButtonsMixin):
     """For the pages of App and Repository."""
 
     def retry_failed(self, request: HttpRequest, row: App | Repository) -> HttpResponse:
@@ -72,7 +73,11 @@ class BulkButtons(ButtonsMixin):
 class SubscriptionButtons(ButtonsMixin):
     """Single ones."""
 
-    buttons = (RETRY, RESYNC)
+    buttons: tuple[Button, ...] = (RETRY, RESYNC)
+
+    def get_urls(self) -> list[URLPattern]:
+        view: Callable[..., HttpResponse] = self.admin_site.admin_view(statuses)
+        return [path("statuses/", view, name="syncsvc_subscription_statuses"), *super().get_urls()]
 
     def retry(self, request: HttpRequest, row: Subscription) -> None:
         _ask(request, row, single.retry, queued="Retry queued for", failed="Failed to queue retry")
@@ -99,15 +104,11 @@ class SubscriptionButtons(ButtonsMixin):
         return followed_status(request, row) if name == "status" else super().part(request, row, name)
 
 
-class SubscriptionActions(ModelAdmin):
+class SubscriptionActions(PauseActions):
     """In the list: what is ticked, or all that the filters leave, without thousands of ids in a form."""
 
-    actions = ("retry_selected", "resync_selected")
-    # Those that ask first do so in the dialog.
+    actions = ("retry_selected", "resync_selected", *PauseActions.actions)
     dialog_actions = actions
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"dialog_actions": self.dialog_actions, **(extra_context or {})})
 
     def has_bulk_retry_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("syncsvc.bulk_retry")
@@ -128,20 +129,15 @@ def _confirm_selected(
     request: HttpRequest, rows: SubscriptionQuerySet, action: str, kind: Operation.Kind
 ) -> HttpResponse:
     """The confirmation comes back as the same action: Django brings the rows anew, the digest bounds them."""
-    across = request.POST.get("select_across") == "1"
-    if across:
+    hidden = chosen_again(request, rows, action)
+    if request.POST.get("select_across") == "1":
         filters = request.GET.copy()
         for name in SHOWN_ONLY:
             filters.pop(name, None)
-        scope = Scope(kind=kind, filters=filters.urlencode(), rows=rows)
-        ticked = ["all"]  # Django asks for one
+        scope, selected = Scope(kind=kind, filters=filters.urlencode(), rows=rows), rows.count()
     else:
         ids = list(rows.order_by().values_list("pk", flat=True))
-        scope = Scope(kind=kind, ids=ids)
-        ticked = [str(id) for id in ids]
-    hidden = [("action", action), ("select_across", "1" if across else "0")]
-    hidden += [(ACTION_CHECKBOX_NAME, value) for value in ticked]
-    selected = rows.count() if across else len(ticked)
+        scope, selected = Scope(kind=kind, ids=ids), len(ids)
     back = request.get_full_path()
     question = Question(scope=scope, back=back, back_title="Subscriptions", hidden=hidden, selected=selected)
     return confirm(request, question)

@@ -14,10 +14,11 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from syncsvc.admin import answers
-from syncsvc.admin.bases import ModelAdmin
+from syncsvc.admin.lists import ListMixin
 from syncsvc.admin.parts import is_htmx, part_of, render_part, sees
 
 CONFIRM = "admin/syncsvc/confirm.html"
+CHANGE_FORM = "admin/syncsvc/change_form.html"
 
 
 class Button(NamedTuple):
@@ -49,11 +50,11 @@ class Confirmation:
     tone: str = ""
 
 
-class ButtonsMixin(ModelAdmin):
+class ButtonsMixin(ListMixin):
     """A row's page: its buttons, its panels above the settings, and the parts of them that are asked for alone."""
 
     buttons: tuple[Button, ...] = ()
-    change_form_template = "admin/syncsvc/change_form.html"
+    change_form_template = CHANGE_FORM
 
     def buttons_of(self, row: Any) -> Sequence[Button]:
         """Those that make sense for the row as it is."""
@@ -66,8 +67,9 @@ class ButtonsMixin(ModelAdmin):
     def part(self, request: HttpRequest, row: Any, name: str) -> HttpResponse:
         """One part of the page alone; override where the panels' whole context would cost too much."""
         context = {"original": row, "opts": self.opts, "change": True}
-        context |= self.buttons_context(request, row) if name == "buttons" else self.panels(request, row)
-        return render_part(request, f"{self.change_form_template}#{name}", context)
+        if name == "buttons":  # in the template that the page's own extends
+            return render_part(request, f"{CHANGE_FORM}#{name}", context | self.buttons_context(request, row))
+        return render_part(request, f"{self.change_form_template}#{name}", context | self.panels(request, row))
 
     def may_press(self, request: HttpRequest, button: Button, row: Any) -> bool:
         if not button.permission:
@@ -92,7 +94,7 @@ class ButtonsMixin(ModelAdmin):
 
     def _url(self, button: Button) -> URLPattern:
         view: Callable[..., HttpResponseBase] = self.admin_site.admin_view(self._press)
-        return path(f"<uuid:row_id>/{button.press}/", view, {"button": button}, name=self._name(button.press))
+        return path(f"<str:row_id>/{button.press}/", view, {"button": button}, name=self._name(button.press))
 
     def _name(self, press: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{press}"

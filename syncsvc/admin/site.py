@@ -7,9 +7,14 @@ from typing import Any, cast
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.urls import URLPattern, URLResolver, path
 
 from syncsvc.admin.answers import for_htmx
+from syncsvc.admin.failures import failures, retry_failures
+from syncsvc.admin.kept import forget
 from syncsvc.admin.navigation import navigation
+from syncsvc.admin.overview import NAMES, overview
+from syncsvc.admin.queue import NAME, queue
 
 GROUPS = {
     "Syncing": ("Subscription", "App", "Repository"),
@@ -17,6 +22,7 @@ GROUPS = {
     "History": ("SyncRun", "DeliveryAttempt", "DeliveredFile", "Snapshot"),
     "Scripts": ("ApiToken",),
 }
+KEPT = (*NAMES, NAME)
 
 
 class ConsoleSite(AdminSite):
@@ -41,13 +47,32 @@ class ConsoleSite(AdminSite):
         }
 
     def admin_view[V: Callable[..., HttpResponseBase]](self, view: V, cacheable: bool = False) -> V:
-        """What htmx is answered never puts another page, or the login, into a part."""
+        """What htmx is answered never puts another page, or the login, into a part.
+
+        Whoever has done something sees it: what the overview and the queue were a moment ago no longer holds.
+        """
         inner = super().admin_view(view, cacheable)
 
         def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            return for_htmx(request, inner(request, *args, **kwargs))
+            response = inner(request, *args, **kwargs)
+            if request.method == "POST":
+                forget(*KEPT)
+            return for_htmx(request, response)
 
         return cast("V", update_wrapper(answered, inner))
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return overview(request)
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        retry = self.admin_view(retry_failures)
+        return [
+            path("queue/", self.admin_view(queue), name="queue"),
+            path("failures/", self.admin_view(failures), name="failures"),
+            path("failures/retry/", retry, name="failures_retry"),
+            path("failures/retry/<str:kind>/<str:host>/", retry, name="failures_retry_cause"),
+            *super().get_urls(),
+        ]
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         apps = {app["app_label"]: app for app in super().get_app_list(request, app_label)}

@@ -2,16 +2,19 @@
 
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from syncsvc.admin.buttons import Button
-from syncsvc.admin.parts import render_part
+from syncsvc.admin.parts import render_part, sees
+from syncsvc.admin.search import uuid_of
 from syncsvc.models import Status, Subscription
 
 TONES = {Status.PENDING: "quiet", Status.SYNCING: "busy", Status.SYNCED: "good", Status.FAILED: "bad"}
 TEMPLATE = "admin/syncsvc/_subscription_status.html"
+SHOWN_AT_ONCE = 500
 RETRY = Button(
     "retry",
     "Retry",
@@ -57,6 +60,16 @@ def followed_status(request: HttpRequest, subscription: Subscription) -> HttpRes
     """The answer to a badge that asks how it goes on; 286 at the end."""
     context = status_context(subscription, follow=True)
     return render_part(request, TEMPLATE, context, finished=not context["follow"])
+
+
+def statuses(request: HttpRequest) -> HttpResponse:
+    """How the subscriptions that a page shows are now: each badge goes out of band to its place."""
+    if not sees(request, Subscription):
+        raise PermissionDenied
+    ids = [id for text in request.GET.get("ids", "").split(",")[:SHOWN_AT_ONCE] if (id := uuid_of(text))]
+    found = Subscription.objects.select_related("app", "repository").filter(pk__in=ids)
+    badges = (render_to_string(TEMPLATE, status_context(subscription, swap=True)) for subscription in found)
+    return HttpResponse("".join(badges))
 
 
 def changed_status(subscription: Subscription) -> str:

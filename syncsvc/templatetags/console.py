@@ -19,25 +19,29 @@ register.filter("size", cells.size_cell)
 register.filter("path", cells.path_cell)
 register.filter("commit", cells.commit_cell)
 register.filter("block", cells.block)
+register.filter("count", cells.count)
 register.simple_tag(cells.badge, name="badge")
 register.simple_tag(cells.link, name="link_to")
 
 
 @register.simple_tag(takes_context=True)
-def live(context: RequestContext, part: str, *, every: int | None = None, on: str = "", wait: str = "") -> SafeString:
+def live(
+    context: RequestContext, part: str, *, every: int | None = None, on: str = "", wait: str = "", address: str = ""
+) -> SafeString:
     """Attributes of the element that is the part: asked for anew every so many seconds, and on these events.
 
     It keeps the page's own query. Without `every` it does not poll: a part says so itself when nothing moves any more.
-    `wait`, as `200ms`, leaves what is there for so long.
+    `wait`, as `200ms`, leaves what is there for so long. `address` takes the place of the page's own.
     """
-    query = context.request.GET.copy()
-    query["part"] = part
+    if not address:
+        query = context.request.GET.copy()
+        query["part"] = part
+        address = f"{context.request.path}?{query.urlencode()}"
     triggers = ", ".join(["poll", *(f"{event} from:body" for event in on.split())])
     polls = format_html(' data-every="{}"', every) if every else ""
     return format_html(
-        ' hx-get="{}?{}" hx-trigger="{}" hx-target="this" hx-swap="outerHTML{}"{}',
-        context.request.path,
-        query.urlencode(),
+        ' hx-get="{}" hx-trigger="{}" hx-target="this" hx-swap="outerHTML{}"{}',
+        address,
         triggers,
         f" swap:{wait}" if wait else "",
         polls,

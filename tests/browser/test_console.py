@@ -117,11 +117,15 @@ def test_attempts_are_narrowed_to_one_subscription_by_typing(console: Page) -> N
     wanted, other = factories.DeliveryAttemptFactory(), factories.DeliveryAttemptFactory()
 
     console.goto("/admin/syncsvc/deliveryattempt/")
-    console.locator("#changelist-filter .select2-selection").click()
-    console.locator(".select2-search__field").fill(wanted.subscription.app.name)
-    console.locator(".select2-results__option", has_text=str(wanted.subscription)).click()
+    field = console.get_by_role("combobox", name="By subscription")
+    field.press_sequentially(wanted.subscription.app.name)
+    expect(console.locator("datalist option")).to_have_count(1)
+    assert console.locator("datalist option").get_attribute("value") == str(wanted.subscription)
+    field.fill(str(wanted.subscription))
     console.locator("#changelist-filter").get_by_role("button", name="Filter").click()
 
     expect(console.locator("#result_list")).to_contain_text(str(wanted.subscription))
     expect(console.locator("#result_list")).not_to_contain_text(str(other.subscription))
+    expect(console).to_have_url(re.compile(f"subscription__exact={wanted.subscription_id}"))
+    expect(field).to_have_value(str(wanted.subscription))
     look(console, "filtered")

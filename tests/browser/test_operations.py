@@ -39,6 +39,7 @@ def test_what_failed_is_retried_from_the_list(console: Page, tmp_path: Path) -> 
             dialog.get_by_role("button", name="Retry").click()
             expect(console.get_by_role("status")).to_have_text("Retry queued for 2 subscriptions")
             expect(console.locator("#started")).to_contain_text("Bulk retry complete: 2 succeeded, 0 failed")
+            expect(console.locator("#result_list .badge.good")).to_have_text(["Synced", "Synced"])  # no row vanished
             look(console, "operation-bar")
         console.get_by_role("link", name="Bulk retry complete").click()
 
