@@ -20,7 +20,7 @@ from syncsvc.sync.pipeline import run_job, run_subscription
 # Of those that are due for the longest.
 LEFT_CHOICE = 64
 # A bulk run that would begin lets live ones end first, but waits for them no longer than this.
-LIVE_FIRST_SECONDS = 0.2
+LIVE_FIRST_SECONDS = 0.05
 
 
 class Slots:
@@ -69,6 +69,11 @@ class Slots:
                     run_job(job, settled=settled)
                 finally:
                     self._leave(job.app.id)
+                if settings.WORKER_THREADS == 1:  # live work would wait for all of it
+                    wakeup.wake_for_released([job.repository.id])
+                    with self._lock:
+                        self._bulk -= 1
+                    return
         except BaseException:
             with self._lock:
                 self._bulk -= 1

@@ -204,6 +204,22 @@ def test_bulk_runs_of_an_app_take_a_quarter_of_the_slots_while_other_apps_wait(w
     assert len(in_bulk) == 12
 
 
+def test_a_worker_of_one_slot_gives_it_up_after_each_released_item(
+    world: World, worker: Worker, settings: Settings
+) -> None:
+    settings.WORKER_THREADS = 1
+    operation, _ = retry_in_bulk(world, apps=2)
+    worker.let_go()
+
+    worker.slots.run_released(worker="test", settled=go_on)
+    operation.refresh_from_db()
+    assert (operation.succeeded, operation.waiting) == (1, 1)
+
+    worker.slots.run_released(worker="test", settled=go_on)
+    operation.refresh_from_db()
+    assert operation.succeeded == 2
+
+
 def test_only_what_was_released_in_its_shards_is_claimed_for_a_worker(
     world: World, worker: Worker, settings: Settings
 ) -> None:
