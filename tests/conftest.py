@@ -9,6 +9,7 @@ import atexit
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -64,6 +65,10 @@ def _take_own_share() -> None:
 # Who runs the tests in the background of a shell has them inherit that Ctrl-C is ignored, and some tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The processes that tests start share what the first one compiled, wherever the tests run.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 if SERVERS not in os.environ:
     _start_servers()
 _take_own_share()
@@ -71,3 +76,5 @@ _take_own_share()
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 assert os.environ["REDIS_URL"] == django.conf.settings.REDIS_URL
 del os.environ["DJANGO_SETTINGS_MODULE"]
+# The real one is slow on purpose: half a second for each test that makes a person. Processes of their own have it.
+django.conf.settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

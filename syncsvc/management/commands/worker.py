@@ -6,9 +6,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from syncsvc.checks import OURS
+
 
 class Command(BaseCommand):
     help = "Runs one worker process: WORKER_THREADS runs at a time, of the shards in WORKER_QUEUES (default: all)."
+    requires_system_checks = (OURS,)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--name", default="worker", help="unique on this machine")
