@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import django.conf
@@ -78,3 +79,14 @@ assert os.environ["REDIS_URL"] == django.conf.settings.REDIS_URL
 del os.environ["DJANGO_SETTINGS_MODULE"]
 # The real one is slow on purpose: half a second for each test that makes a person. Processes of their own have it.
 django.conf.settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_emptying() -> Iterator[None]:
+    from django.test import TransactionTestCase
+
+    from tests.emptying import empty_database
+
+    with pytest.MonkeyPatch.context() as django:
+        django.setattr(TransactionTestCase, "_fixture_teardown", empty_database)
+        yield

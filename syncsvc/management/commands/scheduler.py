@@ -15,4 +15,4 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         from config.celery import app
 
-        app.start(["--quiet", "beat", f"--loglevel={settings.LOG_LEVEL}", "--pidfile="])
+        app.Beat(loglevel=settings.LOG_LEVEL, quiet=True).run()
