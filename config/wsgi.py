@@ -1,5 +1,6 @@
 """What gunicorn serves."""
 
+import gc
 import os
 from importlib import import_module
 
@@ -11,3 +12,4 @@ application = get_wsgi_application()
 # Now, before gunicorn forks: otherwise at the first request of each of its processes.
 for module in ("config.urls", "config.celery"):
     import_module(module)
+gc.freeze()  # so that collecting garbage copies none of it into each process

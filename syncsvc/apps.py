@@ -1,4 +1,5 @@
 import atexit
+import gc
 
 from django.apps import AppConfig
 from django.db import connections
@@ -12,6 +13,11 @@ class SyncsvcConfig(AppConfig):
         from syncsvc import checks  # noqa: F401 - registers the system checks
 
         atexit.register(_close_pools)
+        # What is loaded by now stays: looking through it for garbage would cost a command a quarter of its time, most
+        # of that at its end.
+        gc.freeze()
+        gc.enable()
+        atexit.register(gc.freeze)
 
 
 def _close_pools() -> None:

@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from syncsvc.delivery.addresses import AddressPolicy
 
-# Those of our own, which every command, worker and scheduler runs; `manage.py check` and `prepare` run all there are.
+# Those of our own, which commands, workers and the scheduler run; `manage.py check` runs all there are.
 OURS = "syncsvc"
 
 

@@ -7,11 +7,14 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
+from syncsvc.checks import OURS
+
 OPERATOR = "operator"
 
 
 class Command(BaseCommand):
     help = "Migrates, and creates the user `operator` with a random password, shown once, where nobody can log in yet."
+    requires_system_checks = (OURS,)
 
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0)
