@@ -20,6 +20,8 @@ class Scale:
     bulk_rounds: int = 1
     few_apps: int = 6
     frozen: int = 10_000
+    pages: float = 1.0  # of the whole of `seed_scale`
+    tabs_seconds: float = 30.0
 
 
 QUICK = Scale(
@@ -33,6 +35,8 @@ QUICK = Scale(
     bulk_apps=6,
     few_apps=2,
     frozen=2_000,
+    pages=0.05,
+    tabs_seconds=8.0,
 )
 
 

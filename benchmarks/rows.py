@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.bulk_rows import beside_bulk, retry_rate, start_time, statements
+from benchmarks.pages import pages
 from benchmarks.result import MB, Result, Scale
 from benchmarks.stage import Contestant, Stage, content_of, path_of, watched_children
 from tests.gitrepo import GitRepo
@@ -178,6 +179,7 @@ ROWS: dict[str, Callable[[Stage, Scale], list[Result]]] = {
     "bulk-start": start_time,
     "bulk-statements": statements,
     "live-beside-bulk": beside_bulk,
+    "pages": pages,
 }
 
 

@@ -4,7 +4,7 @@ import logging
 
 import structlog
 
-QUIET_LOGGERS = ("celery.worker.strategy", "celery.app.trace", "celery.beat", "git", "urllib3")
+QUIET_LOGGERS = ("axes", "celery.worker.strategy", "celery.app.trace", "celery.beat", "git", "urllib3")
 
 
 def configure_logging(*, level: str, human: bool) -> None:

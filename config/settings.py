@@ -2,8 +2,10 @@
 
 import os
 import sys
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -81,9 +83,11 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django_htmx",
+    "axes",
     "syncsvc.apps.SyncsvcConfig",
 ]
 MIDDLEWARE = [
+    "config.proxy.ClientAddressMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
@@ -94,6 +98,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "syncsvc.logins.middleware.OneTimePasswordMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -116,6 +122,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
+AUTH_PASSWORD_VALIDATORS.append({"NAME": "syncsvc.logins.one_time.NotTheOneTimePassword"})
+# django-axes refuses before the password is looked at.
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 LOGIN_URL = "admin:login"
 LANGUAGE_CODE = "en-gb"
 USE_I18N = False
@@ -129,6 +138,7 @@ WHITENOISE_AUTOREFRESH = DEBUG
 
 # Security of the console. Behind a TLS proxy set HTTPS=1; the rest follows from it.
 HTTPS = env.flag("HTTPS")
+PROXIES = env.integer("PROXIES", 0)
 SECURE_CSP = {
     "default-src": [CSP.SELF],
     "img-src": [CSP.SELF, "data:"],
@@ -150,13 +160,35 @@ SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 CSRF_COOKIE_HTTPONLY = False
 X_FRAME_OPTIONS = "DENY"
 
-CACHES = {
+CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "syncsvc.cache.ForgivingRedisCache",
         "LOCATION": REDIS_URL,
         "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
     }
 }
+
+# Failed logins are counted by name and address: nobody can lock another out from elsewhere.
+LOGIN_FAILURES = env.integer("LOGIN_FAILURES", 10, minimum=1)
+LOGIN_WAIT_SECONDS = env.integer("LOGIN_WAIT_SECONDS", 900, minimum=1)
+CACHES["logins"] = {
+    **CACHES["default"],
+    "BACKEND": "syncsvc.cache.FailedLoginsCache",
+    "KEY_PREFIX": "logins",
+    "TIMEOUT": LOGIN_WAIT_SECONDS,
+}
+AXES_CACHE = "logins"
+AXES_HANDLER = "axes.handlers.cache.AxesCacheHandler"
+AXES_FAILURE_LIMIT = LOGIN_FAILURES
+AXES_COOLOFF_TIME = timedelta(seconds=LOGIN_WAIT_SECONDS)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_CALLABLE = "syncsvc.logins.throttle.locked_out"
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # who tries meanwhile does not wait longer
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+AXES_SENSITIVE_PARAMETERS = ["username"]  # not in the log: people type their password there
+MIGRATION_MODULES = {"axes": None}  # its tables are for another way of counting
 
 # git
 GIT_ALLOW_LOCAL = env.flag("GIT_ALLOW_LOCAL")

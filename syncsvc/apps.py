@@ -10,7 +10,7 @@ class SyncsvcConfig(AppConfig):
     verbose_name = "syncsvc"
 
     def ready(self) -> None:
-        from syncsvc import checks  # noqa: F401 - registers the system checks
+        from syncsvc import checks, production  # noqa: F401 - register the system checks
 
         atexit.register(_close_pools)
         # What is loaded by now stays: looking through it for garbage would cost a command a quarter of its time, most

@@ -10,6 +10,7 @@ from syncsvc import wakeup
 from syncsvc.operations.release import go_on
 from syncsvc.sync.heartbeat import start_heartbeat
 from syncsvc.sync.poll import poll_repository as poll
+from syncsvc.sync.preview import make_preview
 from syncsvc.sync.retention import delete_expired
 from syncsvc.sync.slots import SLOTS
 
@@ -22,6 +23,11 @@ def run_subscription(self: "Task[..., None]", subscription_id: str) -> None:
 @shared_task(name=wakeup.POLL_REPOSITORY)
 def poll_repository(repository_id: str) -> None:
     poll(uuid.UUID(repository_id))
+
+
+@shared_task(name=wakeup.PREVIEW_CHANGES)
+def preview_changes(subscription_id: str) -> None:
+    make_preview(uuid.UUID(subscription_id))
 
 
 @shared_task(name=wakeup.DELETE_EXPIRED)

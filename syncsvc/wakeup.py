@@ -12,6 +12,7 @@ logger = structlog.get_logger(__name__)
 
 RUN_SUBSCRIPTION = "syncsvc.run_subscription"
 POLL_REPOSITORY = "syncsvc.poll_repository"
+PREVIEW_CHANGES = "syncsvc.preview_changes"
 DELETE_EXPIRED = "syncsvc.delete_expired"
 
 
@@ -40,6 +41,11 @@ def wake_runs(subscriptions: Iterable[WantsRun], *, lane: str = "live") -> None:
 def wake_polls(repository_ids: Iterable[uuid.UUID]) -> None:
     """Wakes a worker for a poll of each, after commit."""
     _send_after_commit(POLL_REPOSITORY, [(id, queue_name("live", id)) for id in repository_ids])
+
+
+def wake_preview(subscription: WantsRun) -> None:
+    """Wakes a worker that says what would be sent now, after commit."""
+    _send_after_commit(PREVIEW_CHANGES, [(subscription.id, queue_name("live", subscription.repository_id))])
 
 
 def _send_after_commit(task: str, messages: list[tuple[uuid.UUID, str]]) -> None:

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from syncsvc.admin import secrets
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.app_form import AppForm
-from syncsvc.admin.buttons import Button
+from syncsvc.admin.buttons import Button, Confirmation
 from syncsvc.admin.cells import badge, list_link, moment
 from syncsvc.admin.ping import describe, send_ping
 from syncsvc.admin.removal import RemovalMixin
@@ -23,7 +23,7 @@ class AppAdmin(BulkButtons, RemovalMixin):
     form = AppForm
     buttons = (
         Button("test", "Test", "Send a signed ping now and show the answer"),
-        Button("rotate", "Rotate secret", "Make a new secret; for 24 hours both sign"),
+        Button("rotate", "Rotate secret", "Make a new secret; for 24 hours both sign", confirms="ask_rotate"),
         *BULK_BUTTONS,
     )
     list_display = ("name", "url", "state", "subscription_count", "created")
@@ -95,6 +95,10 @@ class AppAdmin(BulkButtons, RemovalMixin):
         if request.method == "GET":
             secrets.show_once(request, object_id)
         return super().change_view(request, object_id, *args, **kwargs)
+
+    def ask_rotate(self, request: HttpRequest, app: App) -> Confirmation:
+        effect = "A new secret is made and shown once. For 24 hours the present one signs too, then the new one alone."
+        return Confirmation(title=f"Rotate the secret of {app.name}?", effect=effect, label="Rotate secret")
 
     def rotate(self, request: HttpRequest, app: App) -> None:
         secret = new_secret()

@@ -1,60 +1,135 @@
-"""Buttons on a row's page: each is a POST to an address of its own, checked for permission there."""
+"""Buttons on a row's page: each is a POST to an address of its own, checked for permission there.
+
+A GET of the same address asks first, where the button has a confirmation: as what fills the dialog, or as a page.
+"""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from syncsvc.admin.bases import ModelAdmin
+from syncsvc.admin import answers
+from syncsvc.admin.lists import ListMixin
+from syncsvc.admin.parts import is_htmx, part_of, render_part, sees
+
+CONFIRM = "admin/syncsvc/confirm.html"
 
 
 class Button(NamedTuple):
     """`press` is the ModelAdmin's method that does it: it takes the request and the row, and says what came of it.
 
     It may answer with a page of its own. `permission` is the codename of one of ours; blank: that to change the row.
+    `confirms` is the method that says what a confirmation asks: a Confirmation, or an answer of its own. `in_place`:
+    the page's live parts show what changed, so htmx gets toasts and events; else the page is loaded anew. `failed` is
+    what a toast says where no answer comes.
     """
 
     press: str
     label: str
     title: str
     permission: str = ""
+    confirms: str = ""
+    in_place: bool = False
+    tone: str = ""
+    failed: str = ""
 
 
-class ButtonsMixin(ModelAdmin):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """What is asked: a question, its exact effect, and the verb that does it."""
+
+    title: str
+    effect: str
+    label: str
+    tone: str = ""
+
+
+class ButtonsMixin(ListMixin):
+    """A row's page: its buttons, its panels above the settings, and the parts of them that are asked for alone."""
+
     buttons: tuple[Button, ...] = ()
+    change_form_template = "admin/syncsvc/change_form.html"
 
     def buttons_of(self, row: Any) -> Sequence[Button]:
         """Those that make sense for the row as it is."""
         return self.buttons
+
+    def panels(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """The context of the block `panels`."""
+        return {}
+
+    def part(self, request: HttpRequest, row: Any, name: str) -> HttpResponse:
+        """One part of the page alone; override where the panels' whole context would cost too much."""
+        context = {"original": row, "opts": self.opts, "change": True}
+        context |= self.buttons_context(request, row) if name == "buttons" else self.panels(request, row)
+        return render_part(request, f"{self.change_form_template}#{name}", context)
 
     def may_press(self, request: HttpRequest, button: Button, row: Any) -> bool:
         if not button.permission:
             return self.has_change_permission(request, row)
         return self.has_view_permission(request, row) and request.user.has_perm(f"syncsvc.{button.permission}")
 
+    def shown_buttons(self, request: HttpRequest, row: Any) -> list[dict[str, Any]]:
+        pressable = [button for button in self.buttons_of(row) if self.may_press(request, button, row)]
+        return [{**button._asdict(), "url": self.press_url(row, button.press)} for button in pressable]
+
+    def buttons_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        return {"buttons": self.shown_buttons(request, row)}
+
+    def press_url(self, row: Any, press: str) -> str:
+        return reverse(f"admin:{self._name(press)}", args=[row.pk])
+
+    def page(self, row: Any) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
+
     def get_urls(self) -> list[URLPattern]:
         return [self._url(button) for button in self.buttons] + super().get_urls()
 
     def _url(self, button: Button) -> URLPattern:
         view: Callable[..., HttpResponseBase] = self.admin_site.admin_view(self._press)
-        return path(f"<uuid:row_id>/{button.press}/", view, {"button": button}, name=self._name(button))
+        return path(f"<str:row_id>/{button.press}/", view, {"button": button}, name=self._name(button.press))
 
-    def _name(self, button: Button) -> str:
-        return f"{self.opts.app_label}_{self.opts.model_name}_{button.press}"
+    def _name(self, press: str) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_{press}"
 
     def _press(self, request: HttpRequest, row_id: Any, button: Button) -> HttpResponse:
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
+        methods = ("GET", "POST") if button.confirms else ("POST",)
+        if request.method not in methods:
+            return HttpResponseNotAllowed(methods)
         row = self.get_object(request, str(row_id))
         if row is None or not self.may_press(request, button, row):
             raise PermissionDenied
+        if request.method == "GET":
+            return self._ask(request, row, button)
         response: HttpResponse | None = getattr(self, button.press)(request, row)
-        return response or HttpResponseRedirect(self.page(row))
+        return response or self.pressed(request, row, button)
 
-    def page(self, row: Any) -> str:
-        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
+    def pressed(self, request: HttpRequest, row: Any, button: Button) -> HttpResponse:
+        """What follows a button whose method gave no answer of its own."""
+        if not button.in_place:
+            return HttpResponseRedirect(self.page(row))
+        if is_htmx(request):
+            return answers.done(request, changed=row.pk)
+        return HttpResponseRedirect(answers.came_from(request) or self.page(row))
+
+    def _ask(self, request: HttpRequest, row: Any, button: Button) -> HttpResponse:
+        asked: Confirmation | HttpResponse = getattr(self, button.confirms)(request, row)
+        if isinstance(asked, HttpResponse):
+            return asked
+        return ask(request, asked, back=self.page(row), back_title=str(row), failed=button.failed)
+
+    def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not (name := part_of(request)):
+            return super().change_view(request, object_id, *args, **kwargs)
+        row = self.get_object(request, object_id) if sees(request, self.model) else None
+        if row is None:
+            raise PermissionDenied
+        return self.part(request, row, name)
 
     def render_change_form(
         self,
@@ -66,7 +141,24 @@ class ButtonsMixin(ModelAdmin):
         obj: Any = None,
     ) -> HttpResponse:
         if obj is not None:
-            pressable = [button for button in self.buttons_of(obj) if self.may_press(request, button, obj)]
-            urls = [reverse(f"admin:{self._name(button)}", args=[obj.pk]) for button in pressable]
-            context["buttons"] = [{**b._asdict(), "url": url} for b, url in zip(pressable, urls, strict=True)]
+            panels = self.panels(request, obj)
+            context.update(panels, has_panels=bool(panels), **self.buttons_context(request, obj))
         return super().render_change_form(request, context, add, change, form_url, obj)
+
+
+def ask(
+    request: HttpRequest, asked: Confirmation, *, back: str, back_title: str, failed: str = "", **more: Any
+) -> HttpResponse:
+    """The confirmation, as what fills the dialog or as a page; its form posts to the address it came from."""
+    context = {
+        "asked": asked,
+        "title": asked.title,
+        "action": request.get_full_path(),
+        "back": back,
+        "back_title": back_title,
+        "failed": failed,
+        **more,
+    }
+    if is_htmx(request):
+        return render_part(request, f"{CONFIRM}#question", {**context, "in_dialog": True})
+    return TemplateResponse(request, CONFIRM, {**admin.site.each_context(request), **context})

@@ -69,6 +69,11 @@ def block(text: str) -> str:
     return format_html('<pre class="block">{}</pre>', text) if text else NOTHING
 
 
+def count(number: int) -> str:
+    """`10,000`."""
+    return f"{number:,}"
+
+
 def size_cell(size: int) -> SafeString:
     return format_html('<span title="{} bytes">{}</span>', f"{size:,}", size_text(size))
 

@@ -1,18 +1,21 @@
-"""Bulk operations from the console: a page with the preview, whose digest the confirmation sends back."""
+"""Bulk operations from the console: the preview is shown, and the confirmation sends its digest back."""
 
 import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from syncsvc.admin import answers
+from syncsvc.admin.buttons import Confirmation, ask
 from syncsvc.admin.cells import size_text
+from syncsvc.admin.operation_bar import started_bar
+from syncsvc.admin.parts import is_htmx
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, Repository
 from syncsvc.operations import bulk
@@ -30,7 +33,8 @@ PLURALS = {"subscription": "subscriptions", "repository": "repositories", "app":
 class Question:
     """`back` and `back_title` are where one comes from, `hidden` is what the form must send beside the digest.
 
-    `selected` is how many rows were, of which not all may qualify.
+    `selected` is how many rows were, of which not all may qualify. `here`: the page has a live part that shows the
+    operation's bar by itself; else htmx puts the bar at the head of the page.
     """
 
     scope: Scope
@@ -39,6 +43,7 @@ class Question:
     hidden: Sequence[tuple[str, str]] = ()
     selected: int | None = None
     retries: Operation | None = None
+    here: bool = False
 
 
 def asker_of(request: HttpRequest) -> Asker:
@@ -52,7 +57,7 @@ def asker_of(request: HttpRequest) -> Asker:
 
 
 def confirm(request: HttpRequest, question: Question) -> HttpResponse:
-    """The page that asks, and what follows when its form comes back. Either needs the permission."""
+    """The confirmation, as dialog or page, and what follows when its form comes back. Either needs the permission."""
     kind = question.scope.kind
     if not request.user.has_perm(PERMISSIONS[kind]):
         raise PermissionDenied
@@ -62,13 +67,17 @@ def confirm(request: HttpRequest, question: Question) -> HttpResponse:
         except Refused as refusal:
             messages.error(request, f"{FAILED[kind]}: {refusal}")
             if refusal.kind not in ("confirm", "conflict"):
-                return HttpResponseRedirect(question.back)
+                return _back(request, question)
     shown = preview(question.scope)
     if not shown.total:
         if not request.POST.get("digest"):
             messages.error(request, f"{FAILED[kind]}: {_nothing(question)}")
-        return HttpResponseRedirect(question.back)
-    return TemplateResponse(request, "admin/syncsvc/confirm.html", _context(request, question, shown))
+        return _back(request, question)
+    return _asked(request, question, shown)
+
+
+def _back(request: HttpRequest, question: Question) -> HttpResponse:
+    return answers.done(request) if is_htmx(request) else HttpResponseRedirect(question.back)
 
 
 def _start(request: HttpRequest, question: Question) -> HttpResponse:
@@ -86,22 +95,37 @@ def _start(request: HttpRequest, question: Question) -> HttpResponse:
     if gone := read_digest(digest).total - operation.total:
         text += f"; {gone:,} of those that were shown no longer qualify"
     messages.success(request, text)
-    if not request.user.has_perm("syncsvc.view_operation"):
+    sees = request.user.has_perm("syncsvc.view_operation")
+    if is_htmx(request) and question.retries is None:
+        bar = "" if question.here or not sees else started_bar(operation.pk)
+        return answers.done(request, changed=operation.pk, content=bar)
+    if not sees:
         return HttpResponseRedirect(question.back)
     return HttpResponseRedirect(reverse("admin:syncsvc_operation_change", args=[operation.pk]))
 
 
-def _context(request: HttpRequest, question: Question, shown: Preview) -> dict[str, object]:
+def _asked(request: HttpRequest, question: Question, shown: Preview) -> HttpResponse:
     kind = question.scope.kind
-    return {
-        **admin.site.each_context(request),
-        "title": _title(question.scope, shown),
-        "effect": _effect(question.scope, shown),
-        "shown": shown,
-        "tables": [(title, counts) for title, counts in _tables(kind, shown) if counts],
-        "label": LABELS[kind],
-        "question": question,
-    }
+    asked = Confirmation(title=_title(question.scope, shown), effect=_effect(question.scope, shown), label=LABELS[kind])
+    return ask(
+        request,
+        asked,
+        back=question.back,
+        back_title=question.back_title,
+        failed=FAILED[kind],
+        lines=_of_selected(question, shown),
+        tables=[(title, counts) for title, counts in _tables(kind, shown) if counts],
+        hidden=[("digest", shown.digest), *question.hidden],
+        type_count=shown.total if shown.must_type_count else None,
+    )
+
+
+def _of_selected(question: Question, shown: Preview) -> list[str]:
+    if not question.selected or question.selected == shown.total:
+        return []
+    were = "was" if question.selected == 1 else "were"
+    only = "; only failed ones are retried" if question.scope.kind == Operation.Kind.RETRY else ""
+    return [f"{question.selected:,} {were} selected{only}."]
 
 
 def _title(scope: Scope, shown: Preview) -> str:

@@ -2,30 +2,16 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.admin.widgets import AutocompleteSelect
 from django.db import OperationalError, connection, models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from psycopg.errors import QueryCanceled
 
-from syncsvc.admin.bases import ModelAdmin
-from syncsvc.admin.filters import AutocompleteFilter
+from syncsvc.admin.buttons import ButtonsMixin
 from syncsvc.admin.paging import CappedPaginator
 
 QUERY_SECONDS = 5
-
-
-class AutocompleteMedia(ModelAdmin):
-    """What the filters that are found by typing need on the page."""
-
-    @property
-    def media(self) -> forms.Media:
-        fields = [part[0] for part in self.list_filter if isinstance(part, tuple) and AutocompleteFilter in part]
-        if not fields:
-            return super().media
-        return super().media + AutocompleteSelect(self.model._meta.get_field(fields[0]), self.admin_site).media
 
 
 class HistoryList(ChangeList):
@@ -36,14 +22,12 @@ class HistoryList(ChangeList):
         self.full_result_count = self.result_count
 
 
-class HistoryAdmin(AutocompleteMedia):
+class HistoryAdmin(ButtonsMixin):
     """Rows are written by runs alone: nobody adds, changes or deletes one here."""
 
     actions = None
-    list_per_page = 100
     list_max_show_all = 0
     paginator = CappedPaginator
-    show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
     def has_add_permission(self, request: HttpRequest) -> bool:

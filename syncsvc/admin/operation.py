@@ -6,15 +6,16 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from syncsvc.admin.buttons import Button, ButtonsMixin
+from syncsvc.admin.buttons import Button, Confirmation
 from syncsvc.admin.cells import NOTHING, badge, link, list_link, moment
-from syncsvc.admin.confirm import Question, asker_of, confirm
+from syncsvc.admin.confirm import Question, asker_of, confirm, counted
 from syncsvc.admin.filters import when
 from syncsvc.admin.history import HistoryAdmin
+from syncsvc.admin.operation_bar import followed_bar
 from syncsvc.admin.operation_item import item_badge, subscription_cell
 from syncsvc.admin.search import uuid_of
 from syncsvc.exceptions import Refused
@@ -27,14 +28,27 @@ from syncsvc.operations.scope import Scope
 
 TONES = {"running": "busy", "paused": "warn", "cancelling": "warn", "cancelled": "quiet", "finished": "good"}
 ITEMS_SHOWN = 50
-CANCEL = Button("cancel", "Cancel remaining", "Nothing more begins; what runs ends and counts", "cancel_operation")
+CANCEL = Button(
+    "cancel",
+    "Cancel remaining",
+    "Nothing more begins; what runs ends and counts",
+    "cancel_operation",
+    confirms="ask_cancel",
+    failed="Failed to cancel",
+)
 PAUSE = Button("pause", "Pause", "Nothing more begins until it is resumed", "cancel_operation")
 RESUME = Button("resume", "Resume", "Go on", "cancel_operation")
-RETRY = Button("retry_failed", "Retry what failed", "A new operation over what failed in this one", "bulk_retry")
+RETRY = Button(
+    "retry_failed",
+    "Retry what failed",
+    "A new operation over what failed in this one",
+    "bulk_retry",
+    confirms="retry_failed",
+)
 
 
 @admin.register(Operation)
-class OperationAdmin(ButtonsMixin, HistoryAdmin):
+class OperationAdmin(HistoryAdmin):
     buttons = (CANCEL, PAUSE, RESUME, RETRY)
     list_display = ("__str__", "state", "bar", "outcome", "asked_by", "created")
     list_filter = ("status", "kind", when("created_at"), "source")
@@ -71,16 +85,25 @@ class OperationAdmin(ButtonsMixin, HistoryAdmin):
     def cancel(self, request: HttpRequest, row: Operation) -> None:
         _control(request, row, control.cancel, "Cancelled: nothing more begins, and what runs is counted.")
 
+    def ask_cancel(self, request: HttpRequest, row: Operation) -> Confirmation:
+        waits, runs = counted(row.waiting, "subscription"), counted(row.running, "subscription")
+        effect = f"Not begun, and left as they were: {waits}. Running, and finished and counted: {runs}."
+        title = f"Cancel what remains of this {row.get_kind_display()}?"
+        return Confirmation(title=title, effect=effect, label="Cancel remaining", tone="danger")
+
+    def part(self, request: HttpRequest, row: Operation, name: str) -> HttpResponse:
+        return followed_bar(request, row.pk) if name == "bar" else super().part(request, row, name)
+
     def pause(self, request: HttpRequest, row: Operation) -> None:
         _control(request, row, control.pause, "Paused: nothing more begins until it is resumed.")
 
     def resume(self, request: HttpRequest, row: Operation) -> None:
         _control(request, row, control.resume, "Resumed.")
 
-    def retry_failed(self, request: HttpRequest, row: Operation) -> HttpResponse | None:
+    def retry_failed(self, request: HttpRequest, row: Operation) -> HttpResponse:
         if not row.ended:
             messages.error(request, "Failed to start bulk retry: the operation has not ended yet.")
-            return None
+            return HttpResponseRedirect(self.page(row))
         scope = Scope(kind=Operation.Kind.RETRY, failed_in=row.pk)
         return confirm(request, Question(scope=scope, back=self.page(row), back_title=str(row), retries=row))
 

@@ -1,9 +1,19 @@
 """The console: Django's admin under our name, its pages in the order in which they are needed."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any, cast
 
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, URLResolver, path
+
+from syncsvc.admin.answers import for_htmx
+from syncsvc.admin.failures import failures, retry_failures
+from syncsvc.admin.navigation import navigation
+from syncsvc.admin.overview import overview
+from syncsvc.admin.queue import queue
 
 GROUPS = {
     "Syncing": ("Subscription", "App", "Repository"),
@@ -19,6 +29,42 @@ class ConsoleSite(AdminSite):
     index_title = "Console"
     site_url = None
     empty_value_display = "-"
+    enable_nav_sidebar = False
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        may = self.has_permission(request)
+        return {
+            "site_title": self.site_title,
+            "site_header": self.site_header,
+            "site_url": self.site_url,
+            "has_permission": may,
+            "is_popup": False,
+            "is_nav_sidebar_enabled": self.enable_nav_sidebar,
+            "log_entries": self.get_log_entries(request),
+            "navigation": navigation(request) if may else {},
+        }
+
+    def admin_view[V: Callable[..., HttpResponseBase]](self, view: V, cacheable: bool = False) -> V:
+        """What htmx is answered never puts another page, or the login, into a part."""
+        inner = super().admin_view(view, cacheable)
+
+        def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            return for_htmx(request, inner(request, *args, **kwargs))
+
+        return cast("V", update_wrapper(answered, inner))
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return overview(request)
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        retry = self.admin_view(retry_failures)
+        return [
+            path("queue/", self.admin_view(queue), name="queue"),
+            path("failures/", self.admin_view(failures), name="failures"),
+            path("failures/retry/", retry, name="failures_retry"),
+            path("failures/retry/<str:kind>/<str:host>/", retry, name="failures_retry_cause"),
+            *super().get_urls(),
+        ]
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         apps = {app["app_label"]: app for app in super().get_app_list(request, app_label)}

@@ -13,16 +13,15 @@ from syncsvc import wakeup
 from syncsvc.admin.actions import SubscriptionActions, SubscriptionButtons
 from syncsvc.admin.cells import NOTHING, badge, block, commit_cell, link, list_link, moment
 from syncsvc.admin.filters import AutocompleteFilter, PausedFilter
-from syncsvc.admin.history import AutocompleteMedia
 from syncsvc.admin.removal import RemovalMixin
-from syncsvc.models import DeliveredFile, DeliveryAttempt, Status, Subscription, SyncRun
+from syncsvc.admin.status import status_cell
+from syncsvc.models import DeliveredFile, DeliveryAttempt, Subscription, SyncRun
 
-TONES = {Status.PENDING: "quiet", Status.SYNCING: "busy", Status.SYNCED: "good", Status.FAILED: "bad"}
 STATE = ("state", "due", "retries", "error", "failing", "last_success", "at_commit", "epoch", "created", "history")
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(AutocompleteMedia, SubscriptionActions, SubscriptionButtons, RemovalMixin):
+class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
     autocomplete_fields = ("app", "repository")
     list_display = ("__str__", "state", "due", "retries", "last_success", "at_commit")
     list_filter = (
@@ -67,10 +66,7 @@ class SubscriptionAdmin(AutocompleteMedia, SubscriptionActions, SubscriptionButt
 
     @admin.display(description="status", ordering="status")
     def state(self, subscription: Subscription) -> str:
-        retrying = subscription.status == Status.PENDING and subscription.retry_count > 0
-        word, tone = ("retrying", "warn") if retrying else (subscription.status, TONES[Status(subscription.status)])
-        paused = badge("paused", "quiet") if subscription.paused else ""
-        return format_html("{} {} {}", badge(word, tone), paused, subscription.error_kind)
+        return status_cell(subscription)
 
     @admin.display(description="retries", ordering="retry_count")
     def retries(self, subscription: Subscription) -> int:

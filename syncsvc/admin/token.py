@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from syncsvc.admin import secrets
 from syncsvc.admin.bases import TokenModelForm
-from syncsvc.admin.buttons import Button, ButtonsMixin
+from syncsvc.admin.buttons import Button, ButtonsMixin, Confirmation
 from syncsvc.admin.cells import badge, moment
 from syncsvc.models import ApiToken
 from syncsvc.models.token import TokenScope, new_token
@@ -47,7 +47,7 @@ class ApiTokenAdmin(ButtonsMixin):
     """Once made, a token is what it is: a wider one is another one."""
 
     form = TokenForm
-    buttons = (Button("revoke", "Revoke", "From now on it opens nothing"),)
+    buttons = (Button("revoke", "Revoke", "From now on it opens nothing", confirms="ask_revoke", tone="danger"),)
     autocomplete_fields = ("user",)
     list_display = ("name", "token", "user", "scope_words", "state", "last_used", "created")
     list_select_related = ("user",)
@@ -112,6 +112,10 @@ class ApiTokenAdmin(ButtonsMixin):
         if request.method == "GET":
             secrets.show_once(request, object_id, SHOWN)
         return super().change_view(request, object_id, *args, **kwargs)
+
+    def ask_revoke(self, request: HttpRequest, token: ApiToken) -> Confirmation:
+        effect = f"Scripts that use {token.prefix}… are refused from now on. This cannot be undone."
+        return Confirmation(title=f"Revoke the token {token.name}?", effect=effect, label="Revoke", tone="danger")
 
     def revoke(self, request: HttpRequest, token: ApiToken) -> None:
         if not ApiToken.objects.revoke(token.pk):

@@ -15,6 +15,7 @@ IDS_MAX = 10_000
 # Not OperationItem.Status: the description knows a type by its bare name, and an operation has a Status, too.
 ItemStatus = Literal["waiting", "running", "succeeded", "failed", "skipped", "cancelled"]
 CONFIRM = "The number of subscriptions, where a `confirm` asked for it."
+HOST = "Of the endpoint, or of the remote where the error is one of git's; with its port, if it has one."
 ABORT = "Pause where more than this many percent of the first 50 fail."
 
 
@@ -56,6 +57,7 @@ class Conditions(Schema):
     app_id: uuid.UUID | None = None
     repository_id: uuid.UUID | None = None
     error_kind: ErrorKind | None = None
+    host: Annotated[str | None, Field(max_length=300, description=HOST)] = None
     ids: Annotated[list[uuid.UUID] | None, Field(min_length=1, max_length=IDS_MAX)] = None
 
     def scope(self, kind: Operation.Kind) -> Scope:
@@ -64,6 +66,7 @@ class Conditions(Schema):
             app_id=self.app_id,
             repository_id=self.repository_id,
             error_kind=self.error_kind,
+            host=self.host and self.host.lower(),
             ids=self.ids,
         )
 
@@ -73,8 +76,8 @@ class Selection(Conditions, Options):
 
     @model_validator(mode="after")
     def _some_condition(self) -> Self:
-        if not any((self.app_id, self.repository_id, self.error_kind, self.ids)):
-            raise ValueError("Give app_id, repository_id, error_kind or ids.")
+        if not any((self.app_id, self.repository_id, self.error_kind, self.host, self.ids)):
+            raise ValueError("Give app_id, repository_id, error_kind, host or ids.")
         return self
 
 

@@ -25,7 +25,7 @@ from syncsvc.operations.scope import Scope
 from syncsvc.operations.single import Queued
 from syncsvc.types import ErrorKind
 
-WHICH = "Say which: name subscriptions (APP/REPOSITORY), or give --app, --repository, --error or --all."
+WHICH = "Say which: name subscriptions (APP/REPOSITORY), or give --app, --repository, --error, --host or --all."
 
 
 class Command(base.Command):
@@ -37,6 +37,7 @@ class Command(base.Command):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_selectors(parser)
         parser.add_argument("--error", metavar="KIND", choices=[k.value for k in ErrorKind], help="failing with it")
+        parser.add_argument("--host", help="of the endpoint, or of the remote where git fails; with its port, if any")
         parser.add_argument("--all", action="store_true", help="all there are")
         parser.add_argument("--dry-run", action="store_true", help="only say what would be done, with a digest")
         parser.add_argument("--digest", metavar="D", help="what --dry-run showed, or less of it; never more")
@@ -63,7 +64,8 @@ class Command(base.Command):
         """As the selectors say, which must all agree, or as the preview was."""
         names = options["subscriptions"]
         app, repository, error = options["app"], options["repository"], options["error"]
-        selected = names or options["all"] or any(value is not None for value in (app, repository, error))
+        host = options["host"]
+        selected = names or options["all"] or any(value is not None for value in (app, repository, error, host))
         if not selected and not options["digest"]:
             raise Refused("usage", WHICH)
         scope = Scope(
@@ -71,6 +73,7 @@ class Command(base.Command):
             app_id=None if app is None else find_app(app).id,
             repository_id=None if repository is None else find_repository(repository).id,
             error_kind=None if error is None else ErrorKind(error),
+            host=host and host.lower(),
             ids=[find_subscription(name).id for name in names] if names else None,
         )
         if not options["digest"]:

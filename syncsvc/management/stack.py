@@ -92,15 +92,7 @@ class Stack:
         return self._program("scheduler", *MANAGE, "scheduler")
 
     def _web(self) -> Program:
-        gunicorn = (sys.executable, "-m", "gunicorn", "config.wsgi", "--worker-class=gthread", "--workers=2")
-        options = (
-            "--preload",
-            "--threads=8",
-            "--graceful-timeout=20",
-            f"--bind=127.0.0.1:{self.web_port}",
-            "--no-control-socket",
-        )
-        return self._program("web", *gunicorn, *options)
+        return self._program("web", *web_command(self.web_port))
 
     def _program(self, name: str, *command: str, **environment: str) -> Program:
         return Program(name=name, command=command, directory=BASE_DIR, environment={**self.environment, **environment})
@@ -144,6 +136,19 @@ class Stack:
                 yield
             finally:
                 pid_file.unlink(missing_ok=True)
+
+
+def web_command(port: int, *, processes: int = 2) -> tuple[str, ...]:
+    gunicorn = (sys.executable, "-m", "gunicorn", "config.wsgi", "--worker-class=gthread", f"--workers={processes}")
+    return (
+        *gunicorn,
+        "--preload",
+        "--threads=8",
+        "--graceful-timeout=20",
+        "--keep-alive=20",  # longer than a tab pauses between two questions
+        f"--bind=127.0.0.1:{port}",
+        "--no-control-socket",
+    )
 
 
 def _answers(port: int) -> bool:

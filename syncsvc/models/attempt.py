@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import connection, models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from syncsvc.models.error import error_kind_field
@@ -73,6 +74,8 @@ class DeliveryAttempt(models.Model):
         indexes = (
             # A subscription's attempts, newest first.
             models.Index(fields=["subscription", "-id"], name="attempt_of_subscription"),
+            # The console's list of what failed, of one kind; and the newest failures of all.
+            models.Index(fields=["error_kind", "-id"], condition=~Q(error_kind=""), name="attempt_failed"),
             # The nightly sweep: rows come in order of time, so a few bytes a page range do.
             BrinIndex(fields=["at"], name="attempt_at", autosummarize=True),
         )

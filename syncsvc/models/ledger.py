@@ -109,6 +109,19 @@ class DeliveredFileQuerySet(models.QuerySet["DeliveredFile"]):
             )
             return cursor.fetchone() is not None
 
+    def forget(self, subscription_id: uuid.UUID, path: bytes) -> None:
+        """Has one path sent again: created as it is now, or deleted where it is gone, with an id of its own.
+
+        The caller holds the subscription's row, and takes its ledger's cleanness. A path that is in doubt stays so.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(
+                # An epoch of 0 is older than any; a doubt without its epoch is no repeat, so its id is not used again.
+                """INSERT INTO syncsvc_deliveredfile AS row (subscription_id, path, epoch) VALUES (%s, %s, 0)
+                   ON CONFLICT (subscription_id, path) DO UPDATE SET epoch = 0, doubt_epoch = NULL""",
+                [subscription_id, path],
+            )
+
 
 # Arrays as PostgreSQL writes them: psycopg quotes a list item by item in Python, which took a third of a run's time.
 

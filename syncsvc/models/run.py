@@ -88,6 +88,8 @@ class SyncRun(models.Model):
             models.Index(fields=["subscription", "-started_at"], name="run_timeline"),
             # The console's list of all runs, and the nightly sweep.
             models.Index(fields=["started_at"], name="run_started"),
+            # The console's list of runs that failed, were put off or are held: one in many.
+            models.Index(fields=["outcome", "-started_at"], condition=~Q(outcome="synced"), name="run_not_synced"),
             # What runs now: the sweep that ends what a dead worker left.
             models.Index(fields=["subscription"], condition=Q(outcome=""), name="run_open"),
         )

@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, OperationItem, Repository, Status, Subscription
+from syncsvc.models.hosts import cause_host
 from syncsvc.models.transitions import SubscriptionQuerySet
 from syncsvc.types import ErrorKind
 
@@ -22,6 +23,7 @@ WORDS_LENGTH = 500
 class Scope:
     """Conditions that all must hold; without any: all. `ids` is a hand-picked selection.
 
+    `host` is that of the endpoint, or of the repository where the error is one of git's; blank: one without a host.
     `filters` are those of the console's list, as its address has them, and `rows` what the list then shows: all of it,
     without naming each. Rows are no data: whoever confirms brings them anew.
     """
@@ -31,6 +33,7 @@ class Scope:
     repository_id: uuid.UUID | None = None
     error_kind: ErrorKind | None = None
     endpoint: str | None = None
+    host: str | None = None
     failed_in: uuid.UUID | None = None
     ids: Sequence[uuid.UUID] | None = field(default=None)
     filters: str | None = None
@@ -43,7 +46,7 @@ class Scope:
             known: dict[str, Any] = {
                 name: uuid.UUID(data[name]) for name in ("app_id", "repository_id", "failed_in") if data.get(name)
             }
-            known |= {name: str(data[name]) for name in ("endpoint", "filters") if data.get(name) is not None}
+            known |= {name: str(data[name]) for name in ("endpoint", "host", "filters") if data.get(name) is not None}
             kind = ErrorKind(data["error_kind"]) if data.get("error_kind") else None
             ids = [uuid.UUID(id) for id in data["ids"]] if data.get("ids") is not None else None
             return cls(kind=Operation.Kind(data["kind"]), error_kind=kind, ids=ids, **known)
@@ -58,6 +61,7 @@ class Scope:
             "repository_id": self.repository_id and str(self.repository_id),
             "error_kind": self.error_kind and self.error_kind.value,
             "endpoint": self.endpoint,
+            "host": self.host,
             "failed_in": self.failed_in and str(self.failed_in),
             "ids": None if self.ids is None else [str(id) for id in self.ids],
             "filters": self.filters,
@@ -85,6 +89,9 @@ class Scope:
             if self.rows is None:
                 raise Refused("invalid", "This preview is of a list in the console; confirm it there.")
             found = self.rows.order_by().select_related(None)
+        if self.host is not None:
+            found = found.alias(cause_host=cause_host())
+            conditions &= Q(cause_host=self.host)
         if self.failed_in is not None:
             failed = OperationItem.objects.filter(operation_id=self.failed_in, status=OperationItem.Status.FAILED)
             conditions &= Q(id__in=failed.values("subscription_id"))
@@ -115,6 +122,8 @@ class Scope:
             parts.append(f"with {self.error_kind.value}")
         if self.endpoint is not None:
             parts.append(f"at {self.endpoint}")
+        if self.host is not None:
+            parts.append(f"at {self.host or 'a local path'}")
         if self.filters is not None:
             parts.append(f"of the list{_filter_words(self.filters)}")
         return " ".join(parts)[:WORDS_LENGTH]

@@ -7,11 +7,14 @@ from django.db import transaction
 
 from syncsvc import wakeup
 from syncsvc.exceptions import Refused
-from syncsvc.models import Status, Subscription
+from syncsvc.models import DeliveredFile, Status, Subscription, SyncRun, Trigger
 from syncsvc.operations.asker import Asker
+from syncsvc.sync.asking import ask_for_runs
+from syncsvc.types import ErrorKind
 
 RETRY_IN_PROGRESS = "A retry is already in progress"
 SYNC_IN_PROGRESS = "A sync is already in progress"
+HELD_NO_MORE = "It is not held at that commit any more; look at it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +54,78 @@ def resync(subscription_id: uuid.UUID, asker: Asker) -> Queued:
     return Queued(subscription)
 
 
+def send_again(subscription_id: uuid.UUID, path: bytes, asker: Asker) -> Queued:
+    """Forgets that the app has one file and asks for a run: the present version is sent, or that it is gone.
+
+    Refused: `conflict` while a run goes on, whose ledger it is; `paused`; `not_found`.
+    """
+    subscription = _get(subscription_id)
+    only = Subscription.objects.filter(id=subscription_id)
+    with transaction.atomic():
+        # From here on no run begins until the commit; and none that goes on takes the ledger for clean at its end.
+        if not only.exclude(status=Status.SYNCING).update(clean_snapshot=None):
+            raise Refused("conflict", SYNC_IN_PROGRESS)
+        DeliveredFile.objects.forget(subscription_id, path)
+        ask_for_runs(only, Trigger.SYNC, asked_by=asker.name)
+        asker.log(subscription, f"Sending again asked for: {path.decode(errors='backslashreplace')[:500]}")
+    return Queued(subscription)
+
+
+def held_run(subscription: Subscription) -> SyncRun | None:
+    """The run whose mass delete waits for somebody's approval."""
+    if subscription.status != Status.FAILED or subscription.error_kind != ErrorKind.MASS_DELETE_HELD:
+        return None
+    return subscription.runs.filter(outcome=SyncRun.Outcome.HELD).first()
+
+
+def allow_deletes(subscription_id: uuid.UUID, held_id: uuid.UUID, asker: Asker) -> Queued:
+    """Lets out, once, the deletes of the run that is held, at its commit, or no more of them at a newer one.
+
+    Refused: `conflict` where another run is held by now, or none; `paused`; `not_found`.
+    """
+    subscription = _get(subscription_id)
+    held = held_run(subscription)
+    if held is None or held.id != held_id:
+        raise Refused("conflict", HELD_NO_MORE)
+    still = Subscription.objects.filter(id=subscription_id, status=Status.FAILED, error_kind=ErrorKind.MASS_DELETE_HELD)
+    with transaction.atomic():
+        if not still.update(approved_commit=held.to_commit, approved_deletes=held.deleted):
+            raise Refused("conflict", HELD_NO_MORE)
+        if not Subscription.objects.retry(subscription_id, asked_by=asker.name):
+            raise Refused("conflict", RETRY_IN_PROGRESS)
+        _wake(subscription, asker, f"Allowance of {held.deleted} deletes at {held.to_commit[:12]}")
+    return Queued(subscription)
+
+
+def pause(subscription_id: uuid.UUID, asker: Asker) -> Subscription:
+    """Nothing is sent from the next run on; nothing is lost. Refused: `not_found`."""
+    return _set_active(subscription_id, asker, is_active=False)
+
+
+def resume(subscription_id: uuid.UUID, asker: Asker) -> Subscription:
+    """What became due meanwhile runs within a second. Refused: `not_found`."""
+    return _set_active(subscription_id, asker, is_active=True)
+
+
+def _set_active(subscription_id: uuid.UUID, asker: Asker, *, is_active: bool) -> Subscription:
+    subscription = _known(subscription_id)
+    with transaction.atomic():
+        if Subscription.objects.filter(id=subscription_id, is_active=not is_active).update(is_active=is_active):
+            asker.log(subscription, "Resumed." if is_active else "Paused.")
+    return subscription
+
+
 def _get(subscription_id: uuid.UUID) -> Subscription:
+    subscription = _known(subscription_id)
+    if reason := pause_reason(subscription):
+        raise Refused("paused", f"{reason} Resume it first.")
+    return subscription
+
+
+def _known(subscription_id: uuid.UUID) -> Subscription:
     subscription = Subscription.objects.select_related("app", "repository").filter(id=subscription_id).first()
     if subscription is None:
         raise Refused("not_found", f"There is no subscription {subscription_id}.")
-    if reason := pause_reason(subscription):
-        raise Refused("paused", f"{reason} Resume it first.")
     return subscription
 
 

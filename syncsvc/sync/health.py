@@ -1,9 +1,9 @@
 """Whether the parts of the system are there: what `status`, /readyz and the console show."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TypedDict
+from typing import NamedTuple, TypedDict, cast
 
 import psycopg
 from django.conf import settings
@@ -34,6 +34,21 @@ class Health(TypedDict):
     workers: int
 
 
+class Worker(NamedTuple):
+    """A worker process, and how many seconds ago it was seen."""
+
+    name: str
+    seconds: int
+
+
+class Alive(NamedTuple):
+    """What Redis knows: seconds since the scheduler was seen (None: not lately), workers, messages of each queue."""
+
+    scheduler: int | None
+    workers: list[Worker]
+    messages: list[int]
+
+
 def health() -> Health:
     """Never raises; takes 2 s for each server that does not answer."""
     answer = _redis_answer()
@@ -44,6 +59,23 @@ def health() -> Health:
         "scheduler": scheduler,
         "workers": workers,
     }
+
+
+def alive(queues: Sequence[str] = ()) -> Alive | None:
+    """None where Redis does not answer."""
+    try:
+        pipeline = redis_at(settings.REDIS_URL).pipeline(transaction=False)
+        pipeline.ttl(BEAT_KEY)
+        pipeline.time()
+        pipeline.zrange(WORKERS_KEY, 0, -1, withscores=True)
+        for queue in queues:
+            pipeline.llen(queue)
+        beat, (now, _), workers, *messages = pipeline.execute()
+    except (RedisError, OSError):
+        return None
+    seen = [Worker(name.decode(), max(0, int(now - at))) for name, at in cast("list[tuple[bytes, float]]", workers)]
+    scheduler = BEAT_SECONDS - int(beat) if beat > 0 else None
+    return Alive(scheduler, sorted(w for w in seen if w.seconds <= WORKER_SECONDS), [int(n) for n in messages])
 
 
 def beat_seen() -> None:
@@ -73,7 +105,7 @@ def redis_answers() -> bool:
 
 def _redis_answer() -> tuple[bool, int] | None:
     try:
-        pipeline = _redis(settings.REDIS_URL).pipeline(transaction=False)
+        pipeline = redis_at(settings.REDIS_URL).pipeline(transaction=False)
         pipeline.exists(BEAT_KEY)
         pipeline.eval(_COUNT, 1, WORKERS_KEY, WORKER_SECONDS)
         seen, workers = pipeline.execute()
@@ -84,13 +116,13 @@ def _redis_answer() -> tuple[bool, int] | None:
 
 def _forgiving(call: Callable[[Redis], object]) -> None:
     try:
-        call(_redis(settings.REDIS_URL))
+        call(redis_at(settings.REDIS_URL))
     except (RedisError, OSError):
         return
 
 
 @lru_cache(maxsize=4)
-def _redis(url: str) -> Redis:
+def redis_at(url: str) -> Redis:
     return Redis.from_url(
         url,
         socket_timeout=TIMEOUT_SECONDS,

@@ -2,11 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
+
+from tests.browser.looking import findings
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
@@ -37,12 +39,17 @@ def browser(django_db_setup: None) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, live_server: LiveServer) -> Iterator[Page]:
+def complaints() -> list[str]:
+    """What the browser's console says against the page; a test that expects some clears it."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, live_server: LiveServer, complaints: list[str]) -> Iterator[Page]:
     """A page of its own session; the test fails where the browser's console had an error or a policy was violated."""
     context = browser.new_context(base_url=live_server.url, viewport={"width": 1280, "height": 900})
     context.set_default_timeout(10_000)
     page = context.new_page()
-    complaints: list[str] = []
     page.on(
         "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
     )
@@ -50,3 +57,34 @@ def page(browser: Browser, live_server: LiveServer) -> Iterator[Page]:
     yield page
     context.close()
     assert complaints == []
+
+
+def log_in(page: Page) -> None:
+    page.get_by_label("Username").fill("operator")
+    page.get_by_label("Password").fill("open sesame")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("navigation", name="Console")).to_be_visible()
+
+
+@pytest.fixture
+def console(page: Page, django_user_model: type) -> Page:
+    """The console, logged in through its own form."""
+    django_user_model.objects.create_superuser("operator", password="open sesame")
+    page.goto("/admin/")
+    log_in(page)
+    return page
+
+
+@pytest.fixture
+def axe() -> Callable[[Page], None]:
+    """Fails where axe finds something against WCAG 2.2 AA on the page, in light or in dark."""
+
+    def check(page: Page) -> None:
+        found: list[str] = []
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            found += findings(page, scheme)
+        page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+        assert not found, "\n".join(found)
+
+    return check

@@ -1,6 +1,5 @@
 """An operator's first minutes in the console, in a real browser."""
 
-import os
 import re
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from syncsvc.models import App, Repository, Status, Subscription
 from tests import factories
+from tests.browser.looking import look
 from tests.gitrepo import GitRepo
 from tests.receiver import Receiver
 
@@ -16,24 +16,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 SECRET = re.compile(r"whsec_[A-Za-z0-9+/=]+")
 LISTS = ("subscription", "app", "repository", "syncrun", "deliveryattempt", "deliveredfile", "snapshot")
-
-
-@pytest.fixture
-def console(page: Page, django_user_model: type) -> Page:
-    """The console, logged in through its own form."""
-    django_user_model.objects.create_superuser("operator", password="open sesame")
-    page.goto("/admin/")
-    page.get_by_label("Username").fill("operator")
-    page.get_by_label("Password").fill("open sesame")
-    page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("heading", name="Console")).to_be_visible()
-    return page
-
-
-def look(page: Page, name: str) -> None:
-    """Keeps a picture where SCREENSHOTS names a folder."""
-    if folder := os.environ.get("SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
 def save(page: Page) -> None:
@@ -68,6 +50,7 @@ def test_an_app_shows_its_secret_once_and_is_tested(console: Page) -> None:
         look(console, "app-test")
 
         console.get_by_role("button", name="Rotate secret").click()
+        console.locator("dialog").get_by_role("button", name="Rotate secret").click()
         expect(console.locator(".secret")).not_to_have_text(secret)
 
     assert len(receiver.requests) == 1
@@ -86,7 +69,7 @@ def test_a_repository_is_added_checked_and_subscribed_to(console: Page, tmp_path
 
     console.goto(f"/admin/syncsvc/repository/{repository.pk}/change/")
     console.get_by_role("button", name="Check").click()
-    expect(console.locator(".messagelist")).to_contain_text(f"main is at {commit}")
+    expect(console.locator(".toast")).to_contain_text(f"main is at {commit}")
     look(console, "repository-check")
 
     console.goto("/admin/syncsvc/subscription/add/")
@@ -94,7 +77,7 @@ def test_a_repository_is_added_checked_and_subscribed_to(console: Page, tmp_path
     choose(console, "repository", "owner/repo")
     look(console, "subscription-add")
     save(console)
-    expect(console.locator(".messagelist")).to_contain_text("was added successfully")
+    expect(console.locator(".messagelist, .toast")).to_contain_text("was added successfully")
 
     subscription = Subscription.objects.get()
     assert (str(subscription), subscription.status, subscription.asked_by) == (
@@ -134,11 +117,15 @@ def test_attempts_are_narrowed_to_one_subscription_by_typing(console: Page) -> N
     wanted, other = factories.DeliveryAttemptFactory(), factories.DeliveryAttemptFactory()
 
     console.goto("/admin/syncsvc/deliveryattempt/")
-    console.locator("#changelist-filter .select2-selection").click()
-    console.locator(".select2-search__field").fill(wanted.subscription.app.name)
-    console.locator(".select2-results__option", has_text=str(wanted.subscription)).click()
+    field = console.get_by_role("combobox", name="By subscription")
+    field.press_sequentially(wanted.subscription.app.name)
+    expect(console.locator("datalist option")).to_have_count(1)
+    assert console.locator("datalist option").get_attribute("value") == str(wanted.subscription)
+    field.fill(str(wanted.subscription))
     console.locator("#changelist-filter").get_by_role("button", name="Filter").click()
 
     expect(console.locator("#result_list")).to_contain_text(str(wanted.subscription))
     expect(console.locator("#result_list")).not_to_contain_text(str(other.subscription))
+    expect(console).to_have_url(re.compile(f"subscription__exact={wanted.subscription_id}"))
+    expect(field).to_have_value(str(wanted.subscription))
     look(console, "filtered")

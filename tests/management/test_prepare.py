@@ -4,8 +4,10 @@ import re
 from io import StringIO
 
 import pytest
-from django.contrib.auth import authenticate, get_user_model
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
+
+from syncsvc.logins.one_time import must_change
 
 
 def prepare() -> str:
@@ -20,7 +22,11 @@ def test_the_password_is_made_printed_once_and_good_for_a_login() -> None:
 
     password = re.search(r"password (\S+)", first)
     assert password is not None
-    assert authenticate(username="operator", password=password[1]) is not None
-    assert get_user_model().objects.get().is_superuser
+    operator = get_user_model().objects.get()
+    assert operator.check_password(password[1])
+    assert must_change(operator)
+    operator.set_password("another, of one's own")
+    assert not must_change(operator)
+    assert (operator.username, operator.is_staff, operator.is_superuser) == ("operator", True, True)
     assert password[1] not in second
     assert "changepassword operator" in second

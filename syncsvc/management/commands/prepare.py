@@ -8,12 +8,13 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from syncsvc.checks import OURS
+from syncsvc.logins.one_time import one_time_hash
 
 OPERATOR = "operator"
 
 
 class Command(BaseCommand):
-    help = "Migrates, and creates the user `operator` with a random password, shown once, where nobody can log in yet."
+    help = "Migrates, and creates the user `operator` with a one-time password, where nobody can log in yet."
     requires_system_checks = (OURS,)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -24,5 +25,6 @@ class Command(BaseCommand):
             self.stdout.write(f"log in as {OPERATOR} (password forgotten: {reset})")
             return
         password = secrets.token_urlsafe(12)
-        users.objects.create_superuser(OPERATOR, password=password)
-        self.stdout.write(f"log in as {OPERATOR} with the password {password} (shown this once)")
+        users.objects.create(username=OPERATOR, password=one_time_hash(password), is_staff=True, is_superuser=True)
+        once = "shown this once, good for one login: you choose your own then"
+        self.stdout.write(f"log in as {OPERATOR} with the password {password} ({once})")

@@ -1,0 +1,180 @@
+"""What the page of failures shows: causes with their bars, and rows that stay where they are while they change."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.core.cache import cache
+from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
+from django.db.models.functions import Coalesce, Concat
+from django.http import QueryDict
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from syncsvc.admin.operation_bar import bar
+from syncsvc.models import Status, Subscription
+from syncsvc.models.failing_sql import failing_numbers
+from syncsvc.models.hosts import cause_host
+
+KEY = "failing"
+# However many tabs are open, it is asked of the database once in so many seconds.
+SHARED_SECONDS = 2
+PAGE = 40
+# Rows that a tab asks for again by their ids, in an address that servers take.
+KEPT = 60
+NO_HOST = "-"
+FAILING = Q(status=Status.FAILED) | Q(status=Status.PENDING, retry_count__gt=0)
+
+
+def numbers() -> dict[str, Any]:
+    """Shared by all tabs for two seconds; while one asks anew the others get what was known."""
+    found: dict[str, Any] | None = cache.get(KEY)
+    if found is not None and not cache.add(f"{KEY}:fresh", 1, SHARED_SECONDS):
+        return found
+    found = failing_numbers()
+    cache.add(f"{KEY}:fresh", 1, SHARED_SECONDS)
+    cache.set(KEY, found, 5 * SHARED_SECONDS)
+    return found
+
+
+def forget_numbers() -> None:
+    """Something was asked for on this page: what is shown next is newer."""
+    cache.delete(KEY)
+
+
+def causes(known: Mapping[str, Any], *, bars: bool) -> list[dict[str, Any]]:
+    """Each with the bar of the operation that retries it; one that has nothing left stays as long as its bar does."""
+    found = {(row["error_kind"], row["host"]): _cause(row) for row in known["causes"]}
+    for operation in known["operations"] if bars else ():
+        scope = operation["scope"]
+        if scope.keys() != {"kind", "error_kind", "host"} or not (shown := bar(uuid.UUID(operation["id"]))):
+            continue
+        key = (scope["error_kind"], scope["host"])
+        empty = {"error_kind": key[0], "host": key[1], "failed": 0, "retrying": 0, "apps": 0, "since": None}
+        found.setdefault(key, _cause({**empty, "example": ""}))["bars"].append(shown)
+    return list(found.values())
+
+
+def bars_of_all(known: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of the operations that retry whatever failed."""
+    ids = [operation["id"] for operation in known["operations"] if operation["scope"].keys() == {"kind"}]
+    return [shown for id in ids if (shown := bar(uuid.UUID(id)))]
+
+
+def _cause(row: Mapping[str, Any]) -> dict[str, Any]:
+    since = row["since"] and datetime.fromisoformat(row["since"])
+    name = f"{row['error_kind']}@{row['host']}"
+    retry = reverse("admin:failures_retry_cause", args=[row["error_kind"] or "none", row["host"] or NO_HOST])
+    listed = f"?{urlencode({'cause': name})}#list"
+    return {**row, "since": since, "name": name, "bars": [], "retry_url": retry, "listed": listed}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """As the address has them; what is no filter of ours, or not well formed, is none."""
+
+    cause: str = ""
+    app: uuid.UUID | None = None
+    repository: uuid.UUID | None = None
+    state: str = ""
+    search: str = ""
+
+    @classmethod
+    def of(cls, query: QueryDict) -> "Filters":
+        state = query.get("state", "")
+        return cls(
+            cause=query.get("cause", "") if "@" in query.get("cause", "") else "",
+            app=_uuid(query.get("app", "")),
+            repository=_uuid(query.get("repository", "")),
+            state=state if state in ("failed", "retrying") else "",
+            search=query.get("q", "").strip()[:200],
+        )
+
+    @property
+    def any(self) -> bool:
+        return any((self.cause, self.app, self.repository, self.state, self.search))
+
+    def condition(self) -> Q:
+        found = FAILING
+        if self.state:
+            found &= Q(status=Status.FAILED if self.state == "failed" else Status.PENDING)
+        if self.cause:
+            kind, _, host = self.cause.partition("@")
+            found &= Q(error_kind=kind, host=host)
+        if self.app:
+            found &= Q(app_id=self.app)
+        if self.repository:
+            found &= Q(repository_id=self.repository)
+        if self.search:
+            found &= Q(full_name__icontains=self.search)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """`next` is the cursor of the page that follows, blank at the end."""
+
+    rows: list[Subscription]
+    next: str
+
+    @property
+    def ids(self) -> str:
+        return ",".join(str(row.pk) for row in self.rows[:KEPT])
+
+
+def listed(filters: Filters, *, after: str = "", kept: Sequence[uuid.UUID] = (), following: str = "") -> Listed:
+    """The page after a cursor, newest failures first; or the rows of before where they were, whatever became of them.
+
+    With `kept`, what has failed since stands above them; `following` is then the next page's cursor.
+    """
+    condition = filters.condition() & _older_than(after)
+    rows = _rows(condition | Q(pk__in=kept), kept)
+    if not kept:
+        page = list(rows[: PAGE + 1])
+        return Listed(page[:PAGE], _cursor(page[PAGE - 1]) if len(page) > PAGE else "")
+    found = list(rows[: len(kept) + PAGE])
+    before = [row for row in found if row.pk in set(kept)]
+    newest = max((_since(row) for row in before if row.failing_since), default=None)
+    new = [row for row in found[len(before) :] if not after and (newest is None or _since(row) > newest)]
+    before.sort(key=lambda row: kept.index(row.pk))
+    return Listed([*new, *before], following)
+
+
+def _rows(condition: Q, kept: Sequence[uuid.UUID]) -> QuerySet[Subscription]:
+    kept_first = Case(When(pk__in=kept, then=0), default=1, output_field=IntegerField())
+    named = Subscription.objects.alias(
+        full_name=Concat("app__name", Value("/"), "repository__name"), host=cause_host()
+    ).annotate(since=Coalesce("failing_since", "created_at"))
+    found: QuerySet[Subscription] = named.filter(condition).select_related("app", "repository")
+    return found.order_by(*[kept_first] if kept else [], F("since").desc(), "pk")
+
+
+def _since(row: Subscription) -> datetime:
+    since: datetime = getattr(row, "since")  # noqa: B009 - annotated above
+    return since
+
+
+def _cursor(row: Subscription) -> str:
+    return f"{_since(row).isoformat()}_{row.pk}"
+
+
+def _older_than(cursor: str) -> Q:
+    moment, _, id = cursor.partition("_")
+    try:
+        since = datetime.fromisoformat(moment)
+    except ValueError:
+        return Q()
+    return Q(since__lt=since) | Q(since=since, pk__gt=_uuid(id) or uuid.UUID(int=0))
+
+
+def ids_of(text: str) -> list[uuid.UUID]:
+    return [id for part in text.split(",")[:KEPT] if (id := _uuid(part))]
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None

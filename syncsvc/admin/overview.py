@@ -1,0 +1,94 @@
+"""The first page: what is wrong, whose, why and where to go; then what runs now, and how the last day was."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.safestring import mark_safe
+
+from syncsvc.admin import kept
+from syncsvc.admin.alarms import alarms, failures_url, is_polled
+from syncsvc.admin.chart import chart
+from syncsvc.admin.moments import with_moments
+from syncsvc.admin.operation_bar import bar
+from syncsvc.admin.parts import part_of, sees
+from syncsvc.models import Operation, Subscription
+from syncsvc.models.overview_sql import overview_numbers
+from syncsvc.sync.health import Alive, alive
+
+TEMPLATE = "admin/syncsvc/overview.html"
+MOVING, STILL = 2, 15  # seconds between two questions of a tab
+# Those that see operations, and those that do not.
+NAMES = ("overview", "overview-without-operations")
+
+
+def overview(request: HttpRequest) -> HttpResponse:
+    """Every operator may open it; numbers are for those who may see subscriptions."""
+    name, may = part_of(request), sees(request, Subscription)
+    if name and (not may or name not in ("now", "chart")):
+        raise Http404
+    if name == "chart":
+        return kept.answer(request, chart())
+    context: dict[str, Any] = {"may": may}
+    if may:
+        now = _now(operations=sees(request, Operation))
+        if name:
+            return kept.answer(request, now)
+        context |= {"now": _safe(now), "chart": _safe(chart())}
+    return TemplateResponse(request, TEMPLATE, {**admin.site.each_context(request), "title": "Overview", **context})
+
+
+def _safe(text: str) -> str:
+    return mark_safe(kept.versioned(text))  # noqa: S308 - a template of ours rendered it
+
+
+def _now(*, operations: bool) -> str:
+    return kept.kept(NAMES[0] if operations else NAMES[1], lambda: _render(operations=operations))
+
+
+def _render(*, operations: bool) -> str:
+    numbers, seen = with_moments(overview_numbers()), alive()
+    return render_to_string(f"{TEMPLATE}#now", _context(numbers, seen, operations=operations))
+
+
+def _context(numbers: dict[str, Any], seen: Alive | None, *, operations: bool) -> dict[str, Any]:
+    counts = numbers["counts"]
+    shown = [bar(row["id"]) for row in numbers["operations"]] if operations else []
+    moves = bool(counts["syncing"] or counts["due"] or counts["operations"])
+    for cause in numbers["causes"]:
+        cause["url"] = failures_url(cause=f"{cause['error_kind']}@{cause['host']}")
+    for app in numbers["apps"]:
+        app["url"] = failures_url(app=app["id"])
+    return {
+        **numbers,
+        "address": f"?part=now&v={kept.VERSION}",
+        "every": MOVING if moves and seen else STILL,
+        "alarms": alarms(numbers, seen) if counts["total"] else [],
+        "alive": seen,
+        "stale": numbers["stale"] if is_polled(seen) else [],
+        "bars": [{**context, "still": True} for context in shown if context],
+        "steps": _steps(counts),
+        "failures": failures_url(),
+        "queue": reverse("admin:queue"),
+    }
+
+
+def _steps(counts: dict[str, Any]) -> list[dict[str, Any]]:
+    """What comes first in a new installation; nothing once all is done."""
+    steps = [
+        ("Add an app", "the endpoint that is told of changes", "syncsvc_app_add", counts["apps"]),
+        ("Add a repository", "the git remote that is watched", "syncsvc_repository_add", counts["repositories"]),
+        (
+            "Subscribe the app to the repository",
+            "the first sync begins at once",
+            "syncsvc_subscription_add",
+            counts["total"],
+        ),
+        ("Watch the first sync arrive", "its run stands in the queue, then under Runs", "queue", counts["success_at"]),
+    ]
+    if all(done for *_, done in steps):
+        return []
+    return [{"title": t, "what": w, "url": reverse(f"admin:{name}"), "done": bool(d)} for t, w, name, d in steps]

@@ -1,0 +1,116 @@
+"""What runs, is queued, is due and waits: of each queue and worker, and one by one."""
+
+import hashlib
+import uuid
+from collections import Counter
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.utils.http import urlencode
+from django.utils.safestring import mark_safe
+
+from syncsvc import wakeup
+from syncsvc.admin import kept
+from syncsvc.admin.moments import with_moments
+from syncsvc.admin.parts import part_of, sees
+from syncsvc.models import Subscription
+from syncsvc.models.queue_sql import STATES, queue_numbers
+from syncsvc.sync.health import Alive, alive
+
+TEMPLATE = "admin/syncsvc/queue.html"
+MOVING, STILL = 2, 15  # seconds between two questions of a tab
+LANES = ("live", "bulk")
+TONES = {"running": "busy", "queued": "busy", "due": "warn", "waiting": "quiet"}
+SEARCH_LENGTH = 200
+FEW = 4  # shards, up to which empty queues are shown too
+
+
+def queue(request: HttpRequest) -> HttpResponse:
+    if not sees(request, Subscription):
+        raise PermissionDenied
+    state, search = request.GET.get("state", ""), request.GET.get("q", "").strip()[:SEARCH_LENGTH]
+    state = state if state in STATES else ""
+    if (name := part_of(request)) not in ("", "now"):
+        raise Http404
+    found = hashlib.blake2b(f"{state}:{search}".encode(), digest_size=8).hexdigest()
+    text = kept.kept(f"queue:{found}", lambda: _render(state, search))
+    if name:
+        return kept.answer(request, text)
+    context = {"title": "Queue", "state": state, "search": search, "now": mark_safe(kept.versioned(text))}  # noqa: S308
+    return TemplateResponse(request, TEMPLATE, {**admin.site.each_context(request), **context})
+
+
+def _render(state: str, search: str) -> str:
+    names = [f"{lane}.{shard}" for shard in range(settings.SYNC_QUEUES) for lane in LANES]
+    numbers = with_moments(queue_numbers(state=state, search=search))
+    seen = alive(names)
+    counts = numbers["states"] or {}
+    moves = any(counts.get(moving, {}).get("count") for moving in ("running", "queued", "due"))
+    rows = numbers["rows"] or []
+    for row in rows:
+        row["queue"] = wakeup.queue_name("bulk" if row["bulk"] else "live", uuid.UUID(row["repository_id"]))
+        row["tone"] = TONES[row["state"]]
+    asked = {name: value for name, value in (("q", search), ("state", state)) if value}
+    return render_to_string(
+        f"{TEMPLATE}#now",
+        {
+            "address": f"?{urlencode({**asked, 'part': 'now'})}&v={kept.VERSION}",
+            "every": MOVING if moves and seen else STILL,
+            "tabs": _tabs(counts, state, search),
+            "rows": rows,
+            "matching": numbers["matching"],
+            "asked": bool(asked),
+            "polls": numbers["polls"],
+            "queues": _queues(names, numbers["lanes"] or [], seen),
+            "workers": _workers(numbers["workers"] or [], seen),
+            "alive": seen,
+        },
+    )
+
+
+def _tabs(counts: dict[str, Any], state: str, search: str) -> list[dict[str, Any]]:
+    nothing = {"count": 0, "moment": None}
+    return [
+        {
+            **counts.get(name, nothing),
+            "title": name.capitalize(),
+            "name": name,
+            "url": f"?{urlencode({'state': name, **({'q': search} if search else {})})}",
+            "current": name == state,
+        }
+        for name in STATES
+    ]
+
+
+def _queues(names: list[str], lanes: list[dict[str, Any]], seen: Alive | None) -> list[dict[str, Any]]:
+    """Messages as Redis has them; runs as the database has them, which is what counts."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for row in lanes:
+        name = wakeup.queue_name("bulk" if row["bulk"] else "live", _repository(row))
+        counts[name, row["state"]] += row["count"]
+    messages = dict(zip(names, seen.messages, strict=True)) if seen else {}
+    rows = [
+        {"name": n, "messages": messages.get(n), "queued": counts[n, "queued"], "running": counts[n, "running"]}
+        for n in names
+    ]
+    if settings.SYNC_QUEUES <= FEW:
+        return rows
+    return [row for row in rows if row["messages"] or row["queued"] or row["running"]]
+
+
+def _repository(row: dict[str, Any]) -> uuid.UUID:
+    """Any, where there is but one shard."""
+    return uuid.UUID(row["repository_id"]) if row["repository_id"] else uuid.UUID(int=0)
+
+
+def _workers(running: list[dict[str, Any]], seen: Alive | None) -> list[dict[str, Any]]:
+    """Those that were seen, and those that were not and still hold a run."""
+    runs = {row["worker"]: row for row in running}
+    here = {worker.name: worker.seconds for worker in seen.workers} if seen else {}
+    names = sorted({*here, *runs})
+    return [{"name": name, "seconds": here.get(name), **runs.get(name, {"count": 0})} for name in names]

@@ -1,0 +1,77 @@
+"""A subscription's status as a badge, the same in every list and page, and alone where it changes in place."""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from syncsvc.admin.buttons import Button
+from syncsvc.admin.parts import render_part, sees
+from syncsvc.admin.search import uuid_of
+from syncsvc.models import Status, Subscription
+
+TONES = {Status.PENDING: "quiet", Status.SYNCING: "busy", Status.SYNCED: "good", Status.FAILED: "bad"}
+TEMPLATE = "admin/syncsvc/_subscription_status.html"
+SHOWN_AT_ONCE = 500
+RETRY = Button(
+    "retry",
+    "Retry",
+    "Run it now, as if it had never failed",
+    "retry_subscription",
+    in_place=True,
+    failed="Failed to queue retry",
+)
+RESYNC = Button(
+    "resync",
+    "Re-sync",
+    "Send every file again, as if the app had none",
+    "resync_subscription",
+    confirms="ask_resync",
+    in_place=True,
+    failed="Failed to queue re-sync",
+)
+
+
+def is_retrying(subscription: Subscription) -> bool:
+    return subscription.status == Status.PENDING and subscription.retry_count > 0
+
+
+def status_context(subscription: Subscription, *, follow: bool = False, swap: bool = False) -> dict[str, Any]:
+    """`follow`: it asks how it goes on until that run ends; `swap`: it takes the place of each one on the page."""
+    status = Status(subscription.status)
+    word, tone = ("Retrying", "warn") if is_retrying(subscription) else (status.label.capitalize(), TONES[status])
+    moves = status in (Status.PENDING, Status.SYNCING)
+    return {
+        "subscription": subscription,
+        "word": word,
+        "tone": tone,
+        "follow": follow and moves and not subscription.paused,
+        "swap": swap,
+    }
+
+
+def status_cell(subscription: Subscription) -> SafeString:
+    return render_to_string(TEMPLATE, status_context(subscription))
+
+
+def followed_status(request: HttpRequest, subscription: Subscription) -> HttpResponse:
+    """The answer to a badge that asks how it goes on; 286 at the end."""
+    context = status_context(subscription, follow=True)
+    return render_part(request, TEMPLATE, context, finished=not context["follow"])
+
+
+def statuses(request: HttpRequest) -> HttpResponse:
+    """How the subscriptions that a page shows are now: each badge goes out of band to its place."""
+    if not sees(request, Subscription):
+        raise PermissionDenied
+    ids = [id for text in request.GET.get("ids", "").split(",")[:SHOWN_AT_ONCE] if (id := uuid_of(text))]
+    found = Subscription.objects.select_related("app", "repository").filter(pk__in=ids)
+    badges = (render_to_string(TEMPLATE, status_context(subscription, swap=True)) for subscription in found)
+    return HttpResponse("".join(badges))
+
+
+def changed_status(subscription: Subscription) -> str:
+    """Goes out of band to wherever the subscription stands on the page."""
+    return render_to_string(TEMPLATE, status_context(subscription, follow=True, swap=True))

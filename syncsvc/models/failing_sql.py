@@ -1,0 +1,52 @@
+"""What fails, by cause, by app and by repository, and who repairs it: of one instant, in one statement."""
+
+from typing import Any
+
+from django.db import connection
+
+from syncsvc.models.hosts import OF_SCP, OF_URL
+
+CAUSES_SHOWN = 60
+CHOICES = 200  # apps, and repositories, that a filter offers
+COLUMNS = ("counts", "causes", "apps", "repositories", "operations")
+
+FAILING = """
+WITH wrong AS MATERIALIZED (
+  SELECT s.id, s.app_id, s.repository_id, s.error_kind, s.failing_since, a.name AS app, r.name AS repository,
+         s.status = 'failed' AS failed,
+         lower(coalesce(substring(u.url FROM %(of_url)s), substring(u.url FROM %(of_scp)s), '')) AS host
+  FROM syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
+    CROSS JOIN LATERAL (SELECT CASE WHEN s.error_kind LIKE 'git\\_%%' THEN r.url ELSE a.url END AS url) u
+  WHERE s.status = 'failed' OR (s.status = 'pending' AND s.retry_count > 0)
+), causes AS (
+  SELECT error_kind, host, count(*) FILTER (WHERE failed) AS failed, count(*) FILTER (WHERE NOT failed) AS retrying,
+         count(DISTINCT app_id) AS apps, min(failing_since) AS since,
+         (array_agg(id ORDER BY failing_since DESC NULLS LAST))[1] AS example_id
+  FROM wrong GROUP BY error_kind, host
+)
+SELECT
+  (SELECT json_build_object('failed', count(*) FILTER (WHERE failed), 'retrying', count(*) FILTER (WHERE NOT failed),
+     'causes', (SELECT count(*) FROM causes), 'total', (SELECT count(*) FROM syncsvc_subscription)) FROM wrong),
+  (SELECT json_agg(t) FROM (
+     SELECT c.*, x.last_error AS example
+     FROM (SELECT * FROM causes ORDER BY failed DESC, retrying DESC, error_kind, host LIMIT %(causes)s) c
+     JOIN syncsvc_subscription x ON x.id = c.example_id
+     ORDER BY c.failed DESC, c.retrying DESC, c.error_kind, c.host) t),
+  (SELECT json_agg(t) FROM (SELECT app_id AS id, min(app) AS name, count(*) AS count FROM wrong
+     GROUP BY app_id ORDER BY count DESC, name LIMIT %(choices)s) t),
+  (SELECT json_agg(t) FROM (SELECT repository_id AS id, min(repository) AS name, count(*) AS count FROM wrong
+     GROUP BY repository_id ORDER BY count DESC, name LIMIT %(choices)s) t),
+  (SELECT json_agg(t) FROM (SELECT id, scope FROM syncsvc_operation
+     WHERE kind = 'retry' AND (status NOT IN ('finished', 'cancelled')
+       OR created_at > now() - interval '1 day' AND finished_at > now() - interval '1 minute')
+     ORDER BY created_at) t)
+"""
+
+
+def failing_numbers() -> dict[str, Any]:
+    """By the names of COLUMNS: `counts` is a mapping, the others are lists of rows. Moments are text of ISO 8601."""
+    values: dict[str, Any] = {"of_url": OF_URL, "of_scp": OF_SCP, "causes": CAUSES_SHOWN, "choices": CHOICES}
+    with connection.cursor() as cursor:
+        cursor.execute(FAILING, values)
+        row = cursor.fetchone()
+    return {name: value or [] for name, value in zip(COLUMNS, row, strict=True)}

@@ -1,0 +1,112 @@
+"""The overview's numbers in one statement: all of one instant, and one query however many tabs are open."""
+
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+
+from syncsvc.models.hosts import OF_SCP, OF_URL
+
+NAMED = 6  # rows of each list that are shown; the pages behind them have all
+COLUMNS = ("counts", "causes", "apps", "held", "circuits", "gone", "stale", "running", "operations")
+
+# A repository is stale when three polls of it, and five minutes, have gone by.
+OVERVIEW = """
+WITH s AS MATERIALIZED (
+  SELECT s.id, s.app_id, s.repository_id, s.status, s.retry_count, s.error_kind, s.due_at, s.queued_at,
+         s.failing_since, s.last_success_at, a.name AS app, r.name AS repository,
+         s.is_active AND a.is_active AND r.is_active AS active,
+         CASE WHEN s.error_kind LIKE 'git\\_%%' THEN r.url ELSE a.url END AS url
+  FROM syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
+), wrong AS MATERIALIZED (
+  SELECT *, lower(coalesce(substring(url FROM %(of_url)s), substring(url FROM %(of_scp)s), '')) AS host,
+         status = 'failed' AS failed
+  FROM s WHERE status = 'failed' OR (status = 'pending' AND retry_count > 0)
+), causes AS (
+  SELECT error_kind, host, count(*) FILTER (WHERE failed) AS failed, count(*) FILTER (WHERE NOT failed) AS retrying,
+         min(failing_since) AS since, count(DISTINCT app_id) AS apps, min(app) AS app,
+         (array_agg(id ORDER BY failing_since DESC NULLS LAST))[1] AS example_id
+  FROM wrong GROUP BY error_kind, host ORDER BY failed DESC, retrying DESC, error_kind, host
+), of_apps AS (
+  SELECT app_id AS id, min(app) AS name, count(*) FILTER (WHERE failed) AS failed,
+         count(*) FILTER (WHERE NOT failed) AS retrying, min(failing_since) AS since,
+         mode() WITHIN GROUP (ORDER BY error_kind) AS error_kind
+  FROM wrong GROUP BY app_id ORDER BY failed DESC, retrying DESC, name
+), circuits AS (
+  SELECT a.id, a.name, 'app' AS of, a.circuit_opened_at AS since, a.circuit_until AS until, '' AS error_kind,
+         (SELECT count(*) FROM s WHERE s.app_id = a.id AND s.status <> 'synced') AS waiting
+  FROM syncsvc_app a WHERE a.circuit_opened_at IS NOT NULL AND a.is_active
+  UNION ALL
+  SELECT r.id, r.name, 'repository', r.failing_since, r.circuit_until, r.error_kind,
+         (SELECT count(*) FROM s WHERE s.repository_id = r.id AND s.status <> 'synced')
+  FROM syncsvc_repository r WHERE r.circuit_until > now() AND r.is_active
+), stale AS (
+  SELECT id, name, checked_at, error_kind, coalesce(checked_at, created_at) AS since
+  FROM syncsvc_repository
+  WHERE is_active AND coalesce(checked_at, created_at)
+        < now() - make_interval(secs => greatest(3 * coalesce(poll_seconds, %(poll)s), 300))
+), running AS (
+  SELECT s.id, s.app || '/' || s.repository AS name, x.id AS run, x.worker, x.started_at AS since, x.trigger, x.asked_by
+  FROM s JOIN syncsvc_syncrun x ON x.subscription_id = s.id AND x.outcome = ''
+  WHERE s.status = 'syncing'
+), operations AS (
+  SELECT id, status, created_at FROM syncsvc_operation
+  WHERE status NOT IN ('finished', 'cancelled')
+        OR created_at > now() - interval '1 day' AND finished_at > now() - interval '1 minute'
+)
+SELECT
+  (SELECT json_build_object(
+     'total', count(*),
+     'synced', count(*) FILTER (WHERE status = 'synced'),
+     'failed', count(*) FILTER (WHERE status = 'failed'),
+     'retrying', count(*) FILTER (WHERE status = 'pending' AND retry_count > 0),
+     'syncing', count(*) FILTER (WHERE status = 'syncing'),
+     'paused', count(*) FILTER (WHERE NOT active),
+     'held', count(*) FILTER (WHERE status = 'failed' AND error_kind = 'mass_delete_held'),
+     'due', count(*) FILTER (WHERE active AND due_at <= now()),
+     'due_since', min(due_at) FILTER (WHERE active AND due_at <= now()),
+     'queued', count(*) FILTER (WHERE status <> 'syncing' AND queued_at > now() - make_interval(secs => %(requeue)s)),
+     'waiting', count(*) FILTER (WHERE active AND due_at > now()),
+     'next_at', min(due_at) FILTER (WHERE active AND due_at > now()),
+     'success_at', max(last_success_at),
+     'apps', (SELECT count(*) FROM syncsvc_app),
+     'repositories', (SELECT count(*) FROM syncsvc_repository),
+     'causes', (SELECT count(*) FROM causes),
+     'failing_apps', (SELECT count(*) FROM of_apps),
+     'circuits', (SELECT count(*) FROM circuits),
+     'stale', (SELECT count(*) FROM stale),
+     'operations', (SELECT count(*) FROM operations WHERE status NOT IN ('finished', 'cancelled')),
+     'gone', (SELECT count(*) FROM syncsvc_app WHERE NOT is_active AND pause_reason <> '')
+   ) FROM s),
+  (SELECT json_agg(t) FROM (
+     SELECT c.*, x.last_error AS example FROM (SELECT * FROM causes LIMIT %(named)s) c
+     JOIN syncsvc_subscription x ON x.id = c.example_id ORDER BY failed DESC, retrying DESC, c.error_kind, host) t),
+  (SELECT json_agg(t) FROM (SELECT * FROM of_apps LIMIT %(named)s) t),
+  (SELECT json_agg(t) FROM (
+     SELECT id, app || '/' || repository AS name, failing_since AS since FROM s
+     WHERE status = 'failed' AND error_kind = 'mass_delete_held' ORDER BY failing_since LIMIT %(named)s) t),
+  (SELECT json_agg(t) FROM (SELECT * FROM circuits ORDER BY waiting DESC, name LIMIT %(named)s) t),
+  (SELECT json_agg(t) FROM (
+     SELECT id, name, pause_reason FROM syncsvc_app WHERE NOT is_active AND pause_reason <> ''
+     ORDER BY name LIMIT %(named)s) t),
+  (SELECT json_agg(t) FROM (SELECT * FROM stale ORDER BY since, name LIMIT %(named)s) t),
+  (SELECT json_agg(t) FROM (SELECT * FROM running ORDER BY since LIMIT %(named)s) t),
+  (SELECT json_agg(t) FROM (SELECT id, status FROM operations ORDER BY created_at DESC LIMIT %(named)s) t)
+"""
+
+
+def overview_numbers() -> dict[str, Any]:
+    """By the names of COLUMNS: `counts` is a mapping, the others are lists of rows. Moments are text of ISO 8601."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            OVERVIEW,
+            {
+                "of_url": OF_URL,
+                "of_scp": OF_SCP,
+                "poll": settings.POLL_SECONDS,
+                "requeue": settings.REQUEUE_AFTER,
+                "named": NAMED,
+            },
+        )
+        row = cursor.fetchone()
+    return {name: value or [] for name, value in zip(COLUMNS, row, strict=True)}

@@ -1,0 +1,72 @@
+"""What runs, is queued, due or waits, in one statement: all of one instant, whatever is searched for."""
+
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+
+SHOWN = 100  # rows; who wants others searches
+STATES = ("running", "queued", "due", "waiting")
+COLUMNS = ("states", "matching", "rows", "lanes", "workers", "polls")
+
+# `lanes` are grouped by repository only where its shard matters.
+QUEUE = """
+WITH bulk AS (
+  SELECT subscription_id FROM syncsvc_operationitem WHERE released_at IS NOT NULL AND status IN ('waiting', 'running')
+), found AS MATERIALIZED (
+  SELECT s.id, a.name || '/' || r.name AS name, s.repository_id, s.retry_count, s.error_kind, s.trigger, s.asked_by,
+         s.lease_expires_at, b.subscription_id IS NOT NULL AS bulk, x.id AS run, coalesce(x.worker, '') AS worker,
+         CASE WHEN s.status = 'syncing' THEN 'running'
+              WHEN s.queued_at > now() - make_interval(secs => %(requeue)s) THEN 'queued'
+              WHEN s.due_at <= now() THEN 'due' ELSE 'waiting' END AS state,
+         CASE WHEN s.status = 'syncing' THEN x.started_at
+              WHEN s.queued_at > now() - make_interval(secs => %(requeue)s) THEN s.queued_at ELSE s.due_at END AS moment
+  FROM syncsvc_subscription s
+  JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
+  LEFT JOIN bulk b ON b.subscription_id = s.id
+  LEFT JOIN syncsvc_syncrun x ON x.subscription_id = s.id AND x.outcome = '' AND s.status = 'syncing'
+  WHERE s.status = 'syncing' OR s.is_active AND a.is_active AND r.is_active AND
+        (s.due_at IS NOT NULL OR s.queued_at > now() - make_interval(secs => %(requeue)s))
+), matching AS MATERIALIZED (
+  SELECT * FROM found
+  WHERE (%(state)s = '' OR state = %(state)s) AND (name ILIKE %(like)s OR worker ILIKE %(like)s)
+)
+SELECT
+  (SELECT json_object_agg(state, t) FROM (
+     SELECT state, count(*) AS count, min(moment) AS moment FROM found GROUP BY state) t),
+  (SELECT count(*) FROM matching),
+  (SELECT json_agg(t) FROM (
+     SELECT * FROM matching ORDER BY array_position(%(states)s::text[], state), moment, name LIMIT %(shown)s) t),
+  (SELECT json_agg(t) FROM (
+     SELECT CASE WHEN %(shards)s > 1 THEN repository_id END AS repository_id, bulk, state, count(*) AS count
+     FROM found WHERE state IN ('running', 'queued') GROUP BY 1, 2, 3) t),
+  (SELECT json_agg(t) FROM (
+     SELECT worker, count(*) AS count, min(moment) AS moment, min(lease_expires_at) AS lease_at
+     FROM found WHERE state = 'running' GROUP BY worker) t),
+  (SELECT json_build_object(
+     'due', count(*) FILTER (WHERE due_at <= now()), 'moment', min(due_at) FILTER (WHERE due_at <= now()),
+     'running', count(*) FILTER (WHERE lease_expires_at > now()))
+   FROM syncsvc_repository WHERE is_active AND (due_at <= now() OR lease_expires_at > now()))
+"""
+
+
+def queue_numbers(*, state: str = "", search: str = "") -> dict[str, Any]:
+    """By the names of COLUMNS; moments are text of ISO 8601. `search` is part of APP/REPOSITORY or of a worker's name.
+
+    A moment is when it began, was queued, or is due.
+    """
+    escaped = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            QUEUE,
+            {
+                "requeue": settings.REQUEUE_AFTER,
+                "state": state,
+                "states": list(STATES),
+                "like": f"%{escaped}%",
+                "shown": SHOWN,
+                "shards": settings.SYNC_QUEUES,
+            },
+        )
+        row = cursor.fetchone()
+    return dict(zip(COLUMNS, row, strict=True))

@@ -1,0 +1,162 @@
+"""What would be sent now: a worker plans a run that nobody makes, and Redis keeps the plan for five minutes."""
+
+import time
+import uuid
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import batched
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.core.cache import cache
+from django.utils import timezone
+
+from syncsvc import wakeup
+from syncsvc.exceptions import GitError, MirrorBusyError, Refused
+from syncsvc.git.mirror import Mirror, evict
+from syncsvc.git.remote import remote_head
+from syncsvc.models import Snapshot, Subscription, Trigger
+from syncsvc.sync.job import Job, git_limits, mirror_of
+from syncsvc.sync.lease import Lease
+from syncsvc.sync.plan import make_plan
+from syncsvc.sync.spool import Spool
+from syncsvc.types import Change, ChangeKind
+
+logger = structlog.get_logger(__name__)
+
+KEPT_SECONDS = 300
+# A worker that is free answers at once; one that has not by then may not be there.
+WAIT_SECONDS = 15
+PAGE = 50
+# The rest is counted, and not listed.
+LISTED = 10_000
+FETCH_WAIT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncPreview:
+    """`state` is asked, making, ready or failed; `bytes` is the content that would be sent."""
+
+    state: str
+    asked_at: datetime
+    made_at: datetime | None = None
+    commit: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+    bytes: int = 0
+    is_held: bool = False
+    error: str = ""
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def is_coming(self) -> bool:
+        return self.state in ("asked", "making")
+
+    @property
+    def is_late(self) -> bool:
+        """No worker has begun with it for so long that there may be none."""
+        return self.state == "asked" and timezone.now() - self.asked_at > timedelta(seconds=WAIT_SECONDS)
+
+
+def known_preview(subscription_id: uuid.UUID) -> SyncPreview | None:
+    found: SyncPreview | None = cache.get(_key(subscription_id))
+    return found
+
+
+def previewed(subscription_id: uuid.UUID, page: int) -> list[Change]:
+    """A page of its changes, from 1, in the order in which they would be sent."""
+    return [Change(ChangeKind(kind), *rest) for kind, *rest in cache.get(_key(subscription_id, page)) or []]
+
+
+def ask_for_preview(subscription: Subscription) -> None:
+    """Wakes a worker; who asks for one that is on its way joins it. Refused `unavailable` where Redis is away."""
+    known = known_preview(subscription.id)
+    if known is not None and known.is_coming and not known.is_late:
+        return
+    _keep(subscription.id, SyncPreview(state="asked", asked_at=timezone.now()))
+    if known_preview(subscription.id) is None:
+        raise Refused("unavailable", "Redis does not answer, and previews are kept there. Try again when it is back.")
+    wakeup.wake_preview(subscription)
+
+
+def make_preview(subscription_id: uuid.UUID) -> None:
+    """Plans as a run would and keeps what it finds. Nothing is sent, and no row says that it happened."""
+    subscription = Subscription.objects.select_related("app", "repository", "clean_snapshot").filter(id=subscription_id)
+    known = known_preview(subscription_id) or SyncPreview(state="asked", asked_at=timezone.now())
+    _keep(subscription_id, replace(known, state="making"))
+    try:
+        found = _plan(subscription.get())
+    except Subscription.DoesNotExist:
+        return
+    except GitError as error:
+        found = {"state": "failed", "error": f"{error} ({error.kind})"}
+    except MirrorBusyError:
+        found = {"state": "failed", "error": "The repository is being fetched by another; ask again in a moment."}
+    except Exception as error:
+        logger.exception("preview.crashed", subscription=str(subscription_id))
+        found = {"state": "failed", "error": f"An error in syncsvc itself ({type(error).__name__}); see its log."}
+    _keep(subscription_id, replace(known, made_at=timezone.now(), **found))
+
+
+def _plan(subscription: Subscription) -> dict[str, Any]:
+    repository = subscription.repository
+    # Asked without taking note: a head that moved would have runs asked for.
+    head = remote_head(repository.remote, git_limits())
+    if head.commit is None:
+        return {"state": "failed", "error": "The remote has no commit."}
+    mirror = mirror_of(repository)
+    is_new = not mirror.path.exists()
+    commit = head.commit
+    if not mirror.has_commit(commit):
+        commit = mirror.fetch(head, wait=FETCH_WAIT_SECONDS)
+        wakeup.wake_runs(Subscription.objects.filter(repository=repository).fetch_ended())
+    with mirror.reading(wait=FETCH_WAIT_SECONDS):
+        if is_new:
+            evict(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
+        return _changes(subscription, mirror, commit)
+
+
+def _changes(subscription: Subscription, mirror: Mirror, commit: str) -> dict[str, Any]:
+    known = Snapshot.objects.filter(repository=subscription.repository, commit=commit).first()
+    snapshot = known or Snapshot(repository=subscription.repository, commit=commit)
+    with Spool(settings.SPOOL_DIR) as spool:
+        plan = make_plan(_as_job(subscription), mirror, snapshot, spool)
+        changes = (change for kind in ChangeKind for group in spool.groups(kind) for change in group)
+        for page, some in enumerate(batched(changes, PAGE), 1):
+            if page * PAGE > LISTED:
+                break
+            rows = [(change.kind.value, *change[1:]) for change in some]
+            cache.set(_key(subscription.id, page), rows, KEPT_SECONDS)
+        return {
+            "state": "ready",
+            "commit": commit,
+            "counts": {kind.value: spool.counts[kind] for kind in ChangeKind},
+            "bytes": spool.bytes,
+            "is_held": plan.deletes_too_much,
+        }
+
+
+def _as_job(subscription: Subscription) -> Job:
+    """Planning needs a run; this one has no lease that anybody would honour."""
+    return Job(
+        run_id=uuid.uuid4(),
+        lease=Lease(),
+        subscription=subscription,
+        trigger=Trigger.SYNC,
+        allow_deletes=False,
+        in_bulk=False,
+        started_at=timezone.now(),
+        loaded_at=time.monotonic(),
+        clock_offset=0.0,
+    )
+
+
+def _keep(subscription_id: uuid.UUID, preview: SyncPreview) -> None:
+    cache.set(_key(subscription_id), preview, KEPT_SECONDS)
+
+
+def _key(subscription_id: uuid.UUID, page: int | None = None) -> str:
+    return f"preview:{subscription_id}" if page is None else f"preview:{subscription_id}:{page}"

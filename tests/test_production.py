@@ -1,0 +1,80 @@
+"""`manage.py check --deploy` says what is unsafe, with an id and what to do, and nothing of what is safe."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+
+SAFE = {
+    "DEBUG": False,
+    "ALLOWED_HOSTS": ["console.example.com"],
+    "HTTPS": True,
+    "PROXIES": 1,
+    "CSRF_TRUSTED_ORIGINS": ["https://console.example.com"],
+    "SESSION_COOKIE_AGE": 43_200,
+    "LOGIN_FAILURES": 10,
+    "LOGIN_WAIT_SECONDS": 900,
+    "WEBHOOK_ALLOWED_NETWORKS": ["10.1.0.0/16", "fd00:1::/64"],
+    "GIT_ALLOW_LOCAL": False,
+}
+
+
+def found(settings: Any, **values: Any) -> set[str]:
+    for name, value in (SAFE | values).items():
+        setattr(settings, name, value)
+    messages = [m for m in run_checks(include_deployment_checks=True) if str(m.id).startswith("syncsvc.")]
+    assert all(message.hint for message in messages)
+    return {str(message.id).removeprefix("syncsvc.") for message in messages}
+
+
+@pytest.fixture(autouse=True)
+def data_dir(settings: Any, tmp_path: Path) -> Path:
+    settings.DATA_DIR = tmp_path
+    return tmp_path
+
+
+def test_safe_settings_are_not_complained_of(settings: Any) -> None:
+    assert found(settings) == set()
+
+
+def test_neither_are_those_of_make_up(settings: Any) -> None:
+    assert found(settings, ALLOWED_HOSTS=["127.0.0.1", "localhost", "[::1]"], HTTPS=False, PROXIES=0) == set()
+
+
+@pytest.mark.parametrize(
+    ("values", "id"),
+    [
+        ({"DEBUG": True}, "E006"),
+        ({"ALLOWED_HOSTS": ["*"]}, "E007"),
+        ({"ALLOWED_HOSTS": [".example.com"]}, "E007"),
+        ({"HTTPS": False}, "E008"),
+        ({"GIT_ALLOW_LOCAL": True}, "W001"),
+        ({"PROXIES": 0}, "W002"),
+        ({"CSRF_TRUSTED_ORIGINS": ["http://console.example.com"]}, "W003"),
+        ({"SESSION_COOKIE_AGE": 86_401}, "W004"),
+        ({"LOGIN_FAILURES": 1_000}, "W005"),
+        ({"LOGIN_WAIT_SECONDS": 5}, "W005"),
+        ({"WEBHOOK_ALLOWED_NETWORKS": ["0.0.0.0/0"]}, "W006"),
+        ({"WEBHOOK_ALLOWED_NETWORKS": ["::/0"]}, "W006"),
+        ({"WEBHOOK_ALLOWED_NETWORKS": ["169.254.0.0/16"]}, "W007"),
+        ({"WEBHOOK_ALLOWED_NETWORKS": ["127.0.0.0/8"]}, "W008"),
+    ],
+)
+def test_an_unsafe_setting_is_said(settings: Any, values: dict[str, Any], id: str) -> None:
+    assert found(settings, **values) == {id}
+
+
+def test_a_file_of_secrets_that_others_may_read_is_said(
+    settings: Any, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in (data_dir / "env", data_dir / "key"):
+        file.write_text("secret")
+        file.chmod(0o600)
+    monkeypatch.setenv("SECRET_KEY_FILE", str(data_dir / "key"))
+    assert found(settings) == set()
+    (data_dir / "key").chmod(0o640)
+    assert found(settings) == {"W009"}
+    (data_dir / "key").chmod(0o600)
+    (data_dir / "env").chmod(0o604)
+    assert found(settings) == {"W009"}
