@@ -73,7 +73,7 @@ class BulkButtons(PauseActions, ButtonsMixin):
 class SubscriptionButtons(ButtonsMixin):
     """Single ones."""
 
-    buttons = (RETRY, RESYNC)
+    buttons: tuple[Button, ...] = (RETRY, RESYNC)
 
     def get_urls(self) -> list[URLPattern]:
         view: Callable[..., HttpResponse] = self.admin_site.admin_view(statuses)

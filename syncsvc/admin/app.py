@@ -1,63 +1,78 @@
-"""Apps: where webhooks go, a test of it, and the exchange of secrets."""
+"""Apps: where webhooks go, whether they arrive, a test of it, and the exchange of secrets."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
 from django.utils.html import format_html
 
-from syncsvc.admin import secrets
+from syncsvc.admin import app_page, secrets
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.app_form import AppForm
 from syncsvc.admin.buttons import Button, Confirmation
 from syncsvc.admin.cells import badge, list_link, moment
+from syncsvc.admin.counting import subscriptions_of
+from syncsvc.admin.moved import tell
+from syncsvc.admin.parts import render_part, sees
+from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.ping import describe, send_ping
 from syncsvc.admin.removal import RemovalMixin
+from syncsvc.admin.standing import rows_context
 from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App, Subscription
 
+ROTATE = Button("rotate", "Rotate secret", "Make a new secret; for 24 hours both sign", confirms="ask_rotate")
+TEST = Button("test", "Send test", "Send a signed ping now and show the answer", failed="Failed to send the test")
+
 
 @admin.register(App)
-class AppAdmin(BulkButtons, RemovalMixin):
+class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     form = AppForm
-    buttons = (
-        Button("test", "Test", "Send a signed ping now and show the answer"),
-        Button("rotate", "Rotate secret", "Make a new secret; for 24 hours both sign", confirms="ask_rotate"),
-        *BULK_BUTTONS,
-    )
+    change_form_template = "admin/syncsvc/app.html"
+    buttons = (*BULK_BUTTONS, TEST, PAUSE, RESUME, ROTATE)
     list_display = ("name", "url", "state", "subscription_count", "created")
     list_filter = ("is_active",)
     search_fields = ("name", "url")
     search_help_text = "Part of a name or URL."
-    readonly_fields = ("state", "circuit", "failure_streak", "previous_secret_ends", "created", "subscription_links")
 
     def get_fieldsets(self, request: HttpRequest, obj: App | None = None) -> Any:
-        settings = ("name", "url", "new_secret", "max_batch", "max_in_flight", "is_active")
-        state = ("state", "circuit", "failure_streak", "previous_secret_ends", "created", "subscription_links")
-        return [(None, {"fields": settings}), ("State", {"fields": state})][: 2 if obj else 1]
+        return [(None, {"fields": ("name", "url", "new_secret", "max_batch", "max_in_flight", "is_active")})]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        counted = super().get_queryset(request).annotate(subscription_count=Count("subscriptions"))
-        rows: QuerySet[Any] = counted.order_by("name")  # a model's own order does not hold for grouped rows
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(subscription_count=subscriptions_of("app"))
         return rows
+
+    def buttons_of(self, row: App) -> Sequence[Button]:
+        """In the header; the secret's stands beside it."""
+        return (*BULK_BUTTONS, TEST, PAUSE if row.is_active else RESUME)
+
+    def panels(self, request: HttpRequest, row: App) -> dict[str, Any]:
+        health = app_page.health(row)
+        may = self.may_press(request, ROTATE, row)
+        rotate = {**ROTATE._asdict(), "url": self.press_url(row, ROTATE.press)} if may else None
+        rotating = row.previous_secret_until is not None and row.previous_secret_until > timezone.now()
+        shown = {**health, "rotate": rotate, "rotating": rotating, "may_see_rows": sees(request, Subscription)}
+        return shown | (rows_context(request, row, health["counts"]) if shown["may_see_rows"] else {})
+
+    def part(self, request: HttpRequest, row: App, name: str) -> HttpResponse:
+        if name != "health":
+            return super().part(request, row, name)
+        health = app_page.health(row)
+        response = render_part(request, f"{self.change_form_template}#health", {"original": row, **health})
+        return tell(request, response, health["version"])
+
+    def pressed(self, request: HttpRequest, row: App, button: Button) -> HttpResponse:
+        app_page.forget(row)
+        return super().pressed(request, row, button)
 
     @admin.display(description="state")
     def state(self, app: App) -> str:
         if not app.is_active:
             return format_html("{} {}", badge("paused", "quiet"), app.pause_reason)
         return badge("circuit open", "bad") if app.circuit_opened_at else badge("active", "good")
-
-    @admin.display(description="circuit")
-    def circuit(self, app: App) -> str:
-        if app.circuit_opened_at is None:
-            return format_html("{}", "closed: requests go out")
-        since, until = moment(app.circuit_opened_at), moment(app.circuit_until)
-        return format_html("open since {}; one request tries the endpoint {}", since, until)
-
-    @admin.display(description="previous secret signs until")
-    def previous_secret_ends(self, app: App) -> str:
-        return moment(app.previous_secret_until)
 
     @admin.display(description="created", ordering="created_at")
     def created(self, app: App) -> str:
@@ -66,10 +81,6 @@ class AppAdmin(BulkButtons, RemovalMixin):
     @admin.display(description="subscriptions", ordering="subscription_count")
     def subscription_count(self, app: Any) -> str:
         return list_link(Subscription, str(app.subscription_count), {"app__exact": app.pk})
-
-    @admin.display(description="subscriptions")
-    def subscription_links(self, app: Any) -> str:
-        return self.subscription_count(app)
 
     def save_model(self, request: HttpRequest, obj: App, form: Any, change: bool) -> None:
         typed: str = form.cleaned_data["new_secret"]

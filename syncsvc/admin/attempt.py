@@ -5,13 +5,17 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.http import urlencode
 
-from syncsvc.admin.cells import NOTHING, badge, block, link, moment, path_cell, path_text
+from syncsvc.admin.again import SendAgain
+from syncsvc.admin.badges import attempt_badge
+from syncsvc.admin.cells import NOTHING, block, link, moment, path_cell, path_text
 from syncsvc.admin.filters import AutocompleteFilter, when
-from syncsvc.admin.history import HistoryAdmin
 from syncsvc.admin.search import path_bytes, path_prefix, uuid_of, within_subscription
-from syncsvc.models import DeliveryAttempt
+from syncsvc.models import DeliveredFile, DeliveryAttempt
+from syncsvc.models.attempt import ANSWER_BYTES
 
 KINDS = ("created", "updated", "deleted", "batch", "sync.failed")
 
@@ -27,7 +31,8 @@ class KindFilter(admin.SimpleListFilter):
 
 
 @admin.register(DeliveryAttempt)
-class DeliveryAttemptAdmin(HistoryAdmin):
+class DeliveryAttemptAdmin(SendAgain):
+    change_form_template = "admin/syncsvc/attempt.html"
     list_display = ("what", "subscription_link", "path_end", "result", "milliseconds", "when")
     list_filter = (("subscription", AutocompleteFilter), when("at"), KindFilter, "error_kind")
     list_select_related = ("subscription__app", "subscription__repository")
@@ -49,6 +54,27 @@ class DeliveryAttemptAdmin(HistoryAdmin):
         "answer_text",
         "when",
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request).select_related(*self.list_select_related, "run")
+        return rows
+
+    def panels(self, request: HttpRequest, row: DeliveryAttempt) -> dict[str, Any]:
+        subscription, answer = row.subscription, bytes(row.answer)
+        files = DeliveredFile.objects.filter(subscription=subscription)
+        file = None if row.path is None else files.filter(path=row.path).first()
+        return {
+            "file": file,
+            "forgotten": file is not None and file.epoch < subscription.epoch,
+            "of_file": self._listed(row, path_text(row.path or b"")),
+            "of_id": self._listed(row, row.webhook_id),
+            "answer": answer.decode(errors="backslashreplace"),
+            "cut": len(answer) >= ANSWER_BYTES,
+        }
+
+    def _listed(self, row: DeliveryAttempt, term: str) -> str:
+        query = urlencode({"subscription__exact": str(row.subscription_id), "q": term})
+        return f"{reverse('admin:syncsvc_deliveryattempt_changelist')}?{query}"
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         term = search_term.strip()
@@ -80,10 +106,7 @@ class DeliveryAttemptAdmin(HistoryAdmin):
 
     @admin.display(description="result")
     def result(self, attempt: DeliveryAttempt) -> str:
-        if attempt.acknowledged:
-            return badge(str(attempt.status), "good")
-        status = attempt.status or "no answer"
-        return format_html("{} {}", badge(str(status), "bad"), attempt.error_kind)
+        return attempt_badge(attempt)
 
     @admin.display(description="answer")
     def answer_text(self, attempt: DeliveryAttempt) -> str:

@@ -18,6 +18,7 @@ from syncsvc.admin.lists import ListMixin
 from syncsvc.admin.parts import is_htmx, part_of, render_part, sees
 
 CONFIRM = "admin/syncsvc/confirm.html"
+CHANGE_FORM = "admin/syncsvc/change_form.html"
 
 
 class Button(NamedTuple):
@@ -53,7 +54,7 @@ class ButtonsMixin(ListMixin):
     """A row's page: its buttons, its panels above the settings, and the parts of them that are asked for alone."""
 
     buttons: tuple[Button, ...] = ()
-    change_form_template = "admin/syncsvc/change_form.html"
+    change_form_template = CHANGE_FORM
 
     def buttons_of(self, row: Any) -> Sequence[Button]:
         """Those that make sense for the row as it is."""
@@ -66,8 +67,9 @@ class ButtonsMixin(ListMixin):
     def part(self, request: HttpRequest, row: Any, name: str) -> HttpResponse:
         """One part of the page alone; override where the panels' whole context would cost too much."""
         context = {"original": row, "opts": self.opts, "change": True}
-        context |= self.buttons_context(request, row) if name == "buttons" else self.panels(request, row)
-        return render_part(request, f"{self.change_form_template}#{name}", context)
+        if name == "buttons":  # in the template that the page's own extends
+            return render_part(request, f"{CHANGE_FORM}#{name}", context | self.buttons_context(request, row))
+        return render_part(request, f"{self.change_form_template}#{name}", context | self.panels(request, row))
 
     def may_press(self, request: HttpRequest, button: Button, row: Any) -> bool:
         if not button.permission:

@@ -7,11 +7,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from syncsvc.admin.cells import badge, commit_cell, link, moment, path_cell, path_text
+from syncsvc.admin.again import SendAgain
+from syncsvc.admin.cells import badge, commit_cell, link, list_link, moment, path_cell, path_text
 from syncsvc.admin.filters import AutocompleteFilter
-from syncsvc.admin.history import HistoryAdmin
 from syncsvc.admin.search import path_bytes, path_prefix, within_subscription
-from syncsvc.models import DeliveredFile
+from syncsvc.models import DeliveredFile, DeliveryAttempt
 
 
 class DoubtFilter(admin.SimpleListFilter):
@@ -26,7 +26,7 @@ class DoubtFilter(admin.SimpleListFilter):
 
 
 @admin.register(DeliveredFile)
-class DeliveredFileAdmin(HistoryAdmin):
+class DeliveredFileAdmin(SendAgain):
     list_display = ("path_end", "subscription_link", "state", "mode", "short_blob", "delivered")
     list_filter = (("subscription", AutocompleteFilter), DoubtFilter)
     list_select_related = ("subscription__app", "subscription__repository")
@@ -47,6 +47,7 @@ class DeliveredFileAdmin(HistoryAdmin):
         "doubt_mode",
         "doubt_blob",
         "doubt_epoch",
+        "attempts",
     )
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
@@ -79,6 +80,11 @@ class DeliveredFileAdmin(HistoryAdmin):
     @admin.display(description="blob")
     def short_blob(self, file: DeliveredFile) -> str:
         return commit_cell(file.blob)
+
+    @admin.display(description="attempts")
+    def attempts(self, file: DeliveredFile) -> str:
+        only = {"subscription__exact": file.subscription_id, "q": path_text(file.path)}
+        return list_link(DeliveryAttempt, "Attempts to send it", only)
 
     @admin.display(description="acknowledged")
     def delivered(self, file: DeliveredFile) -> str:

@@ -24,9 +24,11 @@ from syncsvc.sync.health import Alive, alive
 
 TEMPLATE = "admin/syncsvc/queue.html"
 MOVING, STILL = 2, 15  # seconds between two questions of a tab
+NAME = "queue"
 LANES = ("live", "bulk")
 TONES = {"running": "busy", "queued": "busy", "due": "warn", "waiting": "quiet"}
 SEARCH_LENGTH = 200
+IDLE = {"count": 0, "moment": None}
 FEW = 4  # shards, up to which empty queues are shown too
 
 
@@ -37,12 +39,17 @@ def queue(request: HttpRequest) -> HttpResponse:
     state = state if state in STATES else ""
     if (name := part_of(request)) not in ("", "now"):
         raise Http404
-    found = hashlib.blake2b(f"{state}:{search}".encode(), digest_size=8).hexdigest()
-    text = kept.kept(f"queue:{found}", lambda: _render(state, search))
+    text = kept.kept(_name(state, search), lambda: _render(state, search))
     if name:
         return kept.answer(request, text)
     context = {"title": "Queue", "state": state, "search": search, "now": mark_safe(kept.versioned(text))}  # noqa: S308
     return TemplateResponse(request, TEMPLATE, {**admin.site.each_context(request), **context})
+
+
+def _name(state: str, search: str) -> str:
+    """Under which it is kept."""
+    asked = f"{state}:{search}".encode()
+    return f"{NAME}:{hashlib.blake2b(asked, digest_size=8).hexdigest()}" if state or search else NAME
 
 
 def _render(state: str, search: str) -> str:
@@ -113,4 +120,4 @@ def _workers(running: list[dict[str, Any]], seen: Alive | None) -> list[dict[str
     runs = {row["worker"]: row for row in running}
     here = {worker.name: worker.seconds for worker in seen.workers} if seen else {}
     names = sorted({*here, *runs})
-    return [{"name": name, "seconds": here.get(name), **runs.get(name, {"count": 0})} for name in names]
+    return [{"name": name, "seconds": here.get(name), **runs.get(name, IDLE)} for name in names]

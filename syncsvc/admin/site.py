@@ -11,9 +11,10 @@ from django.urls import URLPattern, URLResolver, path
 
 from syncsvc.admin.answers import for_htmx
 from syncsvc.admin.failures import failures, retry_failures
+from syncsvc.admin.kept import forget
 from syncsvc.admin.navigation import navigation
-from syncsvc.admin.overview import overview
-from syncsvc.admin.queue import queue
+from syncsvc.admin.overview import NAMES, overview
+from syncsvc.admin.queue import NAME, queue
 
 GROUPS = {
     "Syncing": ("Subscription", "App", "Repository"),
@@ -21,6 +22,7 @@ GROUPS = {
     "History": ("SyncRun", "DeliveryAttempt", "DeliveredFile", "Snapshot"),
     "Scripts": ("ApiToken",),
 }
+KEPT = (*NAMES, NAME)
 
 
 class ConsoleSite(AdminSite):
@@ -45,11 +47,17 @@ class ConsoleSite(AdminSite):
         }
 
     def admin_view[V: Callable[..., HttpResponseBase]](self, view: V, cacheable: bool = False) -> V:
-        """What htmx is answered never puts another page, or the login, into a part."""
+        """What htmx is answered never puts another page, or the login, into a part.
+
+        Whoever has done something sees it: what the overview and the queue were a moment ago no longer holds.
+        """
         inner = super().admin_view(view, cacheable)
 
         def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            return for_htmx(request, inner(request, *args, **kwargs))
+            response = inner(request, *args, **kwargs)
+            if request.method == "POST":
+                forget(*KEPT)
+            return for_htmx(request, response)
 
         return cast("V", update_wrapper(answered, inner))
 

@@ -1,27 +1,75 @@
 """Subscriptions: who follows what, how far it is, and what is wrong."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Concat
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
+from django_htmx.http import trigger_client_event
 
 from syncsvc import wakeup
+from syncsvc.admin import failing, subscription_page
 from syncsvc.admin.actions import SubscriptionActions, SubscriptionButtons
+from syncsvc.admin.buttons import Button, Confirmation, ask
 from syncsvc.admin.cells import NOTHING, badge, block, commit_cell, link, list_link, moment
+from syncsvc.admin.confirm import asker_of, counted
 from syncsvc.admin.filters import AutocompleteFilter, PausedFilter
+from syncsvc.admin.parts import render_part
 from syncsvc.admin.removal import RemovalMixin
-from syncsvc.admin.status import status_cell
-from syncsvc.models import DeliveredFile, DeliveryAttempt, Subscription, SyncRun
+from syncsvc.admin.search import uuid_of
+from syncsvc.admin.status import RESYNC, RETRY, is_retrying, status_cell
+from syncsvc.exceptions import Refused
+from syncsvc.models import DeliveredFile, DeliveryAttempt, Status, Subscription, SyncRun
+from syncsvc.operations import single
+from syncsvc.sync.preview import ask_for_preview
 
 STATE = ("state", "due", "retries", "error", "failing", "last_success", "at_commit", "epoch", "created", "history")
+PAUSE = Button(
+    "pause",
+    "Pause",
+    "Nothing is sent until it is resumed",
+    "change_subscription",
+    confirms="ask_pause",
+    in_place=True,
+    failed="Failed to pause",
+)
+RESUME = Button(
+    "resume",
+    "Resume",
+    "Send again what is due",
+    "change_subscription",
+    in_place=True,
+    tone="main",
+    failed="Failed to resume",
+)
+ALLOW = Button(
+    "allow_deletes",
+    "Allow deletes",
+    "Let out the deletes that are held, this once",
+    "change_subscription",
+    confirms="ask_allow_deletes",
+    in_place=True,
+    tone="danger",
+    failed="Failed to allow the deletes",
+)
+PREVIEW = Button(
+    "preview_changes",
+    "Preview",
+    "Ask a worker what would be sent now; nothing is sent",
+    "view_subscription",
+    in_place=True,
+    failed="Failed to ask for a preview",
+)
 
 
 @admin.register(Subscription)
 class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
+    change_form_template = "admin/syncsvc/subscription.html"
+    buttons = (ALLOW, RETRY, RESYNC, PAUSE, RESUME, PREVIEW)
     autocomplete_fields = ("app", "repository")
     list_display = ("__str__", "state", "due", "retries", "last_success", "at_commit")
     list_filter = (
@@ -35,6 +83,93 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
     search_fields = ("full_name",)
     search_help_text = "Part of APP/REPOSITORY."
     readonly_fields = STATE
+
+    def buttons_of(self, row: Subscription) -> Sequence[Button]:
+        offered = [PAUSE if row.is_active else RESUME]
+        if row.paused:
+            return offered
+        if row.status == Status.FAILED or is_retrying(row) or row.error_kind:
+            offered = [RETRY, RESYNC, *offered]
+        else:
+            offered = [RESYNC, *offered]
+        return [ALLOW, *offered] if row.error_kind == "mass_delete_held" else offered
+
+    def panels(self, request: HttpRequest, row: Subscription) -> dict[str, Any]:
+        context: dict[str, Any] = {"preview_button": self._preview_button(request, row)}
+        for panel in subscription_page.PANELS.values():
+            context |= panel(request, row)
+        return context
+
+    def part(self, request: HttpRequest, row: Subscription, name: str) -> HttpResponse:
+        """A panel alone; the one that is asked for all the time tells the others when something changed."""
+        panel = subscription_page.PANELS.get(name)
+        if panel is None:
+            return super().part(request, row, name)
+        query = request.GET.copy()
+        was = query.pop("was", [""])[-1]
+        request.GET = query  # type: ignore[assignment] # what the part asks with next does not have it twice
+        context = {"original": row, "preview_button": self._preview_button(request, row), **panel(request, row)}
+        response = render_part(request, f"{self.change_form_template}#{name}", context)
+        if was and was != context.get("version"):
+            trigger_client_event(response, "changed", after="swap")
+        return response
+
+    def _preview_button(self, request: HttpRequest, row: Subscription) -> dict[str, Any] | None:
+        if not self.may_press(request, PREVIEW, row):
+            return None
+        return {**PREVIEW._asdict(), "url": self.press_url(row, PREVIEW.press)}
+
+    def pressed(self, request: HttpRequest, row: Subscription, button: Button) -> HttpResponse:
+        failing.forget_numbers()
+        return super().pressed(request, row, button)
+
+    def ask_pause(self, request: HttpRequest, row: Subscription) -> Confirmation:
+        return Confirmation(
+            title=f"Pause {row}?",
+            effect="Nothing more is sent until it is resumed, and nothing is lost. A run that goes on now ends first.",
+            label="Pause",
+        )
+
+    def pause(self, request: HttpRequest, row: Subscription) -> None:
+        single.pause(row.pk, asker_of(request))
+        messages.success(request, f"Paused {row}")
+
+    def resume(self, request: HttpRequest, row: Subscription) -> None:
+        single.resume(row.pk, asker_of(request))
+        messages.success(request, f"Resumed {row}")
+
+    def ask_allow_deletes(self, request: HttpRequest, row: Subscription) -> Confirmation | HttpResponse:
+        held = single.held_run(row)
+        if held is None:
+            messages.error(request, f"Failed to allow the deletes: {single.HELD_NO_MORE}")
+            return self.pressed(request, row, ALLOW)
+        deletes = counted(held.deleted, "file")
+        asked = Confirmation(
+            title=f"Allow {held.deleted:,} deletes for {row.app.name}?",
+            effect=f"{row.repository.name} at commit {held.to_commit[:12]} no longer has {deletes} that {row.app.name}"
+            " has. The app is told to delete them. This holds once, for that commit or one that deletes no more.",
+            label="Allow deletes",
+            tone="danger",
+        )
+        back, hidden = self.page(row), [("run", str(held.pk))]
+        return ask(request, asked, back=back, back_title=str(row), failed=ALLOW.failed, hidden=hidden)
+
+    def allow_deletes(self, request: HttpRequest, row: Subscription) -> None:
+        held = uuid_of(request.POST.get("run", ""))
+        try:
+            if held is None:
+                raise Refused("invalid", single.HELD_NO_MORE)
+            single.allow_deletes(row.pk, held, asker_of(request))
+        except Refused as refusal:
+            messages.error(request, f"{ALLOW.failed}: {refusal}")
+            return
+        messages.success(request, f"Deletes allowed for {row}")
+
+    def preview_changes(self, request: HttpRequest, row: Subscription) -> None:
+        try:
+            ask_for_preview(row)
+        except Refused as refusal:
+            messages.error(request, f"{PREVIEW.failed}: {refusal}")
 
     def get_fieldsets(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
         settings = (None, {"fields": ("app", "repository", "is_active")})

@@ -39,12 +39,12 @@ WITH s AS MATERIALIZED (
   UNION ALL
   SELECT r.id, r.name, 'repository', r.failing_since, r.circuit_until, r.error_kind,
          (SELECT count(*) FROM s WHERE s.repository_id = r.id AND s.status <> 'synced')
-  FROM syncsvc_repository r WHERE r.circuit_until > now() AND r.is_active
+  FROM syncsvc_repository r WHERE r.circuit_until > statement_timestamp() AND r.is_active
 ), stale AS (
   SELECT id, name, checked_at, error_kind, coalesce(checked_at, created_at) AS since
   FROM syncsvc_repository
   WHERE is_active AND coalesce(checked_at, created_at)
-        < now() - make_interval(secs => greatest(3 * coalesce(poll_seconds, %(poll)s), 300))
+        < statement_timestamp() - make_interval(secs => greatest(3 * coalesce(poll_seconds, %(poll)s), 300))
 ), running AS (
   SELECT s.id, s.app || '/' || s.repository AS name, x.id AS run, x.worker, x.started_at AS since, x.trigger, x.asked_by
   FROM s JOIN syncsvc_syncrun x ON x.subscription_id = s.id AND x.outcome = ''
@@ -52,7 +52,8 @@ WITH s AS MATERIALIZED (
 ), operations AS (
   SELECT id, status, created_at FROM syncsvc_operation
   WHERE status NOT IN ('finished', 'cancelled')
-        OR created_at > now() - interval '1 day' AND finished_at > now() - interval '1 minute'
+        OR created_at > statement_timestamp() - interval '1 day'
+           AND finished_at > statement_timestamp() - interval '1 minute'
 )
 SELECT
   (SELECT json_build_object(
@@ -63,11 +64,12 @@ SELECT
      'syncing', count(*) FILTER (WHERE status = 'syncing'),
      'paused', count(*) FILTER (WHERE NOT active),
      'held', count(*) FILTER (WHERE status = 'failed' AND error_kind = 'mass_delete_held'),
-     'due', count(*) FILTER (WHERE active AND due_at <= now()),
-     'due_since', min(due_at) FILTER (WHERE active AND due_at <= now()),
-     'queued', count(*) FILTER (WHERE status <> 'syncing' AND queued_at > now() - make_interval(secs => %(requeue)s)),
-     'waiting', count(*) FILTER (WHERE active AND due_at > now()),
-     'next_at', min(due_at) FILTER (WHERE active AND due_at > now()),
+     'due', count(*) FILTER (WHERE active AND due_at <= statement_timestamp()),
+     'due_since', min(due_at) FILTER (WHERE active AND due_at <= statement_timestamp()),
+     'queued', count(*) FILTER (
+       WHERE status <> 'syncing' AND queued_at > statement_timestamp() - make_interval(secs => %(requeue)s)),
+     'waiting', count(*) FILTER (WHERE active AND due_at > statement_timestamp()),
+     'next_at', min(due_at) FILTER (WHERE active AND due_at > statement_timestamp()),
      'success_at', max(last_success_at),
      'apps', (SELECT count(*) FROM syncsvc_app),
      'repositories', (SELECT count(*) FROM syncsvc_repository),

@@ -11,22 +11,24 @@ COLUMNS = ("states", "matching", "rows", "lanes", "workers", "polls")
 
 # `lanes` are grouped by repository only where its shard matters.
 QUEUE = """
-WITH bulk AS (
+WITH clock (now, lost) AS MATERIALIZED (
+  SELECT statement_timestamp(), statement_timestamp() - make_interval(secs => %(requeue)s)
+), bulk AS (
   SELECT subscription_id FROM syncsvc_operationitem WHERE released_at IS NOT NULL AND status IN ('waiting', 'running')
 ), found AS MATERIALIZED (
   SELECT s.id, a.name || '/' || r.name AS name, s.repository_id, s.retry_count, s.error_kind, s.trigger, s.asked_by,
          s.lease_expires_at, b.subscription_id IS NOT NULL AS bulk, x.id AS run, coalesce(x.worker, '') AS worker,
          CASE WHEN s.status = 'syncing' THEN 'running'
-              WHEN s.queued_at > now() - make_interval(secs => %(requeue)s) THEN 'queued'
-              WHEN s.due_at <= now() THEN 'due' ELSE 'waiting' END AS state,
+              WHEN s.queued_at > clock.lost THEN 'queued'
+              WHEN s.due_at <= clock.now THEN 'due' ELSE 'waiting' END AS state,
          CASE WHEN s.status = 'syncing' THEN x.started_at
-              WHEN s.queued_at > now() - make_interval(secs => %(requeue)s) THEN s.queued_at ELSE s.due_at END AS moment
-  FROM syncsvc_subscription s
+              WHEN s.queued_at > clock.lost THEN s.queued_at ELSE s.due_at END AS moment
+  FROM clock CROSS JOIN syncsvc_subscription s
   JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
   LEFT JOIN bulk b ON b.subscription_id = s.id
   LEFT JOIN syncsvc_syncrun x ON x.subscription_id = s.id AND x.outcome = '' AND s.status = 'syncing'
   WHERE s.status = 'syncing' OR s.is_active AND a.is_active AND r.is_active AND
-        (s.due_at IS NOT NULL OR s.queued_at > now() - make_interval(secs => %(requeue)s))
+        (s.due_at IS NOT NULL OR s.queued_at > clock.lost)
 ), matching AS MATERIALIZED (
   SELECT * FROM found
   WHERE (%(state)s = '' OR state = %(state)s) AND (name ILIKE %(like)s OR worker ILIKE %(like)s)
@@ -44,9 +46,11 @@ SELECT
      SELECT worker, count(*) AS count, min(moment) AS moment, min(lease_expires_at) AS lease_at
      FROM found WHERE state = 'running' GROUP BY worker) t),
   (SELECT json_build_object(
-     'due', count(*) FILTER (WHERE due_at <= now()), 'moment', min(due_at) FILTER (WHERE due_at <= now()),
-     'running', count(*) FILTER (WHERE lease_expires_at > now()))
-   FROM syncsvc_repository WHERE is_active AND (due_at <= now() OR lease_expires_at > now()))
+     'due', count(*) FILTER (WHERE due_at <= clock.now),
+     'moment', min(due_at) FILTER (WHERE due_at <= clock.now),
+     'running', count(*) FILTER (WHERE lease_expires_at > clock.now))
+   FROM clock CROSS JOIN syncsvc_repository
+   WHERE is_active AND (due_at <= clock.now OR lease_expires_at > clock.now))
 """
 
 

@@ -64,10 +64,10 @@ def test_every_row_has_a_page(model: type[Any], console: Client) -> None:
     assert console.get(page_of(FACTORIES[model]())).status_code == 200
 
 
-def test_the_index_groups_what_there_is(console: Client) -> None:
-    page = console.get(reverse("admin:index")).text.partition("<main")[2]
+def test_the_list_of_lists_groups_what_there_is(console: Client) -> None:
+    page = console.get(reverse("admin:app_list", args=["syncsvc"])).text.partition("<main")[2]
 
-    assert page.index("Syncing") < page.index("Subscriptions") < page.index("Sync runs") < page.index("People")
+    assert page.index("Syncing") < page.index("Subscriptions") < page.index("Sync runs") < page.index("Scripts")
 
 
 @pytest.mark.parametrize("model", HISTORY)

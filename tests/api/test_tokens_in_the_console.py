@@ -127,4 +127,4 @@ def test_the_list_says_what_each_is_good_for(console: Client) -> None:
 
     assert "read, retry" in page
     assert "active" in page
-    assert "Scripts" in console.get("/admin/").text
+    assert "Scripts" in console.get("/admin/syncsvc/").text

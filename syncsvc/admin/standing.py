@@ -1,0 +1,134 @@
+"""The subscriptions on the page of their app or their repository: status in place, how far each is, what is pending."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.http import HttpRequest
+from django.urls import reverse
+
+from syncsvc.models import App, Repository, Status, Subscription
+from syncsvc.models.page_sql import Standing, standings
+
+PAGE = 50
+# (name in the address, word, name of its count); in the order in which they matter.
+STATES = (
+    ("", "All", "total"),
+    ("failed", "Failed", "failed"),
+    ("retrying", "Retrying", "retrying"),
+    ("syncing", "Syncing", "syncing"),
+    ("pending", "Pending", "pending"),
+    ("synced", "Synced", "synced"),
+    ("paused", "Paused", "paused"),
+)
+RETRYING = Q(status=Status.PENDING, retry_count__gt=0)
+CONDITIONS = {
+    "failed": Q(status=Status.FAILED),
+    "retrying": RETRYING,
+    "syncing": Q(status=Status.SYNCING),
+    "pending": Q(status=Status.PENDING, retry_count=0),
+    "synced": Q(status=Status.SYNCED),
+    "paused": Q(is_active=False),
+}
+WORST_FIRST = Case(
+    When(status=Status.FAILED, then=Value(0)),
+    When(RETRYING, then=Value(1)),
+    When(status=Status.SYNCING, then=Value(2)),
+    When(status=Status.PENDING, then=Value(3)),
+    default=Value(4),
+    output_field=IntegerField(),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """`name` is that of the other side; `pending` is in words, `exact` where it is a number that holds."""
+
+    subscription: Subscription
+    url: str
+    name: str
+    behind: str
+    pending: str
+    exact: bool
+
+
+def rows_context(request: HttpRequest, owner: App | Repository, counts: Mapping[str, Any]) -> dict[str, Any]:
+    """One page of them, the worst first; by state and by part of the name, as the address says."""
+    state, search = request.GET.get("state", ""), request.GET.get("q", "").strip()[:200]
+    state, page = state if state in CONDITIONS else "", _page(request)
+    found = _of(owner)
+    if state:
+        found = found.filter(CONDITIONS[state])
+    other = "repository" if isinstance(owner, App) else "app"
+    if search:
+        found = found.filter(**{f"{other}__name__icontains": search})
+    found = found.order_by(WORST_FIRST, f"{other}__name")[(page - 1) * PAGE : page * PAGE + 1]
+    shown = list(found)
+    known = standings([row.pk for row in shown[:PAGE]]) if shown else {}
+    return {
+        "rows": [_row(row, known.get(row.pk), getattr(row, other).name) for row in shown[:PAGE]],
+        "other": other,
+        "counts": counts,
+        "states": [
+            {"name": name, "word": word, "count": counts[count], "current": name == state}
+            for name, word, count in STATES
+            if counts[count] or name in ("", state)
+        ],
+        "state": state,
+        "search": search,
+        "page": page,
+        "previous": page - 1,
+        "next": page + 1 if len(shown) > PAGE else 0,
+    }
+
+
+def _of(owner: App | Repository) -> QuerySet[Subscription]:
+    return owner.subscriptions.select_related("app", "repository", "snapshot")
+
+
+def _page(request: HttpRequest) -> int:
+    text = request.GET.get("p", "")
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 5 else 1
+
+
+def _row(subscription: Subscription, standing: Standing | None, name: str) -> Row:
+    text, exact = pending_text(subscription, standing) if standing else ("", False)
+    return Row(
+        subscription=subscription,
+        url=_page_of(subscription.pk),
+        name=name,
+        behind=behind_text(subscription, standing) if standing else "",
+        pending=text,
+        exact=exact,
+    )
+
+
+def _page_of(subscription_id: uuid.UUID) -> str:
+    return reverse("admin:syncsvc_subscription_change", args=[subscription_id])
+
+
+def behind_text(subscription: Subscription, standing: Standing) -> str:
+    """`up to date`, `2 commits behind`; blank where nothing is known."""
+    if subscription.snapshot is None or standing.at_head is None:
+        return ""
+    if standing.at_head:
+        return "up to date"
+    if standing.behind:
+        return f"{standing.behind:,} commit{'s' if standing.behind > 1 else ''} behind"
+    return "behind"
+
+
+def pending_text(subscription: Subscription, standing: Standing) -> tuple[str, bool]:
+    """How many files it still has to be sent, and whether that is a number that holds; blank where nothing is known."""
+    if subscription.status == Status.SYNCED and standing.at_head:
+        return "0", True
+    if standing.left is not None:
+        return f"{max(0, standing.left):,}", True
+    if subscription.snapshot is None or standing.sends_all:
+        return (f"all {standing.files:,}", True) if standing.files is not None else ("all", False)
+    if standing.behind and standing.changes is not None:
+        # A file that two commits changed is sent once.
+        return f"{standing.changes:,}" if standing.behind == 1 else f"up to {standing.changes:,}", standing.behind == 1
+    return "", False

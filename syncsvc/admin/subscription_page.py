@@ -1,0 +1,124 @@
+"""What the page of a subscription shows, panel by panel; each is asked for alone when something changed."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+
+from syncsvc.admin.again import SEND_AGAIN
+from syncsvc.admin.cells import path_text
+from syncsvc.admin.search import path_bytes, path_prefix
+from syncsvc.models import DeliveredFile, Status, Subscription
+from syncsvc.operations import single
+from syncsvc.sync import preview
+
+RUNS, ATTEMPTS, FILES = 12, 15, 30
+MOVING_SECONDS, RESTING_SECONDS = 2, 15
+ANSWER_SHOWN = 200  # bytes
+
+
+def now(request: HttpRequest, row: Subscription) -> dict[str, Any]:
+    """No query but for what is held."""
+    return {
+        "version": version(row),
+        "every": MOVING_SECONDS if moves(row) else RESTING_SECONDS,
+        "held": single.held_run(row),
+        "pause_reason": single.pause_reason(row),
+        "retrying": row.status == Status.PENDING and row.retry_count > 0,
+    }
+
+
+def version(row: Subscription) -> str:
+    """Another one means that something began, ended or was asked for since."""
+    asked = f"{row.asked_at.timestamp():.3f}"
+    return ".".join(map(str, (row.status, asked, row.retry_count, row.epoch, row.lease_token, row.paused)))
+
+
+def moves(row: Subscription) -> bool:
+    """It runs, or is about to."""
+    if row.status == Status.SYNCING:
+        return True
+    due = row.due_at is not None and row.due_at <= timezone.now()
+    return row.status == Status.PENDING and not row.paused and due
+
+
+def runs(request: HttpRequest, row: Subscription) -> dict[str, Any]:
+    return {"runs": list(row.runs.defer("traceback")[:RUNS])}
+
+
+def attempts(request: HttpRequest, row: Subscription) -> dict[str, Any]:
+    found = list(row.attempts.order_by("-id")[:ATTEMPTS])
+    return {"attempts": [(attempt, answer_start(attempt.answer)) for attempt in found]}
+
+
+def answer_start(answer: bytes | memoryview) -> str:
+    return " ".join(bytes(answer)[:ANSWER_SHOWN].decode(errors="replace").split())
+
+
+def files(request: HttpRequest, row: Subscription) -> dict[str, Any]:
+    """A page of the ledger in git's order, from a path on, within those that begin as asked."""
+    prefix, after = request.GET.get("path", "").strip(), _decoded(request.GET.get("after", ""))
+    found = DeliveredFile.objects.filter(subscription=row).order_by("path")
+    if prefix:
+        found = found.filter(path_prefix(path_bytes(prefix.removesuffix("*"))))
+    if after:
+        found = found.filter(path__gt=after)
+    page = list(found[: FILES + 1])
+    shown = page[:FILES]
+    may = request.user.has_perm(f"syncsvc.{SEND_AGAIN.permission}") and not row.paused
+    more = len(page) > FILES
+    return {
+        "files": [{"file": file, "forgotten": file.epoch < row.epoch, "button": _again(file, may)} for file in shown],
+        "prefix": prefix,
+        "after": bool(after),
+        "first_files": f"?{urlencode({'path': prefix})}#files",
+        "next_files": more and f"?{urlencode({'path': prefix, 'after': _encoded(shown[-1].path)})}#files",
+    }
+
+
+def _again(file: DeliveredFile, may: bool) -> dict[str, Any] | None:
+    if not may:
+        return None
+    url = reverse("admin:syncsvc_deliveredfile_send_again", args=[file.pk])
+    return {**SEND_AGAIN._asdict(), "label": "Send again", "title": f"Send {path_text(file.path)} again", "url": url}
+
+
+def made_preview(request: HttpRequest, row: Subscription) -> dict[str, Any]:
+    """What a worker found, and the page of it that is asked for; no query."""
+    known = preview.known_preview(row.pk)
+    if known is None or known.state != "ready":
+        return {"preview": known}
+    pages = Paginator(range(min(known.total, preview.LISTED)), preview.PAGE)
+    page = pages.get_page(request.GET.get("preview"))
+    return {
+        "preview": known,
+        "changes": preview.previewed(row.pk, page.number),
+        "preview_page": page,
+        "unlisted": max(known.total - preview.LISTED, 0),
+    }
+
+
+PANELS: dict[str, Callable[[HttpRequest, Subscription], dict[str, Any]]] = {
+    "now": now,
+    "runs": runs,
+    "attempts": attempts,
+    "files": files,
+    "preview": made_preview,
+}
+
+
+def _encoded(path: bytes | memoryview) -> str:
+    return base64.urlsafe_b64encode(bytes(path)).decode()
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(text)
+    except (binascii.Error, ValueError):
+        return b""

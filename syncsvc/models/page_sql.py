@@ -1,0 +1,116 @@
+"""What the pages of an app and of a repository show in numbers; in SQL, for a page costs one statement each."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from django.db import connection
+
+# Of an app's, or a repository's, subscriptions: a few thousand at most, by the index of the foreign key.
+COUNTS = """
+SELECT json_build_object(
+  'total', count(*),
+  'failed', count(*) FILTER (WHERE s.status = 'failed'),
+  'retrying', count(*) FILTER (WHERE s.status = 'pending' AND s.retry_count > 0),
+  'pending', count(*) FILTER (WHERE s.status = 'pending' AND s.retry_count = 0),
+  'syncing', count(*) FILTER (WHERE s.status = 'syncing'),
+  'synced', count(*) FILTER (WHERE s.status = 'synced'),
+  'paused', count(*) FILTER (WHERE NOT s.is_active),
+  'moving', count(*) FILTER (WHERE s.status = 'syncing'
+              OR s.status = 'pending' AND s.due_at <= statement_timestamp()
+                 AND s.is_active AND a.is_active AND r.is_active),
+  'retries', coalesce(sum(s.retry_count), 0),
+  'failing_since', min(s.failing_since),
+  'success_at', max(s.last_success_at))
+FROM syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
+WHERE """
+
+# From runs, which are a hundredth of the attempts (run_timeline).
+DAY = """
+SELECT json_build_object('delivered', coalesce(sum(x.delivered), 0), 'failed', coalesce(sum(x.failed), 0),
+  'bytes', coalesce(sum(x.bytes), 0), 'runs', count(x.id))
+FROM syncsvc_subscription s JOIN syncsvc_syncrun x ON x.subscription_id = s.id
+WHERE s.app_id = %s AND x.started_at > statement_timestamp() - interval '1 day'
+"""
+
+# Reads each attempt of the day: kept by whoever asks.
+LATENCY = """
+SELECT json_build_object('requests', count(*), 'refused', count(*) FILTER (WHERE t.error_kind <> ''),
+  'half', percentile_disc(0.5) WITHIN GROUP (ORDER BY t.milliseconds),
+  'p95', percentile_disc(0.95) WITHIN GROUP (ORDER BY t.milliseconds),
+  'p99', percentile_disc(0.99) WITHIN GROUP (ORDER BY t.milliseconds), 'most', max(t.milliseconds))
+FROM syncsvc_subscription s JOIN syncsvc_deliveryattempt t ON t.subscription_id = s.id
+WHERE s.app_id = %s AND t.at > statement_timestamp() - interval '1 day'
+"""
+
+# head: the snapshot of the commit that the remote was last seen at, where it has been taken in. between: those taken in
+# after the one that the app has. last: the newest run that has ended.
+STANDINGS = """
+SELECT s.id, head.id IS NOT NULL, had.commit = r.head_commit, coalesce(between_.steps, 0), between_.changes, head.files,
+       s.epoch <> s.clean_epoch, last.planned - last.delivered
+FROM syncsvc_subscription s
+JOIN syncsvc_repository r ON r.id = s.repository_id
+LEFT JOIN syncsvc_snapshot had ON had.id = s.snapshot_id
+LEFT JOIN syncsvc_snapshot head ON head.repository_id = r.id AND head.commit = r.head_commit
+LEFT JOIN LATERAL (
+  SELECT count(*) AS steps, sum(n.created + n.updated + n.deleted) AS changes FROM syncsvc_snapshot n
+  WHERE n.repository_id = r.id AND n.id > had.id AND n.id <= head.id
+) between_ ON TRUE
+LEFT JOIN LATERAL (
+  SELECT x.created + x.updated + x.deleted AS planned, x.delivered, x.to_commit, x.epoch, x.outcome
+  FROM syncsvc_syncrun x WHERE x.subscription_id = s.id AND x.outcome <> '' ORDER BY x.started_at DESC LIMIT 1
+) last_ ON TRUE
+LEFT JOIN LATERAL (
+  SELECT last_.* WHERE last_.to_commit = r.head_commit AND last_.epoch = s.epoch AND last_.planned > 0
+                       AND last_.outcome NOT IN ('synced', 'interrupted')
+) last ON TRUE
+WHERE s.id = ANY(%s)
+"""
+
+
+class Standing(NamedTuple):
+    """How far a subscription is from the remote's head.
+
+    `behind`: snapshots taken in since the one it has. `changes`: files that those changed, a file perhaps more than
+    once; None: not known. `left`: files that the last run, at this very head, planned and could not deliver.
+    """
+
+    head_known: bool
+    at_head: bool | None
+    behind: int
+    changes: int | None
+    files: int | None
+    sends_all: bool
+    left: int | None
+
+
+def app_counts(app_id: uuid.UUID) -> dict[str, Any]:
+    return _json(f"{COUNTS} s.app_id = %s", app_id)
+
+
+def repository_counts(repository_id: uuid.UUID) -> dict[str, Any]:
+    return _json(f"{COUNTS} s.repository_id = %s", repository_id)
+
+
+def app_day(app_id: uuid.UUID) -> dict[str, Any]:
+    """Files delivered and failed, bytes, and runs that began in the last 24 hours."""
+    return _json(DAY, app_id)
+
+
+def app_latency(app_id: uuid.UUID) -> dict[str, Any]:
+    """Requests of the last 24 hours, how many did not succeed, and percentiles of their milliseconds."""
+    return _json(LATENCY, app_id)
+
+
+def standings(ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Standing]:
+    """Of these subscriptions, in one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(STANDINGS, [list(ids)])
+        return {row[0]: Standing(*row[1:]) for row in cursor.fetchall()}
+
+
+def _json(sql: str, id: uuid.UUID) -> dict[str, Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [id])
+        found: dict[str, Any] = cursor.fetchone()[0]
+    return found
