@@ -34,6 +34,9 @@ ITEM = "SELECT id FROM syncsvc_operationitem WHERE status = 'failed' ORDER BY id
 SNAPSHOT = "SELECT id FROM syncsvc_snapshot ORDER BY id DESC LIMIT 1"
 NIGHTLY = "SELECT id FROM syncsvc_apitoken LIMIT 1"
 
+# Lists have pages of 50, and those of millions of rows end at 10,000.
+LAST_PAGE = "SELECT least(200, (count(*) + 49) / 50) FROM (SELECT FROM syncsvc_{} LIMIT 10000) AS row"
+
 PAGES = {
     "overview": Page("/admin/"),
     "failures": Page("/admin/failures/"),
@@ -45,21 +48,21 @@ PAGES = {
     "repositories, searched": Page(f"{ADMIN}/repository/?q=acme"),
     "repository": Page(f"{ADMIN}/repository/{{}}/change/", REPOSITORY),
     "subscriptions": Page(f"{ADMIN}/subscription/"),
-    "subscriptions, last page": Page(f"{ADMIN}/subscription/?p=100"),
+    "subscriptions, last page": Page(f"{ADMIN}/subscription/?p={{}}", LAST_PAGE.format("subscription")),
     "subscriptions, searched": Page(f"{ADMIN}/subscription/?q=acme/handbook"),
     "subscriptions, failed": Page(f"{ADMIN}/subscription/?status__exact=failed"),
     "subscriptions of an app": Page(f"{ADMIN}/subscription/?app__exact={{}}", APP),
     "subscription": Page(f"{ADMIN}/subscription/{{}}/change/", SUBSCRIPTION),
     "subscription, failed": Page(f"{ADMIN}/subscription/{{}}/change/", FAILED),
     "runs": Page(f"{ADMIN}/syncrun/"),
-    "runs, page 100": Page(f"{ADMIN}/syncrun/?p=100"),
+    "runs, last page": Page(f"{ADMIN}/syncrun/?p={{}}", LAST_PAGE.format("syncrun")),
     "runs, searched": Page(f"{ADMIN}/syncrun/?q=billing"),
     "runs, failed": Page(f"{ADMIN}/syncrun/?outcome__exact=failed"),
     "runs, held": Page(f"{ADMIN}/syncrun/?outcome__exact=held"),
     "runs of a subscription": Page(f"{ADMIN}/syncrun/?subscription__exact={{}}", SUBSCRIPTION),
     "run": Page(f"{ADMIN}/syncrun/{{}}/change/", RUN),
     "attempts": Page(f"{ADMIN}/deliveryattempt/"),
-    "attempts, page 100": Page(f"{ADMIN}/deliveryattempt/?p=100"),
+    "attempts, last page": Page(f"{ADMIN}/deliveryattempt/?p={{}}", LAST_PAGE.format("deliveryattempt")),
     "attempts, timeouts": Page(f"{ADMIN}/deliveryattempt/?error_kind__exact=endpoint_timeout"),
     "attempts, a kind of which there is none": Page(f"{ADMIN}/deliveryattempt/?error_kind__exact=git_corrupt"),
     "attempts of a subscription": Page(f"{ADMIN}/deliveryattempt/?subscription__exact={{}}", SUBSCRIPTION),

@@ -125,7 +125,9 @@ def _open_tabs(console: Console, operator: Operator, scale: Scale) -> Result:
     path = TABS.path(console.connection)
     operator.get(path)
     gc.collect()
+    before = console.cpu()
     times, statuses = poll(operator.port, path, operator.cookie, tabs=OPEN_TABS, seconds=scale.tabs_seconds)
+    cpu = (console.cpu() - before) / len(times) * 1000
     return Result(
         f"{OPEN_TABS} open tabs on one web process",
         f"every 2 s for {scale.tabs_seconds:.0f} s",
@@ -134,7 +136,10 @@ def _open_tabs(console: Console, operator: Operator, scale: Scale) -> Result:
         "–",
         f"p95 < {P95_MS:.0f} ms",
         p95(times) < P95_MS and statuses <= {200},
-        [f"{path}: {len(times)} answers, {len(times) / scale.tabs_seconds:.0f} a second, statuses {sorted(statuses)}."],
+        [
+            f"{path}: {len(times)} answers, {len(times) / scale.tabs_seconds:.0f} a second, CPU {cpu:.1f} ms each,"
+            f" statuses {sorted(statuses)}."
+        ],
     )
 
 

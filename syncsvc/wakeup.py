@@ -5,10 +5,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 import structlog
-from celery import current_app
 from django.conf import settings
 from django.db import transaction
-from kombu.exceptions import KombuError
 
 logger = structlog.get_logger(__name__)
 
@@ -69,10 +67,15 @@ def _send_after_commit(task: str, messages: Messages) -> None:
 
 
 def _send(task: str, messages: Messages) -> None:
+    # Not before: most commands wake nobody, and would take twice as long to start.
+    from kombu.exceptions import KombuError
+
+    from config.celery import app
+
     try:
-        with current_app.producer_pool.acquire(block=True, timeout=2) as producer:
+        with app.producer_pool.acquire(block=True, timeout=2) as producer:
             for ids, queue in messages:
-                current_app.send_task(task, args=[str(id) for id in ids], queue=queue, producer=producer, retry=False)
+                app.send_task(task, args=[str(id) for id in ids], queue=queue, producer=producer, retry=False)
     except (KombuError, OSError) as error:
         # The rows say that they are queued; REQUEUE_AFTER later the sweep finds that nothing came of it.
         logger.warning("wakeup.failed", task=task, messages=len(messages), error=type(error).__name__)

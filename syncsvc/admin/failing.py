@@ -44,6 +44,12 @@ def forget_numbers() -> None:
     cache.delete(KEY)
 
 
+def may_be_repaired() -> bool:
+    """Whether an operation retries some of it, as far as is known without asking the database."""
+    known = cache.get(KEY)
+    return known is None or bool(known["operations"])
+
+
 def causes(known: Mapping[str, Any], *, bars: bool) -> list[dict[str, Any]]:
     """Each with the bar of the operation that retries it; one that has nothing left stays as long as its bar does."""
     found = {(row["error_kind"], row["host"]): _cause(row) for row in known["causes"]}

@@ -92,7 +92,7 @@ def _list(request: HttpRequest) -> dict[str, Any]:
     may = request.user.has_perm(f"syncsvc.{RETRY.permission}")
     for row in found.rows:
         row.button = _retry(row) if may and _is_retriable(row) else None  # type: ignore[attr-defined]
-    moves = any(_moves(row) for row in found.rows)
+    moves = failing.may_be_repaired() or any(_moves(row) for row in found.rows)
     here = {name: str(value) for name, value in query.items() if name not in ("part", "after")}
     return {
         "filters": filters,

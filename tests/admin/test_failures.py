@@ -143,6 +143,7 @@ def test_a_row_that_is_retried_stays_where_it_was_and_new_ones_come_above(consol
         status=Status.SYNCED, due_at=None, retry_count=0, error_kind="", failing_since=None, failed_at=None
     )
     fail("acme", "new", minutes=0)
+    console.get(URL)
 
     part = console.get(URL, {"part": "list", "kept": kept, "next": "c"}, headers=HTMX)
 

@@ -1,5 +1,6 @@
 """The queue: what runs, is queued, is due and waits, found by app, repository or worker."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -94,7 +95,7 @@ def test_workers_that_hold_runs_and_were_not_seen_are_marked(console: Client, ro
     told = text_of(console.get(QUEUE))
 
     assert "worker-1@host Not seen lease ends in" in told
-    assert "worker-2@host Alive 0 s ago 0" in told
+    assert re.search(r"worker-2@host Alive [01] s ago 0", told)
 
 
 def test_queues_have_their_messages_and_runs(
