@@ -86,9 +86,12 @@ PAGES = {
 }
 # What an open tab asks for every two seconds.
 PARTS = {
+    "the overview": Page("/admin/?part=now"),
+    "the queue": Page("/admin/queue/?part=now"),
+    "the queue, searched": Page("/admin/queue/?part=now&q=acme"),
     "an operation's bar": Page(f"{ADMIN}/operation/{{}}/change/?part=bar", RUNNING),
     "a subscription's status": Page(f"{ADMIN}/subscription/{{}}/change/?part=status", SYNCING),
     "an operation's buttons": Page(f"{ADMIN}/operation/{{}}/change/?part=buttons", RUNNING),
 }
 # What 200 open tabs poll.
-TABS = Page("/admin/")
+TABS = Page("/admin/?part=now")

@@ -3,7 +3,7 @@
 (() => {
     const BUSY_MS = 200;
     const TOAST_MS = 6000;
-    const RETRY_MS = 5000;
+    const RETRY_MS = 3000;
     const dialog = document.getElementById("dialog");
     const banner = document.getElementById("connection");
     const words = { 403: "Refused: you may not do this, or the page is out of date. Reload it.", 404: "It is no longer there. Reload the page." };

@@ -83,15 +83,10 @@ class SubscriptionButtons(ButtonsMixin):
         _ask(request, row, single.retry, queued="Retry queued for", failed="Failed to queue retry")
 
     def resync(self, request: HttpRequest, row: Subscription) -> None:
-        _ask(request, row, single.resync, queued="Re-sync queued for", failed="Failed to queue re-sync")
+        resync_one(request, row)
 
     def ask_resync(self, request: HttpRequest, row: Subscription) -> Confirmation:
-        repository = row.repository
-        newest = repository.snapshots.order_by("-id").first() or row.snapshot
-        files = f"about {counted(newest.files, 'file')} ({size_text(newest.bytes)})" if newest else "every file"
-        return Confirmation(
-            title=f"Re-sync {repository.name} for {row.app.name}?", effect=f"This sends {files} again.", label="Re-sync"
-        )
+        return ask_one_resync(row)
 
     def pressed(self, request: HttpRequest, row: Subscription, button: Button) -> HttpResponse:
         """Its badge changes wherever it stands on the page."""
@@ -102,6 +97,18 @@ class SubscriptionButtons(ButtonsMixin):
 
     def part(self, request: HttpRequest, row: Subscription, name: str) -> HttpResponse:
         return followed_status(request, row) if name == "status" else super().part(request, row, name)
+
+
+def resync_one(request: HttpRequest, subscription: Subscription) -> None:
+    _ask(request, subscription, single.resync, queued="Re-sync queued for", failed="Failed to queue re-sync")
+
+
+def ask_one_resync(subscription: Subscription) -> Confirmation:
+    repository = subscription.repository
+    newest = repository.snapshots.order_by("-id").first() or subscription.snapshot
+    files = f"about {counted(newest.files, 'file')} ({size_text(newest.bytes)})" if newest else "every file"
+    title = f"Re-sync {repository.name} for {subscription.app.name}?"
+    return Confirmation(title=title, effect=f"This sends {files} again.", label="Re-sync")
 
 
 class SubscriptionActions(PauseActions):

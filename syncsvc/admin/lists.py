@@ -9,10 +9,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from syncsvc.admin.bases import ModelAdmin
+from syncsvc.admin.paging import IdsFirstPaginator
 
 
 class ListMixin(ModelAdmin):
     list_per_page = 50
+    paginator = IdsFirstPaginator
     show_full_result_count = False
     # Those of the actions that ask first: they do so in the dialog.
     dialog_actions: tuple[str, ...] = ()

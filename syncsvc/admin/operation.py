@@ -10,40 +10,47 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from syncsvc.admin import operation_page
 from syncsvc.admin.buttons import Button, Confirmation
-from syncsvc.admin.cells import NOTHING, badge, link, list_link, moment
+from syncsvc.admin.cells import badge, list_link, moment
 from syncsvc.admin.confirm import Question, asker_of, confirm, counted
 from syncsvc.admin.filters import when
 from syncsvc.admin.history import HistoryAdmin
-from syncsvc.admin.operation_bar import followed_bar
-from syncsvc.admin.operation_item import item_badge, subscription_cell
+from syncsvc.admin.operation_bar import ENDED, bar_of, bulk_name, followed_bar
 from syncsvc.admin.search import uuid_of
 from syncsvc.exceptions import Refused
 from syncsvc.models import Operation, OperationItem
 from syncsvc.operations import control
 from syncsvc.operations.asker import Asker
-from syncsvc.operations.items import items_after
-from syncsvc.operations.progress import errors_by_kind, progress
 from syncsvc.operations.scope import Scope
 
-TONES = {"running": "busy", "paused": "warn", "cancelling": "warn", "cancelled": "quiet", "finished": "good"}
-ITEMS_SHOWN = 50
+GOING_ON = 20  # shown above the list; there is hardly ever more than one
+PAGES = {"p"}
 CANCEL = Button(
     "cancel",
     "Cancel remaining",
     "Nothing more begins; what runs ends and counts",
     "cancel_operation",
     confirms="ask_cancel",
+    in_place=True,
     failed="Failed to cancel",
 )
-PAUSE = Button("pause", "Pause", "Nothing more begins until it is resumed", "cancel_operation")
-RESUME = Button("resume", "Resume", "Go on", "cancel_operation")
+PAUSE = Button(
+    "pause",
+    "Pause",
+    "Nothing more begins until it is resumed",
+    "cancel_operation",
+    in_place=True,
+    failed="Failed to pause",
+)
+RESUME = Button("resume", "Resume", "Go on", "cancel_operation", in_place=True, tone="main", failed="Failed to resume")
 RETRY = Button(
     "retry_failed",
     "Retry what failed",
     "A new operation over what failed in this one",
     "bulk_retry",
     confirms="retry_failed",
+    failed="Failed to start bulk retry",
 )
 
 
@@ -55,21 +62,35 @@ class OperationAdmin(HistoryAdmin):
     search_fields = ("scope_text", "asked_by")
     search_help_text = "An operation's id, or part of what it is about, or of who asked."
     sortable_by = ("created",)
-    fields = readonly_fields = (
-        "state",
-        "bar",
-        "outcome",
-        "pace",
-        "errors",
-        "about",
-        "asked",
-        "link_to_retried",
-        "links_to_retries",
-        "max_running",
-        "created",
-        "finished",
-        "items",
-    )
+    change_form_template = operation_page.TEMPLATE
+    change_list_template = "admin/syncsvc/operations.html"
+
+    def get_fieldsets(self, request: HttpRequest, obj: Operation | None = None) -> Any:
+        return []  # its page is made of panels alone
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """What goes on stands above the list, which then has what has ended; a filter or a search finds either."""
+        rows: QuerySet[Any] = super().get_queryset(request)
+        match = request.resolver_match
+        whole_list = (
+            match is not None and match.url_name == "syncsvc_operation_changelist" and not set(request.GET) - PAGES
+        )
+        return rows.filter(status__in=ENDED) if whole_list else rows
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        going_on = Operation.objects.open().order_by("created_at")[:GOING_ON]
+        shown = [] if set(request.GET) - PAGES else [(row, bar_of(row)) for row in going_on]
+        return super().changelist_view(
+            request, {"going_on": shown, "more": len(shown) == GOING_ON, **(extra_context or {})}
+        )
+
+    def panels(self, request: HttpRequest, row: Operation) -> dict[str, Any]:
+        retried_by = list(row.retried_by.order_by("created_at")[:GOING_ON]) if row.ended else []
+        return {
+            **operation_page.progress_context(row),
+            "items": operation_page.items_inline(request, row),
+            "retried_by": retried_by,
+        }
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         if operation_id := uuid_of(search_term):
@@ -88,11 +109,14 @@ class OperationAdmin(HistoryAdmin):
     def ask_cancel(self, request: HttpRequest, row: Operation) -> Confirmation:
         waits, runs = counted(row.waiting, "subscription"), counted(row.running, "subscription")
         effect = f"Not begun, and left as they were: {waits}. Running, and finished and counted: {runs}."
-        title = f"Cancel what remains of this {row.get_kind_display()}?"
+        title = f"Cancel what remains of this {bulk_name(row.kind).lower()}?"
         return Confirmation(title=title, effect=effect, label="Cancel remaining", tone="danger")
 
     def part(self, request: HttpRequest, row: Operation, name: str) -> HttpResponse:
-        return followed_bar(request, row.pk) if name == "bar" else super().part(request, row, name)
+        if name == "bar":
+            return followed_bar(request, row.pk)
+        parts = {"progress": operation_page.progress_part, "items": operation_page.items_part}
+        return parts[name](request, row) if name in parts else super().part(request, row, name)
 
     def pause(self, request: HttpRequest, row: Operation) -> None:
         _control(request, row, control.pause, "Paused: nothing more begins until it is resumed.")
@@ -109,7 +133,7 @@ class OperationAdmin(HistoryAdmin):
 
     @admin.display(description="status", ordering="status")
     def state(self, operation: Operation) -> str:
-        return format_html("{} {}", badge(operation.status, TONES[operation.status]), operation.reason)
+        return format_html("{} {}", badge(operation.status, operation_page.TONES[operation.status]), operation.reason)
 
     @admin.display(description="progress")
     def bar(self, operation: Operation) -> str:
@@ -126,57 +150,9 @@ class OperationAdmin(HistoryAdmin):
         links = [_items_link(operation, f"{n:,} {status}", status=status) for status, n in counts if n]
         return format_html_join(", ", "{}", ((text,) for text in links))
 
-    @admin.display(description="pace")
-    def pace(self, operation: Operation) -> str:
-        now = None if operation.ended else progress(operation.pk)
-        if now is None or not now["items_per_second"]:
-            return NOTHING
-        left = f", about {now['seconds_left']:,.0f} s left" if now["seconds_left"] else ""
-        return f"{now['items_per_second']} subscriptions/s, {now['files_per_second']} files/s{left}"
-
-    @admin.display(description="errors by kind")
-    def errors(self, operation: Operation) -> str:
-        rows = errors_by_kind(operation.pk) if operation.failed else []
-        if not rows:
-            return NOTHING
-        lines = ((_failed_link(operation, row), row["example"]) for row in rows)
-        return format_html("<ul>{}</ul>", format_html_join("", "<li>{}: {}</li>", lines))
-
-    @admin.display(description="about")
-    def about(self, operation: Operation) -> str:
-        return operation.scope_text
-
-    @admin.display(description="asked by")
-    def asked(self, operation: Operation) -> str:
-        address = f" from {operation.address}" if operation.address else ""
-        return f"{operation.asked_by}, {operation.get_source_display().lower()}{address}"
-
-    @admin.display(description="retries what failed in")
-    def link_to_retried(self, operation: Operation) -> str:
-        return link(operation.retries) if operation.retries else NOTHING
-
-    @admin.display(description="retried by")
-    def links_to_retries(self, operation: Operation) -> str:
-        return format_html_join(", ", "{}", ((link(row),) for row in operation.retried_by.all())) or NOTHING
-
     @admin.display(description="created", ordering="created_at")
     def created(self, operation: Operation) -> str:
         return moment(operation.created_at)
-
-    @admin.display(description="finished")
-    def finished(self, operation: Operation) -> str:
-        return moment(operation.finished_at)
-
-    @admin.display(description="subscriptions")
-    def items(self, operation: Operation) -> str:
-        """The first of them; the list has all, page by page."""
-        shown = items_after(operation.pk, size=ITEMS_SHOWN).items
-        cells = ((subscription_cell(i), item_badge(i), i.error_kind or i.reason, f"{i.files:,}") for i in shown)
-        rows = format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", cells)
-        head = format_html(
-            "<tr>{}</tr>", format_html_join("", "<th>{}</th>", [("subscription",), ("status",), ("why",), ("files",)])
-        )
-        return format_html("{}<table>{}{}</table>", _items_link(operation, f"All {operation.total:,}"), head, rows)
 
 
 def _control(request: HttpRequest, row: Operation, act: Callable[[UUID, Asker], Operation], done: str) -> None:
@@ -191,8 +167,3 @@ def _control(request: HttpRequest, row: Operation, act: Callable[[UUID, Asker], 
 def _items_link(operation: Operation, text: str, **filters: str) -> SafeString:
     named = {f"{name}__exact": value for name, value in filters.items()}
     return list_link(OperationItem, text, {"operation__exact": operation.pk, **named})
-
-
-def _failed_link(operation: Operation, row: dict[str, Any]) -> SafeString:
-    text = f"{row['count']:,} {row['error_kind']}"
-    return _items_link(operation, text, status="failed", error_kind=row["error_kind"])

@@ -14,7 +14,7 @@ from django_htmx.http import trigger_client_event
 from syncsvc.admin.answers import with_toasts
 from syncsvc.admin.parts import render_part
 from syncsvc.models import Operation
-from syncsvc.operations.progress import progress
+from syncsvc.operations.progress import FIELDS, progress
 
 TEMPLATE = "admin/syncsvc/_operation_bar.html"
 ENDED = (Operation.Status.FINISHED, Operation.Status.CANCELLED)
@@ -26,8 +26,16 @@ LINGERS = timedelta(minutes=1)
 def bar(operation_id: uuid.UUID) -> dict[str, Any] | None:
     """The context of the bar, without a query where Redis has the counts; None where there is no such operation."""
     counts = progress(operation_id)
-    if counts is None:
-        return None
+    return None if counts is None else shown_bar(operation_id, counts)
+
+
+def bar_of(operation: Operation) -> dict[str, Any]:
+    """The same from a row that has just been read; the pace comes when the bar asks for itself."""
+    counts = {name: getattr(operation, name) for name in (*FIELDS, "completed")}
+    return shown_bar(operation.pk, counts)
+
+
+def shown_bar(operation_id: uuid.UUID, counts: dict[str, Any]) -> dict[str, Any]:
     named = [(counts[name], name) for name in OUTCOMES if counts[name]]
     return {
         "operation": counts,

@@ -1,35 +1,48 @@
-"""Repositories: what is watched, a check that git reaches it, and what the last polls found."""
+"""Repositories: what is watched, where it stands, what the last polls found, and how far each app is."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import Count, QuerySet
+from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 
+from syncsvc import wakeup
+from syncsvc.admin import repository_page
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.buttons import Button
-from syncsvc.admin.cells import NOTHING, badge, block, commit_cell, list_link, moment
+from syncsvc.admin.cells import NOTHING, badge, commit_cell, list_link, moment
+from syncsvc.admin.counting import subscriptions_of
+from syncsvc.admin.moved import tell
+from syncsvc.admin.parts import render_part, sees
+from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.removal import RemovalMixin
 from syncsvc.admin.repository_form import RepositoryForm
-from syncsvc.exceptions import GitError, InvalidUrlError
-from syncsvc.git.remote import GitLimits, remote_head
+from syncsvc.admin.resync_for import RESYNC_FOR, ResyncForButton
+from syncsvc.admin.standing import rows_context
 from syncsvc.models import Repository, Snapshot, Subscription
 
-STATE = ("state", "head", "checked", "next_poll", "error", "credential", "subscription_links", "snapshot_links")
+CHECK = Button(
+    "check_now",
+    "Check now",
+    "A worker asks the remote now where its branch stands",
+    in_place=True,
+    failed="Failed to ask for a check",
+)
 
 
 @admin.register(Repository)
-class RepositoryAdmin(BulkButtons, RemovalMixin):
+class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
     form = RepositoryForm
-    buttons = (Button("check_remote", "Check", "Ask the remote now where its branch stands"), *BULK_BUTTONS)
+    change_form_template = "admin/syncsvc/repository.html"
+    buttons = (CHECK, *BULK_BUTTONS, RESYNC_FOR, PAUSE, RESUME)
     list_display = ("name", "url", "branch", "state", "head", "checked", "subscription_count")
     list_filter = ("is_active", "error_kind")
     search_fields = ("name", "url")
     search_help_text = "Part of a name or URL."
-    readonly_fields = STATE
 
     def get_fieldsets(self, request: HttpRequest, obj: Repository | None = None) -> Any:
         remote = ("name", "url", "branch", "poll_seconds", "is_active")
@@ -40,12 +53,33 @@ class RepositoryAdmin(BulkButtons, RemovalMixin):
             ("Token, for http and https", {"fields": http}),
             ("Key, for ssh", {"fields": ssh}),
         ]
-        return [*parts, ("State", {"fields": STATE})] if obj else parts
+        return parts
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        counted = super().get_queryset(request).annotate(subscription_count=Count("subscriptions"))
-        rows: QuerySet[Any] = counted.order_by("name")  # a model's own order does not hold for grouped rows
+        counted = subscriptions_of("repository")
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(subscription_count=counted)
         return rows
+
+    def buttons_of(self, row: Repository) -> Sequence[Button]:
+        return (CHECK, *BULK_BUTTONS, RESYNC_FOR, PAUSE) if row.is_active else (*BULK_BUTTONS, RESYNC_FOR, RESUME)
+
+    def panels(self, request: HttpRequest, row: Repository) -> dict[str, Any]:
+        remote = repository_page.remote(row)
+        shown = {**remote, "may_see_rows": sees(request, Subscription), "credential": _credential(row)}
+        if sees(request, Snapshot):
+            shown |= {"may_see_snapshots": True, **repository_page.snapshots(row)}
+        return shown | (rows_context(request, row, remote["counts"]) if shown["may_see_rows"] else {})
+
+    def part(self, request: HttpRequest, row: Repository, name: str) -> HttpResponse:
+        if name != "remote":
+            return super().part(request, row, name)
+        remote = repository_page.remote(row)
+        response = render_part(request, f"{self.change_form_template}#remote", {"original": row, **remote})
+        return tell(request, response, remote["version"])
+
+    def pressed(self, request: HttpRequest, row: Repository, button: Button) -> HttpResponse:
+        repository_page.forget(row)
+        return super().pressed(request, row, button)
 
     @admin.display(description="state")
     def state(self, repository: Repository) -> str:
@@ -65,35 +99,9 @@ class RepositoryAdmin(BulkButtons, RemovalMixin):
     def checked(self, repository: Repository) -> str:
         return moment(repository.checked_at)
 
-    @admin.display(description="next poll")
-    def next_poll(self, repository: Repository) -> str:
-        return moment(repository.due_at) if repository.is_active else NOTHING
-
-    @admin.display(description="last error")
-    def error(self, repository: Repository) -> str:
-        if not repository.last_error:
-            return NOTHING
-        text = "{}: {} failures in a row, since {}{}"
-        streak, since = repository.failure_streak, moment(repository.failing_since)
-        return format_html(text, repository.error_kind, streak, since, block(repository.last_error))
-
-    @admin.display(description="stored credential")
-    def credential(self, repository: Repository) -> str:
-        if repository.ssh_key is not None:
-            return "an SSH key"
-        return "none" if repository.token is None else "a token"
-
     @admin.display(description="subscriptions", ordering="subscription_count")
     def subscription_count(self, repository: Any) -> str:
         return list_link(Subscription, str(repository.subscription_count), {"repository__exact": repository.pk})
-
-    @admin.display(description="subscriptions")
-    def subscription_links(self, repository: Any) -> str:
-        return self.subscription_count(repository)
-
-    @admin.display(description="snapshots")
-    def snapshot_links(self, repository: Repository) -> str:
-        return list_link(Snapshot, "All snapshots", {"repository__exact": repository.pk})
 
     def save_model(self, request: HttpRequest, obj: Repository, form: Any, change: bool) -> None:
         moved = form.apply(obj)
@@ -102,22 +110,23 @@ class RepositoryAdmin(BulkButtons, RemovalMixin):
         if change and moved:
             poll_afresh(obj)
 
-    def check_remote(self, request: HttpRequest, repository: Repository) -> None:
-        limits = GitLimits(
-            timeout=settings.GIT_TIMEOUT,
-            ls_remote_timeout=settings.GIT_LS_REMOTE_TIMEOUT,
-            allow_local=settings.GIT_ALLOW_LOCAL,
-        )
-        try:
-            head = remote_head(repository.remote, limits)
-        except GitError as error:
-            messages.error(request, f"{error} ({error.kind})")
-            return
-        except InvalidUrlError as error:
-            messages.error(request, str(error))
-            return
-        stands = f"{head.branch} is at {head.commit}." if head.commit else "The repository has no commit yet."
-        messages.success(request, f"git reached it. {stands}")
+    def check_now(self, request: HttpRequest, repository: Repository) -> None:
+        with transaction.atomic():
+            asked = Repository.objects.request_check(repository.pk)
+            if asked:
+                wakeup.wake_polls([repository.pk])
+        if asked:
+            messages.success(request, f"Check asked for: {repository}")
+        elif repository.is_active:
+            messages.info(request, f"A check of {repository} is running already")
+        else:
+            messages.error(request, f"{CHECK.failed}: {repository} is paused.")
+
+
+def _credential(repository: Repository) -> str:
+    if repository.ssh_key is not None:
+        return "an SSH key"
+    return "none" if repository.token is None else "a token"
 
 
 def poll_afresh(repository: Repository) -> None:

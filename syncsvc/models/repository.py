@@ -52,6 +52,12 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
             due_at__lte=Now(),
         )
 
+    def request_check(self, repository_id: uuid.UUID) -> bool:
+        """Makes its poll due now, marked as on its way to a worker; False while one runs, or where it is paused."""
+        free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
+        asked = self.filter(free, id=repository_id, is_active=True)
+        return asked.update(due_at=Now(), queued_at=Now()) == 1
+
     def claim(self, repository_id: uuid.UUID, *, token: uuid.UUID) -> bool:
         """Takes the lease for one poll."""
         free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())

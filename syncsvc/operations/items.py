@@ -16,11 +16,15 @@ class Page(NamedTuple):
     next: str | None
 
 
-def items_after(operation_id: uuid.UUID, cursor: str | None = None, *, size: int = PAGE, status: str = "") -> Page:
-    """In the order of their freezing, from the first or from a cursor that a page gave; `status` narrows it."""
+def items_after(
+    operation_id: uuid.UUID, cursor: str | None = None, *, size: int = PAGE, status: str = "", error_kind: str = ""
+) -> Page:
+    """In the order of their freezing, from the first or from a cursor that a page gave; status and kind narrow it."""
     found = OperationItem.objects.filter(operation_id=operation_id).order_by("id")
     if status:
         found = found.filter(status=status)
+    if error_kind:
+        found = found.filter(error_kind=error_kind)
     if cursor:
         found = found.filter(id__gt=_last_seen(cursor))
     items = list(found[: size + 1])

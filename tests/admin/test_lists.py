@@ -60,6 +60,21 @@ def test_a_list_needs_as_many_queries_for_one_row_as_for_many(
 
 
 @pytest.mark.parametrize("model", FACTORIES)
+def test_a_late_page_has_the_rows_that_follow_and_asks_once_more_for_their_ids(
+    model: type[Any], console: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    FACTORIES[model].create_batch(60)
+    first = console.get(list_of(model)).context["cl"]
+
+    with django_assert_num_queries(QUERIES[model] + 1):
+        late = console.get(list_of(model), {"p": "2"}).context["cl"]
+
+    assert [*first.result_list, *late.result_list] == list(first.queryset)
+    assert len(late.result_list) == 10
+    assert console.get(list_of(model), {"p": "3"}).status_code == 302  # there is none
+
+
+@pytest.mark.parametrize("model", FACTORIES)
 def test_every_row_has_a_page(model: type[Any], console: Client) -> None:
     assert console.get(page_of(FACTORIES[model]())).status_code == 200
 

@@ -1,8 +1,6 @@
-"""Repositories in the console: names, credentials, and the button "Check"."""
+"""Repositories in the console: names and credentials."""
 
-from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +10,6 @@ from django.utils import timezone
 
 from syncsvc.models import Repository
 from tests.factories import RepositoryFactory
-from tests.gitrepo import GitRepo
 
 pytestmark = pytest.mark.django_db
 
@@ -116,28 +113,3 @@ def test_another_name_leaves_the_poll_alone(console: Client) -> None:
 
     changed = Repository.objects.get()
     assert (changed.name, changed.due_at, changed.failure_streak) == ("new-name", due, 2)
-
-
-def test_check_shows_where_the_branch_stands(console: Client, tmp_path: Path) -> None:
-    remote = GitRepo(tmp_path / "remote.git")
-    commit = remote.commit({"a": b"1"})
-    repository = RepositoryFactory(url=remote.url)
-
-    page = console.post(reverse("admin:syncsvc_repository_check_remote", args=[repository.pk]), follow=True).text
-
-    assert f"main is at {commit}" in page
-
-
-def test_check_shows_what_git_said(console: Client, tmp_path: Path) -> None:
-    repository = RepositoryFactory(url=f"file://{tmp_path}/missing.git")
-
-    page = console.post(reverse("admin:syncsvc_repository_check_remote", args=[repository.pk]), follow=True).text
-
-    assert "git_not_found" in page
-
-
-def test_check_is_a_post_of_people_who_may_change_repositories(staff: Callable[..., Client]) -> None:
-    check = reverse("admin:syncsvc_repository_check_remote", args=[RepositoryFactory().pk])
-
-    assert staff("view_repository").post(check).status_code == 403
-    assert staff("change_repository", "view_repository").get(check).status_code == 405

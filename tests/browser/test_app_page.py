@@ -66,8 +66,8 @@ def test_the_page_of_an_app_says_what_is_wrong_and_is_paused_in_place(
     expect(console.locator("#health")).to_contain_text("The endpoint failed 5 times in a row.")
     look(console, "app-dark")
     console.set_viewport_size({"width": 390, "height": 800})
-    assert console.evaluate("document.documentElement.scrollWidth") <= 390
     look(console, "app-phone")
+    assert console.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_an_app_is_re_synced_as_a_whole_and_seen_through_to_the_end(console: Page, tmp_path: Path) -> None:

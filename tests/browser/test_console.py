@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from syncsvc.models import App, Repository, Status, Subscription
+from syncsvc.sync.poll import poll_repository
 from tests import factories
 from tests.browser.looking import look
 from tests.gitrepo import GitRepo
@@ -44,7 +45,7 @@ def test_an_app_shows_its_secret_once_and_is_tested(console: Page) -> None:
         expect(console.locator(".secret")).to_have_count(0)
         assert not SECRET.search(console.content())
 
-        console.get_by_role("button", name="Test").click()
+        console.get_by_role("button", name="Send test").click()
         expect(console.locator(".messagelist")).to_contain_text("The endpoint answered 200 in")
         expect(console.locator(".messagelist pre")).to_have_text("<b>welcome</b>")
         look(console, "app-test")
@@ -68,8 +69,12 @@ def test_a_repository_is_added_checked_and_subscribed_to(console: Page, tmp_path
     repository = Repository.objects.get(name="owner/repo")
 
     console.goto(f"/admin/syncsvc/repository/{repository.pk}/change/")
-    console.get_by_role("button", name="Check").click()
-    expect(console.locator(".toast")).to_contain_text(f"main is at {commit}")
+    console.get_by_role("button", name="Check now").click()
+    expect(console.locator(".toast")).to_contain_text("Check asked for: owner/repo")
+    expect(console.locator("#remote")).to_contain_text("Asked for")
+    assert poll_repository(repository.pk)
+    expect(console.locator("#remote")).to_contain_text(commit[:12])
+    expect(console.locator("#remote")).to_contain_text("git reaches it")
     look(console, "repository-check")
 
     console.goto("/admin/syncsvc/subscription/add/")

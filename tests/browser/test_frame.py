@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
+from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
@@ -81,12 +82,14 @@ def test_a_retry_changes_the_badge_in_place_and_follows_it_to_its_end(console: P
     look(console, "retried")
     Subscription.objects.filter(pk=failed.pk).update(status=Status.SYNCED, due_at=None, queued_at=None)
     expect(badge).to_have_text("Synced")
-    expect(console.locator("[data-every]")).to_have_count(0)
+    expect(console.locator(".status[data-every]")).to_have_count(0)
     assert console.evaluate("window.stayed")
 
-    factories.SubscriptionFactory(app=failed.app)
+
+def test_a_refusal_stays_until_it_is_dismissed(console: Page, failed: Subscription) -> None:
+    console.goto(path_of(failed))
     Subscription.objects.filter(pk=failed.pk).update(
-        status=Status.SYNCING, lease_token=failed.pk, lease_expires_at="2100-01-01T00:00Z"
+        queued_at=timezone.now(), status=Status.PENDING, due_at=timezone.now()
     )
     console.locator("#buttons").get_by_role("button", name="Retry").click()
     refused = console.get_by_role("alert").filter(has_text="Failed to queue retry: A retry is already in progress")
@@ -167,7 +170,7 @@ def test_a_lost_connection_is_said_and_so_is_its_return(
     assert Subscription.objects.get().status == Status.FAILED
 
     console.context.set_offline(False)
-    expect(banner).to_be_empty()
+    expect(banner).to_be_empty(timeout=15_000)
     expected(complaints, "ERR_INTERNET_DISCONNECTED", "htmx:sendError", "htmx:afterRequest")
 
 
@@ -188,7 +191,7 @@ def test_an_operation_shows_its_bar_in_place_of_its_button_until_its_end(console
     control.cancel(Operation.objects.get().pk, Asker(name="another", source=Operation.Source.COMMAND))
     expect(bar).to_contain_text("Bulk retry cancelled: 0 succeeded, 0 failed, 1 cancelled")
     expect(console.locator("#buttons").get_by_role("button", name="Retry all failed")).to_be_visible()
-    expect(console.locator("[data-every]")).to_have_count(0)
+    expect(console.locator(".operation-bar[data-every]")).to_have_count(0)
     look(console, "bar-ended")
 
 

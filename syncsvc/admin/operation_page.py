@@ -1,0 +1,134 @@
+"""The panels of an operation's page: how far it is, why some failed, and what came of each subscription in it."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.utils.safestring import mark_safe
+from django_htmx.http import trigger_client_event
+
+from syncsvc.admin import kept
+from syncsvc.admin.answers import with_toasts
+from syncsvc.admin.cells import STEPS
+from syncsvc.admin.operation_bar import bar, bar_of
+from syncsvc.admin.parts import render_part
+from syncsvc.exceptions import Refused
+from syncsvc.models import Operation, OperationItem
+from syncsvc.operations.items import Page, items_after
+from syncsvc.operations.progress import errors_by_kind
+from syncsvc.types import ErrorKind
+
+TEMPLATE = "admin/syncsvc/operation.html"
+PROGRESS_SECONDS, ITEMS_SECONDS = 2, 5
+PAGE = 100
+TONES = {"running": "busy", "paused": "warn", "cancelling": "warn", "cancelled": "quiet", "finished": "good"}
+ITEM_TONES = {"waiting": "quiet", "running": "busy", "succeeded": "good", "failed": "bad", "skipped": "quiet"}
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which items are shown, as the address says; what it says wrongly is as if it were not said."""
+
+    outcome: str
+    kind: str
+    after: str
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> "Filters":
+        outcome, kind, after = (request.GET.get(name, "") for name in ("outcome", "kind", "after"))
+        return cls(
+            outcome if outcome in OperationItem.Status.values else "",
+            kind if kind in ErrorKind else "",
+            after if after.isascii() and after.isdigit() and len(after) <= 18 else "",
+        )
+
+
+def progress_context(operation: Operation) -> dict[str, Any]:
+    """From Redis, as each bar of it everywhere; from the row, where it has ended or Redis is away."""
+    shown = (None if operation.ended else bar(operation.pk)) or bar_of(operation)
+    counts = shown["operation"]
+    finished_badly = counts["status"] == Operation.Status.FINISHED and counts["failed"]
+    return {
+        **shown,
+        "tone": "bad" if finished_badly else TONES[counts["status"]],
+        "reason": operation.reason if counts["status"] == operation.status else "",
+        "left": left_text(counts.get("seconds_left")),
+        "every": None if shown["ended"] else PROGRESS_SECONDS,
+    }
+
+
+def progress_part(request: HttpRequest, operation: Operation) -> HttpResponse:
+    """At the end 286, the summary as a toast, and `changed`: buttons and items are shown as they are then."""
+    context = progress_context(operation)
+    response = render_part(
+        request, f"{TEMPLATE}#progress", {"original": operation, **context}, finished=context["ended"]
+    )
+    if not context["ended"]:
+        return response
+    level = messages.WARNING if context["operation"]["failed"] else messages.SUCCESS
+    messages.add_message(request, level, context["summary"])
+    trigger_client_event(response, "changed", after="swap")  # this part, which listens to it too, is gone by then
+    return with_toasts(request, response)
+
+
+def left_text(seconds: float | None) -> str:
+    """`about 40 s left`, `about 3 min left`; blank where the pace is not known."""
+    if not seconds:
+        return ""
+    distance = timedelta(seconds=seconds)
+    for step, unit in STEPS:
+        if distance >= step:
+            return f"about {distance // step} {unit} left"
+    return "about 1 s left"
+
+
+def items_html(request: HttpRequest, operation: Operation) -> str:
+    """What is read for one tab is kept for all that look, as long as it goes on; with the place of its version."""
+    filters = Filters.of(request)
+
+    def render() -> str:
+        return render_to_string(f"{TEMPLATE}#items", _items_context(operation, filters))
+
+    if operation.ended:
+        return render()
+    name = f"operation-items:{operation.pk}:{filters.outcome}:{filters.kind}:{filters.after}"
+    return kept.kept(name, render)
+
+
+def items_part(request: HttpRequest, operation: Operation) -> HttpResponse:
+    return kept.answer(request, items_html(request, operation))
+
+
+def items_inline(request: HttpRequest, operation: Operation) -> str:
+    return mark_safe(kept.versioned(items_html(request, operation)))  # noqa: S308 - a template of ours rendered it
+
+
+def _items_context(operation: Operation, filters: Filters) -> dict[str, Any]:
+    page = _page(operation, filters)
+    chosen = {"outcome": filters.outcome, "kind": filters.kind}
+    query = "".join(f"&{name}={value}" for name, value in chosen.items() if value)
+    statuses = [("", "All", operation.total)]
+    statuses += [(s.value, s.label.capitalize(), getattr(operation, s.value)) for s in OperationItem.Status]
+    return {
+        "original": operation,
+        "errors": errors_by_kind(operation.pk) if operation.failed else [],
+        "items": [(item, ITEM_TONES.get(item.status, "quiet")) for item in page.items],
+        "chips": [(name, word, n, name == filters.outcome) for name, word, n in statuses if n or name in ("", *chosen)],
+        "filters": filters,
+        "query": query,
+        "next": page.next,
+        "address": f"?part=items{query}&after={filters.after}&v={kept.VERSION}",
+        "items_every": None if operation.ended else ITEMS_SECONDS,
+    }
+
+
+def _page(operation: Operation, filters: Filters) -> Page:
+    try:
+        return items_after(
+            operation.pk, filters.after or None, size=PAGE, status=filters.outcome, error_kind=filters.kind
+        )
+    except Refused:
+        return Page([], None)

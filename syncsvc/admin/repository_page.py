@@ -1,0 +1,65 @@
+"""The panels of a repository's page: where its remote stands, when it was asked, and what was taken in."""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+from django.utils import timezone
+
+from syncsvc.admin import kept
+from syncsvc.admin.moments import with_moments
+from syncsvc.admin.moved import version_of
+from syncsvc.models import Repository
+from syncsvc.models.page_sql import repository_counts
+
+MOVING, STILL = 2, 15  # seconds between two questions of a tab
+SNAPSHOTS = 10
+
+
+def remote(repository: Repository) -> dict[str, Any]:
+    """The context of the part `remote`: the row itself, and numbers of its subscriptions that all who look share."""
+    text = kept.kept(f"repository:{repository.pk}", lambda: json.dumps(repository_counts(repository.pk)))
+    counts = with_moments(json.loads(text))
+    check = check_state(repository, timezone.now())
+    version = version_of(
+        repository.is_active,
+        repository.head_commit,
+        repository.checked_at,
+        repository.failure_streak,
+        sorted(counts.items()),
+    )
+    moves = check or (counts["moving"] and repository.is_active)
+    return {
+        "counts": counts,
+        "check": check,
+        "stale": is_stale(repository, timezone.now()),
+        "version": version,
+        "address": f"{reverse('admin:syncsvc_repository_change', args=[repository.pk])}?part=remote&v={version}",
+        "every": MOVING if moves else STILL,
+    }
+
+
+def forget(repository: Repository) -> None:
+    kept.forget(f"repository:{repository.pk}")
+
+
+def check_state(repository: Repository, now: datetime) -> str:
+    """`running` while git asks the remote, `queued` while that waits for a worker; else blank."""
+    if repository.lease_expires_at is not None and repository.lease_expires_at > now:
+        return "running"
+    lost = now - timedelta(seconds=settings.REQUEUE_AFTER)
+    return "queued" if repository.queued_at is not None and repository.queued_at > lost else ""
+
+
+def is_stale(repository: Repository, now: datetime) -> bool:
+    """It should have been checked three times since it was; the overview's alarm has the same measure."""
+    seen = repository.checked_at or repository.created_at
+    return repository.is_active and (now - seen).total_seconds() > max(3 * repository.poll_interval, 300)
+
+
+def snapshots(repository: Repository) -> dict[str, Any]:
+    """The newest of them with what each changed."""
+    found = list(repository.snapshots.order_by("-id")[: SNAPSHOTS + 1])
+    return {"snapshots": found[:SNAPSHOTS], "more_snapshots": len(found) > SNAPSHOTS}
