@@ -1,11 +1,13 @@
 #!/usr/bin/env python
 """Django's command line."""
 
+import gc
 import os
 import sys
 
 
 def main() -> None:
+    gc.disable()  # until everything is loaded, see syncsvc.apps
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
         from django.core.management import execute_from_command_line

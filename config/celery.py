@@ -16,6 +16,9 @@ if not settings.configured:
 
 from syncsvc.stopping import STOPPING
 
+# Celery would run every check of Django, for which all pages of the console are loaded; ours have been run.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
+
 KINDS = ("live", "bulk")  # in this order: a worker with a free slot takes what is live first
 # Seconds that runs have for recording after STOP_SECONDS.
 STOP_MARGIN = 2
@@ -56,6 +59,7 @@ app.conf.update(
     task_create_missing_queues=False,
     worker_pool="config.pool:ThreadsWithoutReserve",
     worker_prefetch_multiplier=1,
+    worker_disable_prefetch=True,  # see config.pool
     worker_send_task_events=False,
     worker_enable_remote_control=False,
     worker_hijack_root_logger=False,

@@ -3,6 +3,7 @@
 import os
 import sys
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,6 +16,18 @@ from config.logs import configure_logging
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(os.environ.get("DATA_DIR", BASE_DIR / ".data"))
+
+
+def _folder_of(package: str) -> Path:
+    """Found, not imported."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ImproperlyConfigured(f"The package {package} is missing; install requirements.txt.")
+    return Path(spec.origin).parent
+
+
+# The API's page is made of these files. As one of INSTALLED_APPS every command and worker would import it.
+NINJA_DIR = _folder_of("ninja")
 
 # `make up` writes the secrets it generated, and where its embedded servers listen, to .data/env.
 env = Env(defaults_file=DATA_DIR / "env")
@@ -53,7 +66,8 @@ def _database(url: str) -> dict[str, object]:
         "HOST": unquote(parts.hostname or ""),
         "PORT": str(parts.port or ""),
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 5, "pool": _pool()},
+        # Only what `syncsvc.models.hot` runs is prepared; the ORM's own statements never are.
+        "OPTIONS": {"connect_timeout": 5, "pool": _pool(), "prepare_threshold": 0},
     }
 
 
@@ -70,7 +84,6 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django_htmx",
-    "ninja",
     "axes",
     "syncsvc.apps.SyncsvcConfig",
 ]
@@ -95,7 +108,7 @@ WSGI_APPLICATION = "config.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [BASE_DIR / "templates", NINJA_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -121,7 +134,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "static/"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [BASE_DIR / "static", NINJA_DIR / "static"]
 WHITENOISE_USE_FINDERS = True  # a checkout serves its files without a collectstatic step
 WHITENOISE_AUTOREFRESH = DEBUG
 

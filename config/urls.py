@@ -5,6 +5,9 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from config.health import healthz, readyz
+from syncsvc.admin.config import load_pages
+
+load_pages()
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

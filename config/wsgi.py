@@ -1,9 +1,15 @@
 """What gunicorn serves."""
 
+import gc
 import os
+from importlib import import_module
 
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 application = get_wsgi_application()
+# Now, before gunicorn forks: otherwise at the first request of each of its processes.
+for module in ("config.urls", "config.celery"):
+    import_module(module)
+gc.freeze()  # so that collecting garbage copies none of it into each process

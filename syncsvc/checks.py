@@ -8,8 +8,11 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from syncsvc.delivery.addresses import AddressPolicy
 
+# Those of our own, which commands, workers and the scheduler run; `manage.py check` runs all there are.
+OURS = "syncsvc"
 
-@register()
+
+@register(OURS)
 def check_encryption_keys(**_: Any) -> list[CheckMessage]:
     make_one = "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"
     hint = f"`make up` makes one; or: python -c '{make_one}'"
@@ -23,7 +26,7 @@ def check_encryption_keys(**_: Any) -> list[CheckMessage]:
     return []
 
 
-@register()
+@register(OURS)
 def check_allowed_networks(**_: Any) -> list[CheckMessage]:
     try:
         AddressPolicy(settings.WEBHOOK_ALLOWED_NETWORKS)
@@ -33,7 +36,7 @@ def check_allowed_networks(**_: Any) -> list[CheckMessage]:
     return []
 
 
-@register()
+@register(OURS)
 def check_leases(**_: Any) -> list[CheckMessage]:
     problems: list[CheckMessage] = []
     if settings.LEASE_RENEW_SECONDS * 3 > settings.LEASE_SECONDS:
@@ -45,7 +48,7 @@ def check_leases(**_: Any) -> list[CheckMessage]:
     return problems
 
 
-@register(deploy=True)
+@register(OURS, deploy=True)
 def check_local_remotes(**_: Any) -> list[CheckMessage]:
     if not settings.GIT_ALLOW_LOCAL:
         return []

@@ -20,6 +20,11 @@ def run_subscription(self: "Task[..., None]", subscription_id: str) -> None:
     SLOTS.run(uuid.UUID(subscription_id), worker=self.request.hostname or "", settled=go_on)
 
 
+@shared_task(name=wakeup.RUN_RELEASED, bind=True)
+def run_released(self: "Task[..., None]") -> None:
+    SLOTS.run_released(worker=self.request.hostname or "", settled=go_on)
+
+
 @shared_task(name=wakeup.POLL_REPOSITORY)
 def poll_repository(repository_id: str) -> None:
     poll(uuid.UUID(repository_id))

@@ -6,11 +6,15 @@ never used.
 """
 
 import atexit
+import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import django.conf
 import pytest
@@ -64,6 +68,10 @@ def _take_own_share() -> None:
 # Who runs the tests in the background of a shell has them inherit that Ctrl-C is ignored, and some tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The processes that tests start share what the first one compiled, wherever the tests run.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 if SERVERS not in os.environ:
     _start_servers()
 _take_own_share()
@@ -71,3 +79,37 @@ _take_own_share()
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 assert os.environ["REDIS_URL"] == django.conf.settings.REDIS_URL
 del os.environ["DJANGO_SETTINGS_MODULE"]
+# The real one is slow on purpose: half a second for each test that makes a person. Processes of their own have it.
+django.conf.settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Whole systems: minutes of starting and waiting, in which another process gets through everything else.
+LONG = ("tests/acceptance/", "tests/management/test_demo.py", "tests/management/test_up.py")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """After pytest-django's own order, which has to stay for what uses its database."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG) or item.get_closest_marker("django_db") is not None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`-n 2`: each begins with its half, and takes from the other's when it is through; files stay together."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getvalue("dist") == "load" else None
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is loaded by now is no garbage
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_emptying() -> Iterator[None]:
+    from django.test import TransactionTestCase
+
+    from tests.emptying import empty_database
+
+    with pytest.MonkeyPatch.context() as django:
+        django.setattr(TransactionTestCase, "_fixture_teardown", empty_database)
+        yield

@@ -1,5 +1,6 @@
 """A real HTTP/1.1 receiver on 127.0.0.1 that answers as a test tells it to."""
 
+import select
 import socket
 import ssl
 import struct
@@ -51,6 +52,8 @@ class Receiver:
         self._tls = tls
         self._keep_bodies = keep_bodies
         self._open: set[socket.socket] = set()
+        # Those that wait for their next request.
+        self._idle: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -82,9 +85,13 @@ class Receiver:
 
     @property
     def busy(self) -> bool:
-        """True while any connection is open."""
+        """True while anything that was sent over any connection has not been dealt with."""
         with self._lock:
-            return bool(self._open)
+            idle = self._open & self._idle
+            if len(idle) < len(self._open):
+                return True
+            ready, _, _ = select.select([connection for connection in idle if connection.fileno() >= 0], [], [], 0)
+            return bool(ready)
 
     def _start(self, target: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
@@ -120,12 +127,18 @@ class Receiver:
         finally:
             with self._lock:
                 self._open.discard(connection)
+                self._idle.discard(connection)
             connection.close()
 
     def _exchange(self, connection: socket.socket, buffer: bytearray) -> bool:
         """One request and its answer; False when the connection is over."""
         while (end := buffer.find(b"\r\n\r\n")) < 0:
-            if not _receive(connection, buffer):
+            with self._lock:
+                self._idle.add(connection)
+            went_on = _receive(connection, buffer)
+            with self._lock:
+                self._idle.discard(connection)
+            if not went_on:
                 return False
         first, *lines = buffer[:end].decode("latin-1").split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE, Popen
 from types import TracebackType
-from typing import Self
-
-from git import Git
-from git.exc import GitCommandNotFound
+from typing import TYPE_CHECKING, Self
 
 from syncsvc.exceptions import GitError
 from syncsvc.git.errors import git_error
 from syncsvc.types import ErrorKind
+
+if TYPE_CHECKING:
+    from git import Git
 
 MINIMUM_VERSION = (2, 36)  # cat-file --batch-command
 _BLOCK = 1 << 20
@@ -66,6 +66,8 @@ def environment(config: Mapping[str, str], *, git_dir: Path | None = None) -> di
 
 
 def git_version() -> tuple[int, ...]:
+    from git import Git
+
     return Git().version_info
 
 
@@ -267,7 +269,11 @@ def _widen(pipe: int) -> None:
 
 def _start(
     arguments: Sequence[str], env: Mapping[str, str], *, talks: bool
-) -> tuple[Git.AutoInterrupt, "Popen[bytes]"]:
+) -> "tuple[Git.AutoInterrupt, Popen[bytes]]":
+    # Not before: who starts no git (the web, most commands) would wait for it.
+    from git import Git
+    from git.exc import GitCommandNotFound
+
     # GitPython adds `env` to this process's own; `env -u` takes away what git must not hear, by name only.
     inherited = [name for name in os.environ if name.startswith("GIT_") and name not in env]
     prefix = ["env", *(word for name in inherited for word in ("-u", name))] if inherited else []

@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
 from django.db import ProgrammingError, connections
 
+from syncsvc.checks import OURS
 from syncsvc.exceptions import Refused
 from syncsvc.sync.health import health, redis_answers
 
@@ -39,6 +40,7 @@ class Command(BaseCommand):
     """
 
     suppressed_base_arguments = SUPPRESSED
+    requires_system_checks = (OURS,)
     exit_code = 0
 
     def answer(self, options: Mapping[str, Any]) -> Answer:

@@ -5,10 +5,9 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -117,7 +116,7 @@ class Stack:
     def _start_web(self) -> None:
         child = self.supervisor.start(self._web())
         deadline = time.monotonic() + WEB_READY_SECONDS
-        while not _answers(f"http://127.0.0.1:{self.web_port}/healthz"):
+        while not _answers(self.web_port):
             if child.poll() is not None or time.monotonic() > deadline:
                 raise StartError(f"The web process does not start. Its log: {child.log}")
             time.sleep(0.05)
@@ -152,12 +151,11 @@ def web_command(port: int, *, processes: int = 2) -> tuple[str, ...]:
     )
 
 
-def _answers(url: str) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy stands before ourselves
-    try:
-        with opener.open(url, timeout=5) as response:
-            return bool(response.status)
-    except urllib.error.HTTPError:
-        return True  # it does; what it thinks of our Host is another matter
-    except OSError:
-        return False
+def _answers(port: int) -> bool:
+    """Whatever it answers: what it thinks of our Host is another matter."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as web:
+        try:
+            web.request("GET", "/healthz")
+            return bool(web.getresponse().status)
+        except (OSError, HTTPException):
+            return False

@@ -1,17 +1,55 @@
-"""The claim: the one statement with which a run begins; and what is asked before it."""
+"""The claim: the one statement with which a run begins; and what is asked before it.
 
-CLAIM = """
+It locks the operation, then the item, then the subscription, as every statement does that locks several of them.
+"""
+# ruff: noqa: S608 - constants, put together from constants
+
+from functools import cache
+
+from syncsvc.models.hot import columns_of
+
+# The item that is released for one subscription, whoever sent the wake-up: by the index item_released_once.
+_RELEASED_FOR = """
 WITH op AS (
   SELECT id, kind, asked_by FROM syncsvc_operation
   WHERE id = (SELECT operation_id FROM syncsvc_operationitem
               WHERE subscription_id = %(id)s AND released_at IS NOT NULL AND status IN ('waiting', 'running'))
   FOR UPDATE
 ), item AS (
-  SELECT i.id, i.status, i.operation_id, op.kind, op.asked_by, i.applied_at IS NULL AS fresh
+  SELECT i.id, i.status, i.operation_id, i.subscription_id, i.released_at, op.kind, op.asked_by,
+    i.applied_at IS NULL AS fresh
   FROM op JOIN syncsvc_operationitem i ON i.operation_id = op.id
   WHERE i.subscription_id = %(id)s AND i.released_at IS NOT NULL AND i.status IN ('waiting', 'running')
   FOR UPDATE OF i
-), claimed AS (
+), wanted AS (
+  SELECT one.id, item.id AS item_id FROM (VALUES (%(id)s::uuid)) AS one (id) LEFT JOIN item ON TRUE
+)"""
+
+# The first of those that any operation has released, by the index item_claimable. `barred` are apps that have their
+# share of the worker's slots, `shards` those whose mirrors it keeps.
+_FREE = """
+  FROM syncsvc_operationitem i
+  JOIN syncsvc_subscription s ON s.id = i.subscription_id
+  JOIN syncsvc_app a ON a.id = s.app_id
+  JOIN syncsvc_repository r ON r.id = s.repository_id
+  WHERE i.released_at IS NOT NULL AND i.status = 'waiting' AND NOT s.awaits_fetch AND s.status <> 'syncing'
+    AND s.is_active AND a.is_active AND r.is_active AND s.app_id <> ALL (%(barred)s::uuid[])
+    AND (%(shards)s::int[] IS NULL
+         OR ('x' || right(s.repository_id::text, 7))::bit(28)::int %% %(queues)s::int = ANY (%(shards)s::int[]))"""
+_ORDER = "ORDER BY i.released_at, i.id LIMIT 1"
+_NEXT_RELEASED = f"""
+WITH op AS (
+  SELECT id, kind, asked_by FROM syncsvc_operation
+  WHERE id = (SELECT i.operation_id {_FREE} {_ORDER}) FOR UPDATE
+), item AS (
+  SELECT i.id, i.status, i.operation_id, i.subscription_id, i.released_at, (SELECT kind FROM op) AS kind,
+    (SELECT asked_by FROM op) AS asked_by, i.applied_at IS NULL AS fresh
+  {_FREE} AND i.operation_id = (SELECT id FROM op) {_ORDER} FOR UPDATE OF i SKIP LOCKED
+), wanted AS (
+  SELECT subscription_id AS id, id AS item_id FROM item
+)"""
+
+_CLAIM = """, claimed AS (
   UPDATE syncsvc_subscription s SET status = 'syncing', lease_token = %(token)s,
     lease_expires_at = statement_timestamp() + make_interval(secs => %(lease)s), queued_at = NULL, due_at = NULL,
     run_again = FALSE, awaits_fetch = FALSE,
@@ -21,11 +59,11 @@ WITH op AS (
     error_kind = CASE WHEN item.fresh THEN '' ELSE s.error_kind END,
     last_error = CASE WHEN item.fresh THEN '' ELSE s.last_error END,
     failed_at = CASE WHEN item.fresh THEN NULL ELSE s.failed_at END
-  FROM syncsvc_app a, syncsvc_repository r, (VALUES (1)) AS one (row) LEFT JOIN item ON TRUE
-  WHERE s.id = %(id)s AND s.is_active AND a.id = s.app_id AND a.is_active AND r.id = s.repository_id AND r.is_active
+  FROM syncsvc_app a, syncsvc_repository r, wanted LEFT JOIN item ON item.id = wanted.item_id
+  WHERE s.id = wanted.id AND s.is_active AND a.id = s.app_id AND a.is_active AND r.id = s.repository_id AND r.is_active
     AND ((s.status IN ('pending', 'failed') AND s.due_at <= statement_timestamp())
          OR (item.id IS NOT NULL AND s.status IN ('pending', 'failed', 'synced')))
-  RETURNING s.id, s.epoch, s.trigger, s.asked_by, s.allow_deletes
+  RETURNING s.*
 ), taken AS (
   UPDATE syncsvc_operationitem i SET status = 'running', run_id = %(run)s,
     applied_at = coalesce(i.applied_at, statement_timestamp())
@@ -33,12 +71,30 @@ WITH op AS (
 ), counted AS (
   UPDATE syncsvc_operation o SET waiting = o.waiting - 1, running = o.running + 1, version = o.version + 1
   FROM item, claimed WHERE o.id = item.operation_id AND item.status = 'waiting'
-)
-INSERT INTO syncsvc_syncrun (id, subscription_id, trigger, asked_by, epoch, from_commit, to_commit, outcome, created,
-  updated, deleted, delivered, failed, requests, bytes, deletes_allowed, error_kind, error, traceback, worker)
-SELECT %(run)s, id, trigger, asked_by, epoch, '', '', '', 0, 0, 0, 0, 0, 0, 0, allow_deletes, '', '', '', %(worker)s
-FROM claimed
-"""
+), run AS (
+  INSERT INTO syncsvc_syncrun (id, subscription_id, trigger, asked_by, epoch, from_commit, to_commit, outcome, created,
+    updated, deleted, delivered, failed, requests, bytes, deletes_allowed, error_kind, error, traceback, worker)
+  SELECT %(run)s, id, trigger, asked_by, epoch, '', '', '', 0, 0, 0, 0, 0, 0, 0, allow_deletes, '', '', '', %(worker)s
+  FROM claimed
+)"""
+
+
+@cache
+def claim_sql(*, next_released: bool = False) -> str:
+    """Claims `id`, or what comes next of what is released; gives back all that the run must know.
+
+    The columns: the database's time, when the item was released (NULL: no operation), then those of subscription, app,
+    repository, and the snapshot its ledger is clean at.
+    """
+    from syncsvc.models import App, Repository, Snapshot, Subscription
+
+    models = {"s": Subscription, "a": App, "r": Repository, "c": Snapshot}
+    columns = ", ".join(columns_of(model, alias) for alias, model in models.items())
+    return f"""{_NEXT_RELEASED if next_released else _RELEASED_FOR}{_CLAIM}
+SELECT statement_timestamp(), item.released_at, {columns}
+FROM claimed s JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
+LEFT JOIN item ON TRUE LEFT JOIN syncsvc_snapshot c ON c.id = s.clean_snapshot_id"""
+
 
 # An item that is released for it, by the index item_released_once.
 SHARE_OF = """

@@ -10,10 +10,11 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 
 from syncsvc.models.error import error_kind_field, error_kind_known
+from syncsvc.models.hot import columns_of, fetch_one, hot_cursor, row_of
 from syncsvc.models.operation_sql import CANCEL, PAUSE, PUT_BACK_ITEM, RELEASE, SETTLE_ITEM, SKIP_UNFIT
 
 # A window is refilled in so many steps: an item more or less of a large one does not matter, a statement does.
-REFILLS_A_WINDOW = 10
+REFILLS_A_WINDOW = 5
 COUNTS = ("waiting", "running", "succeeded", "failed", "skipped", "cancelled")
 
 
@@ -31,8 +32,10 @@ class OperationQuerySet(models.QuerySet["Operation"]):
         return self.exclude(status__in=(Operation.Status.FINISHED, Operation.Status.CANCELLED))
 
     def lock(self, operation_id: uuid.UUID) -> "Operation | None":
-        """The operation as it is, until the transaction ends."""
-        return self.filter(id=operation_id).select_for_update(of=("self",)).first()
+        """The operation as it is, until the transaction ends. In SQL: many an item's end asks for it."""
+        sql = f"SELECT {columns_of(self.model, 'o')} FROM syncsvc_operation o WHERE id = %(id)s FOR UPDATE"  # noqa: S608
+        row = fetch_one(sql, {"id": operation_id})
+        return row_of(self.model, row) if row else None
 
     def release(self, operation_id: uuid.UUID) -> tuple[list[Release], bool]:
         """Marks waiting items as released, apps in turn, as far as the operation's window goes; False where it is full.
@@ -53,7 +56,7 @@ class OperationQuerySet(models.QuerySet["Operation"]):
         return released, True
 
     def _release(self, operation_id: uuid.UUID, within_share: bool) -> tuple[int, list[Release]]:
-        with connection.cursor() as cursor:
+        with hot_cursor() as cursor:
             cursor.execute(
                 RELEASE,
                 {"operation": operation_id, "requeue": settings.REQUEUE_AFTER, "within_share": within_share},
@@ -212,9 +215,8 @@ class Operation(models.Model):
 
     @property
     def refills(self) -> bool:
-        """Whether this end of an item is one of those that refill the window: each, or each fifth of a large window."""
-        step = max(1, self.max_running // REFILLS_A_WINDOW)
-        return self.waiting > 0 and (self.completed % step == 0 or self.running == 0)
+        """Whether this end of an item is one of those that refill the window: each, or each tenth of a window of 50."""
+        return self.waiting > 0 and self.completed % max(1, self.max_running // REFILLS_A_WINDOW) == 0
 
     @property
     def ended(self) -> bool:
@@ -269,6 +271,12 @@ class OperationItem(models.Model):
                 fields=["operation", "turn", "id"],
                 condition=Q(status="waiting", released_at=None),
                 name="item_to_release",
+            ),
+            # What is claimed next, the longest released first.
+            models.Index(
+                fields=["released_at", "id"],
+                condition=Q(released_at__isnull=False, status="waiting"),
+                name="item_claimable",
             ),
             # What is in flight: the window, each app's share of it, and wake-ups that were lost.
             models.Index(

@@ -11,7 +11,10 @@ from django.db import connection, models, transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.db.models.functions import Coalesce, Least, Now, Random
 
-from syncsvc.models.claim_sql import CLAIM, SHARE_OF
+from syncsvc.models.claim_sql import SHARE_OF, claim_sql
+from syncsvc.models.claimed import Claimed, claimed_from
+from syncsvc.models.complete_sql import RECORD, Completed, complete_sql, completed_from
+from syncsvc.models.hot import fetch_one, hot_cursor
 from syncsvc.models.run import Trigger
 from syncsvc.types import ErrorKind
 
@@ -82,7 +85,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 
         In SQL: every wake-up asks this, and composing it in the ORM was a sixth of a worker's Python in a bulk.
         """
-        with connection.cursor() as cursor:
+        with hot_cursor() as cursor:
             cursor.execute(SHARE_OF, [subscription_id])
             found: tuple[uuid.UUID, bool] | None = cursor.fetchone()
         return found
@@ -105,46 +108,56 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         lost = Now() - timedelta(seconds=settings.REQUEUE_AFTER)
         return self.filter(Q(queued_at=None) | Q(queued_at__lt=lost))
 
-    def claim(self, subscription_id: uuid.UUID, *, token: uuid.UUID, run_id: uuid.UUID, worker: str) -> bool:
+    def claim(self, subscription_id: uuid.UUID, *, token: uuid.UUID, run_id: uuid.UUID, worker: str) -> Claimed | None:
         """pending or failed, and due → syncing, with a lease and an open run. Also synced, where an operation asks.
 
         Attaches the operation's item that is released for it, whoever sent the wake-up: a retry begins its counting
         anew, a re-sync forgets the ledger (once). In SQL: conditions on several tables must be looked at again when a
         rival has just changed a row, and run and counts have to move in the same statement.
         """
-        with connection.cursor() as cursor:
-            cursor.execute(
-                CLAIM,
-                {
-                    "id": subscription_id,
-                    "token": token,
-                    "lease": settings.LEASE_SECONDS,
-                    "run": run_id,
-                    "worker": worker[:100],
-                },
-            )
-            return bool(cursor.rowcount == 1)
+        row = fetch_one(claim_sql(), {"id": subscription_id, **_claimant(token, run_id, worker)})
+        return claimed_from(row) if row else None
 
-    def complete(self, subscription_id: uuid.UUID, *, token: uuid.UUID, snapshot_id: int | None, epoch: int) -> bool:
-        """syncing → synced: the app has everything of the snapshot. With run_again → pending, due now."""
-        return self._settle(
-            subscription_id,
-            token,
-            status=Case(When(run_again=True, then=Value(Status.PENDING)), default=Value(Status.SYNCED)),
-            due_at=Case(When(run_again=True, then=Now()), default=None),
-            clean_snapshot=snapshot_id,
-            snapshot=snapshot_id,
-            clean_epoch=epoch,
-            retry_count=0,
-            error_kind="",
-            last_error="",
-            failing_since=None,
-            failed_at=None,
-            failure_notified=False,
-            last_success_at=Now(),
-            approved_commit="",
-            approved_deletes=0,
-        )
+    def claim_next_released(
+        self,
+        *,
+        token: uuid.UUID,
+        run_id: uuid.UUID,
+        worker: str,
+        barred: Sequence[uuid.UUID] = (),
+        shards: Sequence[int] | None = None,
+    ) -> Claimed | None:
+        """The same for the longest released item of any operation.
+
+        Not one of the apps `barred`; `shards` are those whose repositories are wanted, None for all.
+        """
+        choice = {
+            "barred": list(barred),
+            "shards": None if shards is None else list(shards),
+            "queues": settings.SYNC_QUEUES,
+        }
+        row = fetch_one(claim_sql(next_released=True), {**choice, **_claimant(token, run_id, worker)})
+        return claimed_from(row) if row else None
+
+    def complete(
+        self,
+        subscription_id: uuid.UUID,
+        *,
+        token: uuid.UUID,
+        snapshot_id: int | None,
+        epoch: int,
+        run_id: uuid.UUID,
+        **record: Any,
+    ) -> Completed | None:
+        """syncing → synced: the app has everything of the snapshot. With run_again → pending, due now.
+
+        Ends the run with its `record`, and settles the operation's item that it was for, in the same statement. None
+        where the lease is no longer ours.
+        """
+        values = dict.fromkeys(("from_commit", "to_commit"), "") | dict.fromkeys(RECORD[2:], 0) | record
+        values |= {"subscription": subscription_id, "token": token, "snapshot": snapshot_id, "epoch": epoch}
+        row = fetch_one(complete_sql(), {**values, "run": run_id})
+        return completed_from(row) if row else None
 
     def postpone(
         self, subscription_id: uuid.UUID, *, token: uuid.UUID, failure: Failure, delay: float, at_least: float = 0
@@ -296,6 +309,10 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     def _release(self, subscription_id: uuid.UUID, token: uuid.UUID, **values: Any) -> bool:
         held = self.filter(id=subscription_id, lease_token=token, status=Status.SYNCING)
         return held.update(lease_token=None, lease_expires_at=None, run_again=False, **values) == 1
+
+
+def _claimant(token: uuid.UUID, run_id: uuid.UUID, worker: str) -> dict[str, Any]:
+    return {"token": token, "lease": settings.LEASE_SECONDS, "run": run_id, "worker": worker[:100]}
 
 
 def _asked_now(trigger: Trigger, asked_by: str) -> dict[str, Any]:

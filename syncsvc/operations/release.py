@@ -2,20 +2,27 @@
 
 import uuid
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from syncsvc import wakeup
-from syncsvc.models import Operation, Subscription
+from syncsvc.models import Operation, OperationItem, Subscription
 from syncsvc.operations.progress import publish
 
 logger = structlog.get_logger(__name__)
 
 # Progress of what ended so long ago is written again: who settled the last item may have died before writing it.
 PUBLISHED_AGAIN_SECONDS = 10
+
+# Seconds after its release at which an item that nobody has claimed is knocked for again, each for about one sweep.
+KNOCK_AGAIN_AT = (2, 10)
+KNOCK_WITHIN = 1.5
 
 
 def release(operation_id: uuid.UUID, *, look_at_all: bool = False) -> int:
@@ -32,7 +39,7 @@ def release(operation_id: uuid.UUID, *, look_at_all: bool = False) -> int:
         released, has_room = Operation.objects.release(operation_id) if operation.waiting else ([], False)
         if (look_at_all or has_room) and Operation.objects.skip_unfit(operation_id):
             changed = True
-        wakeup.wake_runs(released, lane="bulk")
+        wakeup.wake_for_released(subscription.repository_id for subscription in released)
     publish(operation_id, None if changed else operation)
     return len(released)
 
@@ -48,6 +55,7 @@ def go_on(operation: Operation) -> None:
 def sweep_operations() -> None:
     """Mends what was lost on the way: wake-ups, progress; and releases what had to wait for something else."""
     wake_released()
+    knock_again()
     for operation_id in Operation.objects.open().values_list("id", flat=True):
         release(operation_id, look_at_all=True)
     just_ended = Operation.objects.filter(finished_at__gt=Now() - timedelta(seconds=PUBLISHED_AGAIN_SECONDS))
@@ -65,8 +73,23 @@ def wake_released() -> int:
             .only("id", "repository_id")[: settings.SWEEP_BATCH]
         )
         Subscription.objects.mark_queued(subscription.id for subscription in lost)
-        wakeup.wake_runs(lost, lane="bulk")
+        wakeup.wake_for_released(subscription.repository_id for subscription in lost)
     return len(lost)
+
+
+def knock_again() -> None:
+    """Wakes one more worker for what was released some seconds ago and nobody has claimed.
+
+    The wake-up may have gone to a process whose slots for bulk work all wait for slow endpoints, while another is idle.
+    """
+    ages = [
+        Q(released_at__range=(Now() - timedelta(seconds=age + KNOCK_WITHIN), Now() - timedelta(seconds=age)))
+        for age in KNOCK_AGAIN_AT
+    ]
+    unclaimed = OperationItem.objects.filter(reduce(or_, ages), status=OperationItem.Status.WAITING)
+    repositories = unclaimed.order_by().values_list("subscription__repository_id", flat=True)
+    found = {id for id in repositories[: settings.SWEEP_BATCH] if id}
+    wakeup.wake_for_released(found)
 
 
 def _pause(operation: Operation) -> bool:

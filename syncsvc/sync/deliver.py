@@ -10,11 +10,9 @@ from enum import Enum, auto
 import structlog
 from django.conf import settings
 
-from syncsvc import __version__
-from syncsvc.delivery.addresses import AddressPolicy
 from syncsvc.delivery.payload import Origin, Payload, timestamp_text
 from syncsvc.delivery.signing import Signer
-from syncsvc.delivery.transport import Answer, Request, Transport
+from syncsvc.delivery.transport import Answer, Request
 from syncsvc.exceptions import GitError
 from syncsvc.git.blobs import BlobReader
 from syncsvc.git.mirror import Mirror
@@ -25,21 +23,23 @@ from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.in_flight import IN_FLIGHT
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
-from syncsvc.sync.loading import Damaged, Loader
-from syncsvc.sync.recorder import Recorder
+from syncsvc.sync.loading import Damaged, Loader, SharedBlobs
+from syncsvc.sync.recorder import FEW, Recorder
 from syncsvc.sync.spool import Spool
 from syncsvc.sync.supply import Supply
+from syncsvc.sync.transports import TRANSPORTS
 from syncsvc.types import Change, ChangeKind, ErrorKind
 
 logger = structlog.get_logger(__name__)
 
-USER_AGENT = f"syncsvc/{__version__}"
 ORDER = (ChangeKind.DELETED, ChangeKind.CREATED, ChangeKind.UPDATED)
 # Big files on their way at once: each has a git and a part in memory.
 PARTS_OPEN = 2
 # How often a run looks whether it should stop.
 LOOK_SECONDS = 0.25
 LEASE_MARGIN = 1.0
+# With no more changes than FEW, and no more bytes than this, a run is a small one: it reads and records as it goes.
+FEW_BYTES = 1024 * 1024
 
 
 class Stop(Enum):
@@ -92,14 +92,15 @@ class Delivery:
         origin = Origin(str(repository.id), repository.url, repository.branch or repository.head_branch)
         self._payload = Payload(origin, commit, str(job.run_id))
         self._signer = Signer(app.signing_secrets(job.started_at))
+        self._few = len(spool) <= FEW and spool.bytes <= FEW_BYTES
         self._recorder = Recorder(
-            subscription_id=job.subscription.id, run_id=job.run_id, epoch=job.epoch, lease=job.lease
+            subscription_id=job.subscription.id,
+            run_id=job.run_id,
+            epoch=job.epoch,
+            lease=job.lease,
+            few=self._few,
         )
-        self._transport = Transport(
-            AddressPolicy(settings.WEBHOOK_ALLOWED_NETWORKS),
-            connect_timeout=settings.WEBHOOK_CONNECT_TIMEOUT,
-            user_agent=USER_AGENT,
-        )
+        self._transport = TRANSPORTS.take()
         # Looked up once: each of these is asked for several times a request.
         self._url, self._limit, self._app_key = app.url, app.max_in_flight, str(app.id)
         self._timeout: float = settings.WEBHOOK_TIMEOUT
@@ -116,11 +117,11 @@ class Delivery:
         LeaseLostError: somebody else may run this subscription now; nothing more was sent or written.
         """
         try:
-            with BlobReader(self._mirror) as blobs:
+            with BlobReader(self._mirror) as reader:
                 loader = Loader(
                     spool=self._spool,
                     mirror=self._mirror,
-                    blobs=blobs,
+                    blobs=SharedBlobs(reader, self._job.repository.id) if self._few else reader,
                     recorder=self._recorder,
                     payload=self._payload,
                     max_batch=self._job.app.max_batch,
@@ -142,7 +143,7 @@ class Delivery:
         for cargo in (*on_their_way, *self._one_by_one):
             if not isinstance(cargo, Damaged):
                 cargo.close()
-        self._transport.close()
+        TRANSPORTS.give_back(self._transport)
         if self._places:
             IN_FLIGHT.give_back(self._app_key, self._places)
 

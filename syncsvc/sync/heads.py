@@ -1,6 +1,7 @@
 """Where a repository's branch stands on its remote, and who must be told when that has moved."""
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -11,6 +12,7 @@ from syncsvc.models import Repository, Subscription, Trigger
 from syncsvc.models.transitions import SubscriptionQuerySet
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.job import Job, git_limits
+from syncsvc.sync.shared import Shared
 from syncsvc.types import ErrorKind, RemoteHead
 
 # A poll's finding is good for the runs it asked for, even where these wait for a worker for a while.
@@ -30,6 +32,8 @@ class GitCircuitOpenError(GitError):
 def head_for(job: Job) -> RemoteHead:
     """What a run goes by: the poll's finding where a poll asked for it, else the remote itself."""
     repository = job.repository
+    if job.released_at is not None:
+        return _asked_since(job, job.released_at)
     if job.trigger.asked_for:
         return ask_remote(repository, but_not=job.subscription)
     if repository.circuit_until and repository.circuit_until > job.started_at:
@@ -37,6 +41,40 @@ def head_for(job: Job) -> RemoteHead:
     if _recently_checked(job):
         return RemoteHead(repository.head_branch, repository.head_commit or None)
     return ask_remote(repository, but_not=job.subscription)
+
+
+def _asked_since(job: Job, released_at: datetime) -> RemoteHead:
+    """What the remote said since an operation released this item: its other apps' items need not ask again."""
+    repository = job.repository
+    if repository.checked_at and repository.checked_at >= released_at and not repository.failure_streak:
+        return RemoteHead(repository.head_branch, repository.head_commit or None)
+    look = _looks.get(repository.id, lambda: _Look.at(job), good=lambda look: look.asked_at >= released_at)
+    if look.error is not None:
+        raise look.error
+    return look.head
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What came of asking a remote; `asked_at` is the database's time before that."""
+
+    asked_at: datetime
+    head: RemoteHead
+    error: GitError | None = None
+
+    @classmethod
+    def at(cls, job: Job) -> "_Look":
+        asked_at = job.now()
+        try:
+            head = ask_remote(job.repository, but_not=job.subscription)
+        except GitError as error:
+            return cls(asked_at, RemoteHead("", None), error)
+        Repository.objects.looked(job.repository.id, at=asked_at)
+        return cls(asked_at, head)
+
+
+KEPT_LOOKS = 1_000
+_looks: Shared[_Look] = Shared(room=KEPT_LOOKS)
 
 
 def ask_remote(repository: Repository, *, but_not: Subscription | None = None) -> RemoteHead:

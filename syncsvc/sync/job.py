@@ -4,14 +4,14 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from django.conf import settings
-from django.db.models import DateTimeField, Exists, ExpressionWrapper
-from django.db.models.functions import Now
 
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits
-from syncsvc.models import App, OperationItem, Repository, Subscription, Trigger
+from syncsvc.models import App, Repository, Subscription, Trigger
+from syncsvc.models.claimed import Claimed
 from syncsvc.sync.lease import Lease
 
 FRESH_SECONDS = 1.0
@@ -26,8 +26,8 @@ class Job:
     subscription: Subscription
     trigger: Trigger
     allow_deletes: bool
-    # An item of an operation waits for its end.
-    in_bulk: bool
+    # When an operation released the item that this run is for; None where there is none.
+    released_at: datetime | None
     started_at: datetime
     # By this machine's monotonic clock.
     loaded_at: float
@@ -35,27 +35,38 @@ class Job:
     clock_offset: float
 
     @classmethod
-    def load(cls, subscription_id: uuid.UUID, *, run_id: uuid.UUID, lease: Lease) -> "Job":
-        """Of a subscription that was just claimed; Subscription.DoesNotExist where it was deleted meanwhile."""
-        now = ExpressionWrapper(Now(), output_field=DateTimeField())
-        in_bulk = Exists(OperationItem.objects.filter(run_id=run_id, status=OperationItem.Status.RUNNING))
-        subscription = (
-            Subscription.objects.select_related("app", "repository", "clean_snapshot")
-            .annotate(database_now=now, in_bulk=in_bulk)
-            .get(id=subscription_id, lease_token=lease.token)
-        )
-        started_at: datetime = getattr(subscription, "database_now")  # noqa: B009 - the annotation above
+    def claim(cls, subscription_id: uuid.UUID, *, worker: str) -> "Job | None":
+        """The run of one that is due, or that an operation has released; None where it is not, or another runs it."""
+        lease, run_id = Lease(), uuid.uuid4()
+        claimed = Subscription.objects.claim(subscription_id, token=lease.token, run_id=run_id, worker=worker)
+        return cls._of(claimed, run_id, lease) if claimed else None
+
+    @classmethod
+    def claim_next_released(cls, *, worker: str, **choice: Any) -> "Job | None":
+        """The run of what operations have released the longest ago; `choice` is that of the queryset's verb."""
+        lease, run_id = Lease(), uuid.uuid4()
+        claimed = Subscription.objects.claim_next_released(token=lease.token, run_id=run_id, worker=worker, **choice)
+        return cls._of(claimed, run_id, lease) if claimed else None
+
+    @classmethod
+    def _of(cls, claimed: Claimed, run_id: uuid.UUID, lease: Lease) -> "Job":
+        subscription = claimed.subscription
         return cls(
             run_id=run_id,
             lease=lease,
             subscription=subscription,
             trigger=Trigger(subscription.trigger),
             allow_deletes=subscription.allow_deletes,
-            in_bulk=getattr(subscription, "in_bulk"),  # noqa: B009
-            started_at=started_at,
+            released_at=claimed.released_at,
+            started_at=claimed.at,
             loaded_at=time.monotonic(),
-            clock_offset=started_at.timestamp() - time.time(),
+            clock_offset=claimed.at.timestamp() - time.time(),
         )
+
+    @property
+    def in_bulk(self) -> bool:
+        """An item of an operation waits for its end."""
+        return self.released_at is not None
 
     @property
     def single_retry(self) -> bool:

@@ -2,8 +2,9 @@
 
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from typing import Protocol
 
 from django.conf import settings
 
@@ -13,11 +14,44 @@ from syncsvc.git.blobs import BlobReader
 from syncsvc.git.mirror import Mirror
 from syncsvc.sync.cargo import BATCH_BYTES, Batch, Cargo, Parts, Single
 from syncsvc.sync.recorder import Recorder
+from syncsvc.sync.shared import Shared
 from syncsvc.sync.spool import Spool
 from syncsvc.types import Change, ChangeKind
 
 # Groups that are marked, and asked of git, before they are needed, so that neither is waited for.
 GROUPS_AHEAD = 2
+
+
+class Blobs(Protocol):
+    def request(self, blobs: Sequence[str]) -> None: ...
+
+    def read(self) -> bytes:
+        """The next one in the order of the requests."""
+        ...
+
+
+# Small contents of small plans: the next app's run wants the same.
+SHARED_BYTES = 16 * 1024 * 1024
+_contents: Shared[bytes] = Shared(room=SHARED_BYTES, cost=len)
+
+
+class SharedBlobs:
+    """For a plan of a few files: git is only started for what no other run of this process has read lately."""
+
+    def __init__(self, reader: BlobReader, repository_id: uuid.UUID) -> None:
+        self._reader, self._repository_id = reader, repository_id
+        self._wanted: deque[str] = deque()
+
+    def request(self, blobs: Sequence[str]) -> None:
+        self._wanted.extend(blobs)
+
+    def read(self) -> bytes:
+        blob = self._wanted.popleft()
+        return _contents.get((self._repository_id, blob), lambda: self._read(blob))
+
+    def _read(self, blob: str) -> bytes:
+        self._reader.request([blob])
+        return self._reader.read()
 
 
 class Damaged:
@@ -31,7 +65,7 @@ class Loader:
     """Gives cargo that may be sent: its changes' marks are in the database."""
 
     def __init__(
-        self, *, spool: Spool, mirror: Mirror, blobs: BlobReader, recorder: Recorder, payload: Payload, max_batch: int
+        self, *, spool: Spool, mirror: Mirror, blobs: Blobs, recorder: Recorder, payload: Payload, max_batch: int
     ) -> None:
         self._spool, self._mirror, self._blobs, self._recorder = spool, mirror, blobs, recorder
         self._payload, self._max_batch = payload, max_batch

@@ -12,8 +12,8 @@ from syncsvc.models import DeliveryAttempt, Subscription, SyncRun
 from syncsvc.models.attempt import Attempt
 from syncsvc.models.transitions import Failure
 from syncsvc.sync.circuit import pause_gone
-from syncsvc.sync.deliver import USER_AGENT
 from syncsvc.sync.job import Job
+from syncsvc.sync.transports import USER_AGENT
 from syncsvc.types import ErrorKind
 
 

@@ -16,8 +16,8 @@ from syncsvc.sync.deliver import Delivery, Stop, Tally
 from syncsvc.sync.ending import Ending, Failed, HandedBack, Held, Incomplete, Synced, Waits
 from syncsvc.sync.heads import ask_remote, found, head_for
 from syncsvc.sync.job import Job, mirror_of
-from syncsvc.sync.lease import KEEPER, Lease, LeaseLostError
-from syncsvc.sync.outage import AWAY, through_outage
+from syncsvc.sync.lease import KEEPER, LeaseLostError
+from syncsvc.sync.outage import AWAY
 from syncsvc.sync.plan import Plan, make_plan
 from syncsvc.sync.settle import settle
 from syncsvc.sync.snapshots import take_in
@@ -43,15 +43,17 @@ def run_subscription(
 
     `settled` is called with the operation whose item this run moved.
     """
-    lease, run_id = Lease(), uuid.uuid4()
-    if not Subscription.objects.claim(subscription_id, token=lease.token, run_id=run_id, worker=worker):
-        return None
-    with KEEPER.keeping(lease):
+    job = Job.claim(subscription_id, worker=worker)
+    return run_job(job, settled=settled) if job else None
+
+
+def run_job(job: Job, *, settled: Callable[[Operation], None] = _nobody) -> SyncRun | None:
+    """Runs what has been claimed, to its end. None where it was handed back, or somebody else runs it by now."""
+    with KEEPER.keeping(job.lease):
         try:
-            job = through_outage(lease, lambda: Job.load(subscription_id, run_id=run_id, lease=lease))
             return settle(job, _work(job), settled)
-        except (LeaseLostError, Subscription.DoesNotExist):
-            logger.warning("run.fenced", run=str(run_id), subscription=str(subscription_id))
+        except LeaseLostError:
+            logger.warning("run.fenced", run=str(job.run_id), subscription=str(job.subscription.id))
             return None
 
 

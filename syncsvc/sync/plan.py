@@ -1,16 +1,17 @@
 """Planning a run: every change is found and spooled before the first request."""
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.conf import settings
 
-from syncsvc.git.manifest import read_difference, read_manifest
+from syncsvc.git.manifest import read_manifest
 from syncsvc.git.mirror import Mirror
 from syncsvc.models import DeliveredFile, Snapshot
 from syncsvc.sync.changes import from_ledger, from_trees
 from syncsvc.sync.job import Job
-from syncsvc.sync.snapshots import with_sizes
+from syncsvc.sync.snapshots import difference
 from syncsvc.sync.spool import Spool
 from syncsvc.types import Change, ChangeKind, LedgerRow
 
@@ -35,7 +36,7 @@ def make_plan(job: Job, mirror: Mirror, snapshot: Snapshot, spool: Spool) -> Pla
     if clean is not None and clean.id == snapshot.id:
         return Plan(known=clean.files, deletes=0)
     if clean is not None and mirror.has_commit(clean.commit):
-        _spool(_since(mirror, clean, snapshot), spool)
+        _spool(_since(job.repository.id, mirror, clean, snapshot), spool)
         return Plan(known=clean.files, deletes=spool.counts[ChangeKind.DELETED])
     rows = _Counted(DeliveredFile.objects.rows(job.subscription.id))
     _spool(from_ledger(read_manifest(mirror, snapshot.commit), rows, epoch=job.epoch), spool)
@@ -47,9 +48,9 @@ def _spool(changes: Iterator[Change], spool: Spool) -> None:
         spool.add(change)
 
 
-def _since(mirror: Mirror, clean: Snapshot, snapshot: Snapshot) -> Iterator[Change]:
-    differences = with_sizes(mirror, read_difference(mirror, clean.commit, snapshot.commit))
-    return from_trees((difference, size) for difference, _, size in differences)
+def _since(repository_id: uuid.UUID, mirror: Mirror, clean: Snapshot, snapshot: Snapshot) -> Iterator[Change]:
+    found = difference(repository_id, mirror, clean.commit, snapshot.commit)
+    return from_trees((change, size) for change, _, size in found)
 
 
 class _Counted:

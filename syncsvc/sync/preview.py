@@ -147,7 +147,7 @@ def _as_job(subscription: Subscription) -> Job:
         subscription=subscription,
         trigger=Trigger.SYNC,
         allow_deletes=False,
-        in_bulk=False,
+        released_at=None,
         started_at=timezone.now(),
         loaded_at=time.monotonic(),
         clock_offset=0.0,

@@ -1,9 +1,10 @@
-"""Writes a run's ledger and its log of requests beside the sending: in a thread of its own, in groups."""
+"""Writes a run's ledger and its log of requests, in groups: beside the sending, in a thread of its own."""
 
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -16,17 +17,36 @@ from syncsvc.types import Change
 
 # Acknowledgements wait at most so long for company.
 FLUSH_SECONDS = 1.0
+# So many files are few: their marks and acknowledgements take a statement each, and nobody waits for long.
+FEW = 20
+
+
+class Here:
+    """Writes at once, in the thread that sends: for a run of a few files a thread and its connection cost more."""
+
+    def submit(self, call: Callable[..., None], *arguments: Any) -> "Future[None]":
+        done: Future[None] = Future()
+        try:
+            call(*arguments)
+            done.set_result(None)
+        except Exception as error:
+            done.set_exception(error)  # met by whoever asks for the result, as with a thread
+        return done
 
 
 class Recorder:
     """One thread, so that a change's mark is always written before its acknowledgement.
 
-    A statement that meets a database which is away is tried again for as long as the lease can be ours.
+    A statement that meets a database which is away is tried again for as long as the lease can be ours. With `few`,
+    for a run of a few files, it writes in the thread that sends.
     """
 
-    def __init__(self, *, subscription_id: uuid.UUID, run_id: uuid.UUID, epoch: int, lease: Lease) -> None:
+    def __init__(
+        self, *, subscription_id: uuid.UUID, run_id: uuid.UUID, epoch: int, lease: Lease, few: bool = False
+    ) -> None:
         self._subscription_id, self._run_id, self._epoch, self._lease = subscription_id, run_id, epoch, lease
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="recorder")
+        self._thread = None if few else ThreadPoolExecutor(1, thread_name_prefix="recorder")
+        self._here = Here()
         self._acknowledged: list[Change] = []
         self._attempts: list[Attempt] = []
         self._last_flush = time.monotonic()
@@ -51,8 +71,9 @@ class Recorder:
     def finish(self) -> None:
         """Writes the rest and ends the thread. LeaseLostError where any write found the lease gone."""
         self._flush()
-        self._thread.submit(lambda: connection.close())  # there: each thread has a connection of its own
-        self._thread.shutdown()
+        if self._thread is not None:
+            self._thread.submit(lambda: connection.close())  # there: each thread has a connection of its own
+            self._thread.shutdown()
         for write in self._writes:
             write.result()
 
@@ -71,6 +92,21 @@ class Recorder:
             self._lease_is_gone()
 
     def _record(self, acknowledged: Sequence[Change], attempts: Sequence[Attempt]) -> None:
+        if self._thread is None and len(attempts) <= FEW:
+            held = DeliveredFile.objects.acknowledge_and_log(
+                self._subscription_id,
+                acknowledged,
+                attempts,
+                run_id=self._run_id,
+                lease_token=self._lease.token,
+                epoch=self._epoch,
+            )
+        else:
+            held = self._record_many(acknowledged, attempts)
+        if not held and acknowledged:
+            self._lease_is_gone()
+
+    def _record_many(self, acknowledged: Sequence[Change], attempts: Sequence[Attempt]) -> bool:
         held = True
         with transaction.atomic():
             if acknowledged:
@@ -78,12 +114,11 @@ class Recorder:
                     self._subscription_id, acknowledged, lease_token=self._lease.token, epoch=self._epoch
                 )
             DeliveryAttempt.objects.log(self._subscription_id, self._run_id, attempts)
-        if not held:
-            self._lease_is_gone()
+        return held
 
     def _lease_is_gone(self) -> None:
         self._lease.lost.set()
         raise LeaseLostError
 
     def _submit(self, write: Callable[[], None]) -> "Future[None]":
-        return self._thread.submit(through_outage, self._lease, write)
+        return (self._thread or self._here).submit(through_outage, self._lease, write)

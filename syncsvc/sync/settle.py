@@ -42,9 +42,9 @@ def settle(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> Sy
 
     `settled` is told of the operation whose item this moved, after the commit.
     """
+    if isinstance(ending, Synced):
+        return _complete(job, ending, settled)
     match ending:
-        case Synced():
-            verdict = _synced(ending)
         case HandedBack():
             verdict = _handed_back(ending)
         case Held():
@@ -78,10 +78,25 @@ class Verdict:
     traceback: str = ""
 
 
-def _synced(ending: Synced) -> Verdict:
-    return Verdict(
-        verb="complete", values={"snapshot_id": ending.snapshot and ending.snapshot.id}, outcome=SyncRun.Outcome.SYNCED
+def _complete(job: Job, ending: Synced, settled: Callable[[Operation], None]) -> SyncRun | None:
+    completed = through_outage(
+        job.lease,
+        lambda: Subscription.objects.complete(
+            job.subscription.id,
+            token=job.lease.token,
+            snapshot_id=ending.snapshot.id if ending.snapshot else None,
+            epoch=job.epoch,
+            run_id=job.run_id,
+            **_counts(job, ending),
+        ),
     )
+    if completed is None:
+        raise LeaseLostError
+    if completed.operation is not None:
+        settled(completed.operation)
+    if completed.run is not None:
+        _log(job, completed.run)
+    return completed.run
 
 
 def _handed_back(ending: HandedBack) -> Verdict:
@@ -162,11 +177,7 @@ def _write(job: Job, ending: Ending, verdict: Verdict) -> tuple[SyncRun | None, 
         # First, as everywhere: the operation's row is locked before the subscription's.
         operation = _settle_item(job, ending, verdict)
         verb = getattr(Subscription.objects, verdict.verb)
-        if verdict.verb == "complete":
-            won = verb(job.subscription.id, token=job.lease.token, epoch=job.epoch, **verdict.values)
-        else:
-            won = verb(job.subscription.id, token=job.lease.token, **verdict.values)
-        if not won:
+        if not verb(job.subscription.id, token=job.lease.token, **verdict.values):
             raise LeaseLostError
         if verdict.failure is not None and verdict.failure.kind is ErrorKind.ENDPOINT_GONE:
             pause_gone(job.app)
@@ -187,12 +198,12 @@ def _settle_item(job: Job, ending: Ending, verdict: Verdict) -> Operation | None
     if isinstance(ending, Waits):
         return operations.put_back_item(job.run_id, released=False)
     tally: Tally = getattr(ending, "tally", None) or Tally()
-    failure = verdict.failure
+    assert verdict.failure is not None  # noqa: S101 - for the type: what is not handed back has failed
     return operations.settle_item(
         job.run_id,
-        status="succeeded" if failure is None else "failed",
-        reason="" if failure is None else _item_reason(failure, verdict),
-        error_kind="" if failure is None else failure.kind,
+        status="failed",
+        reason=_item_reason(verdict.failure, verdict),
+        error_kind=verdict.failure.kind,
         files=tally.delivered,
     )
 
@@ -204,26 +215,28 @@ def _item_reason(failure: Failure, verdict: Verdict) -> str:
 
 
 def _record(job: Job, ending: Ending, verdict: Verdict) -> dict[str, Any]:
-    snapshot = getattr(ending, "snapshot", None)
-    spool = getattr(ending, "spool", None)
     tally: Tally = getattr(ending, "tally", None) or Tally()
-    clean = job.subscription.clean_snapshot
-    record: dict[str, Any] = {
-        "from_commit": clean.commit if clean else "",
-        "to_commit": snapshot.commit if snapshot else "",
-        "delivered": tally.delivered,
-        "failed": tally.failed,
-        "requests": tally.requests,
-        "bytes": tally.content_bytes,
-        "traceback": verdict.traceback,
-    }
-    if spool is not None:
-        record |= {kind.value: spool.counts[kind] for kind in ChangeKind}
+    record = {**_counts(job, ending), "failed": tally.failed, "traceback": verdict.traceback}
     if isinstance(ending, Held):
         record["deleted"] = ending.plan.deletes
     if verdict.failure is not None:
         record |= {"error_kind": verdict.failure.kind, "error": verdict.failure.error}
     return record
+
+
+def _counts(job: Job, ending: Ending) -> dict[str, Any]:
+    """From where to where, what was planned and what was delivered."""
+    snapshot, clean = getattr(ending, "snapshot", None), job.subscription.clean_snapshot
+    spool = getattr(ending, "spool", None)
+    tally: Tally = getattr(ending, "tally", None) or Tally()
+    return {
+        "from_commit": clean.commit if clean else "",
+        "to_commit": snapshot.commit if snapshot else "",
+        **({kind.value: spool.counts[kind] for kind in ChangeKind} if spool is not None else {}),
+        "delivered": tally.delivered,
+        "requests": tally.requests,
+        "bytes": tally.content_bytes,
+    }
 
 
 def _approval(job: Job, plan: Plan, commit: str) -> dict[str, Any]:

@@ -1,36 +1,43 @@
-"""Who may use this worker's slots: one app must not have them all while others wait."""
+"""Who may use this worker's slots: live work before bulk work, and one app must not have them all while others wait."""
 
 import random
 import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from itertools import chain
 
 from django.conf import settings
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from syncsvc import wakeup
 from syncsvc.models import Operation, Subscription
 from syncsvc.models.transitions import SubscriptionQuerySet
 from syncsvc.stopping import STOPPING
-from syncsvc.sync.pipeline import run_subscription
+from syncsvc.sync.job import Job
+from syncsvc.sync.pipeline import run_job, run_subscription
 
 # Of those that are due for the longest.
 LEFT_CHOICE = 64
+# A bulk run that would begin lets live ones end first, but waits for them no longer than this.
+LIVE_FIRST_SECONDS = 0.05
 
 
 class Slots:
-    """Counts this process's runs, by app and of bulk operations.
+    """Counts this process's runs, by app, live ones and those for operations.
 
-    A run over its app's share, or over the half that bulk runs may hold, is left in the database for the next free
-    slot.
+    A run over its app's share is left in the database for the next free slot. Slots of bulk work, at most half of all,
+    take one released item after the other until none is left.
     """
 
     def __init__(self) -> None:
         self._running: Counter[uuid.UUID] = Counter()
-        self._bulk = 0
+        self._live = self._bulk = 0
+        # A wake-up for released items came while bulk work had its half: a slot that ends looks again.
+        self._knocked = False
         self._lock = threading.Lock()
+        self._live_ended = threading.Condition(self._lock)
+        self._claiming = threading.Lock()
         self._left = threading.Event()
 
     def run(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[Operation], None]) -> None:
@@ -40,65 +47,132 @@ class Slots:
             if not self._run_one(next_id, worker=worker, settled=settled):
                 return  # a slot that is in use will come by here when it is free
 
+    def run_released(self, *, worker: str, settled: Callable[[Operation], None]) -> None:
+        """Runs what operations have released until nothing is left, or does nothing where bulk work has its half."""
+        with self._lock:
+            if self._bulk >= _half():
+                self._knocked = True
+                return
+            self._bulk += 1
+        woke_next = False
+        try:
+            while True:
+                job = self._claim_released(worker)
+                if job is None:
+                    if self._nothing_left():
+                        return
+                    continue
+                if not woke_next:  # there may be more of it, and more slots for it
+                    wakeup.wake_for_released([job.repository.id])
+                    woke_next = True
+                try:
+                    run_job(job, settled=settled)
+                finally:
+                    self._leave(job.app.id)
+                if settings.WORKER_THREADS == 1:  # live work would wait for all of it
+                    wakeup.wake_for_released([job.repository.id])
+                    with self._lock:
+                        self._bulk -= 1
+                    return
+        except BaseException:
+            with self._lock:
+                self._bulk -= 1
+            raise
+
     def _run_one(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[Operation], None]) -> bool:
-        """False where its app, or bulk work, has its share of the slots."""
+        """False where its app has its share of the slots. What an operation has released waits for its turn there."""
         found = Subscription.objects.share_of(subscription_id)
         if found is None:
             return True
         app_id, bulk = found
+        if bulk:
+            self.run_released(worker=worker, settled=settled)
+            return True
         try:
-            if not self._enter(app_id, bulk=bulk):
+            if not self._enter(app_id):
                 self._left.set()
                 return False
             run_subscription(subscription_id, worker=worker, settled=settled)
         finally:
-            self._leave(app_id, bulk=bulk)
+            self._leave(app_id, live=1)
         return True
 
-    def _enter(self, app_id: uuid.UUID, *, bulk: bool) -> bool:
+    def _enter(self, app_id: uuid.UUID) -> bool:
         """At most three quarters of the slots for one app; at most a quarter while runs of others are due.
 
         The slot is counted before it is looked whether it may be taken: rivals must see it. Leave it either way.
         """
-        size = settings.WORKER_THREADS
         with self._lock:
             running = self._running[app_id]
             self._running[app_id] += 1
-            self._bulk += bulk
-            if bulk and self._bulk > _half():
-                return False
-        quarter = max(1, size // 4)
-        if running < quarter:
+            self._live += 1
+        if running < _quarter():
             return True
-        return running < max(1, size - quarter) and not any(
-            wanted.exclude(app_id=app_id).exists() for wanted in _wanted()
-        )
+        return running < _most() and not any(wanted.exclude(app_id=app_id).exists() for wanted in _wanted())
 
-    def _leave(self, app_id: uuid.UUID, *, bulk: bool) -> None:
+    def _leave(self, app_id: uuid.UUID, *, live: int = 0) -> None:
         with self._lock:
-            self._bulk -= bulk
             self._running[app_id] -= 1
             if not self._running[app_id]:
                 del self._running[app_id]
+            self._live -= live
+            if not self._live:
+                self._live_ended.notify_all()
+
+    def _claim_released(self, worker: str) -> Job | None:
+        """The next item, its slot counted. One at a time, so that apps' shares are seen by who comes next."""
+        with self._claiming:
+            with self._lock:
+                self._live_ended.wait_for(lambda: not self._live, LIVE_FIRST_SECONDS)
+                full = [app_id for app_id, running in self._running.items() if running >= _quarter()]
+                barred = [app_id for app_id in full if self._running[app_id] >= _most()]
+            job = self._claim_but_not(full, worker)
+            if job is None and full != barred:  # nobody else waits
+                job = self._claim_but_not(barred, worker)
+            if job is not None:
+                with self._lock:
+                    self._running[job.app.id] += 1
+            return job
+
+    @staticmethod
+    def _claim_but_not(barred: list[uuid.UUID], worker: str) -> Job | None:
+        if STOPPING.is_set():
+            return None
+        shards = [int(shard) for shard in settings.WORKER_QUEUES] or None
+        return Job.claim_next_released(worker=worker, barred=barred, shards=shards)
+
+    def _nothing_left(self) -> bool:
+        """Gives the slot up, unless somebody has knocked since it was asked what is left."""
+        with self._lock:
+            if self._knocked and not STOPPING.is_set():
+                self._knocked = False
+                return False
+            self._bulk -= 1
+            return True
 
     def _take_left(self) -> uuid.UUID | None:
-        quarter = max(1, settings.WORKER_THREADS // 4)
         with self._lock:
-            full = [app_id for app_id, running in self._running.items() if running >= quarter]
-            bulk_is_full = self._bulk >= _half()
-        wanted = (_wanted()[0].not_in_bulk(),) if bulk_is_full else _wanted()
-        waiting = [found.order_by("due_at").values_list("id", flat=True) for found in wanted]
-        fair = (_one_of(ids.exclude(app_id__in=full)) for ids in waiting)
-        any_at_all = (_one_of(ids) for ids in waiting) if full else ()
-        next_id = next((id for id in chain(fair, any_at_all) if id), None)
-        if next_id is None and not bulk_is_full:  # else what is left may be bulk work, for the next slot that it gets
+            full = [app_id for app_id, running in self._running.items() if running >= _quarter()]
+        ids = _wanted()[0].not_in_bulk().order_by("due_at").values_list("id", flat=True)
+        next_id = _one_of(ids.exclude(app_id__in=full)) or (_one_of(ids) if full else None)
+        if next_id is None:
             self._left.clear()
         return next_id
+
+
+def _quarter() -> int:
+    """The slots that one app may have while others wait."""
+    return max(1, settings.WORKER_THREADS // 4)
 
 
 def _half() -> int:
     """The slots that bulk runs may hold."""
     return max(1, settings.WORKER_THREADS // 2)
+
+
+def _most() -> int:
+    """The slots that one app may have at all."""
+    return max(1, settings.WORKER_THREADS - settings.WORKER_THREADS // 4)
 
 
 def _one_of(ids: QuerySet[Subscription, uuid.UUID]) -> uuid.UUID | None:

@@ -3,18 +3,29 @@
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import batched
+from itertools import batched, chain, islice
 
 from syncsvc.git.manifest import blob_sizes, read_difference, read_manifest
 from syncsvc.git.mirror import Mirror
 from syncsvc.models import Repository, Snapshot
 from syncsvc.sync.changes import MAX_PATH_BYTES
+from syncsvc.sync.shared import Shared
 from syncsvc.types import SUBMODULE_MODE, TreeChange
 
 DIFFERENCE_GROUP = 1_000
 KNOWN_SNAPSHOTS = 1_000
 
-_known: dict[tuple[uuid.UUID, str], Snapshot] = {}
+# A difference of so many changes is kept; in all, so many changes are: about 5 MB.
+SHORT = 200
+KEPT_CHANGES = 10_000
+
+type Sized = tuple[TreeChange, int, int]
+
+# Stands for a difference that is not kept.
+_LONG: list[Sized] = []
+
+_known: Shared[Snapshot] = Shared(room=KNOWN_SNAPSHOTS)
+_differences: Shared[list[Sized]] = Shared(room=KEPT_CHANGES, cost=lambda changes: len(changes) + 1)
 
 
 @dataclass(slots=True)
@@ -41,12 +52,7 @@ def take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
 
     Snapshots never change, so those of the last runs are kept: every app that follows a repository asks for the same.
     """
-    key = (repository.id, commit)
-    if (snapshot := _known.get(key)) is None:
-        snapshot = _known[key] = _take_in(repository, mirror, commit)
-        while len(_known) > KNOWN_SNAPSHOTS:
-            _known.pop(next(iter(_known)), None)
-    return snapshot
+    return _known.get((repository.id, commit), lambda: _take_in(repository, mirror, commit))
 
 
 def _take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
@@ -66,8 +72,30 @@ def _take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
     return Snapshot.objects.get(repository=repository, commit=commit)
 
 
-def with_sizes(mirror: Mirror, differences: Iterable[TreeChange]) -> Iterator[tuple[TreeChange, int, int]]:
-    """Each difference with its old and new size in bytes; 0 where there is no blob."""
+def difference(repository_id: uuid.UUID, mirror: Mirror, old: str, new: str) -> Iterator[Sized]:
+    """What differs between two commits, each with its old and new size in bytes; 0 where there is no blob.
+
+    A short difference is the same for every app that stood at the old commit, and is read once.
+    """
+    rest: list[Iterator[Sized]] = []
+
+    def read() -> list[Sized]:
+        changes = _with_sizes(mirror, read_difference(mirror, old, new))
+        first = list(islice(changes, SHORT + 1))
+        if len(first) <= SHORT:
+            return first
+        rest.append(chain(first, changes))
+        return _LONG
+
+    known = _differences.get((repository_id, old, new), read)
+    if known is not _LONG:
+        return iter(known)
+    if not rest:  # another has found out that it is long
+        read()
+    return rest[0]
+
+
+def _with_sizes(mirror: Mirror, differences: Iterable[TreeChange]) -> Iterator[Sized]:
     for group in batched(differences, DIFFERENCE_GROUP):
         blobs = {blob for d in group for blob in (_blob(d.old_mode, d.old_blob), _blob(d.mode, d.blob)) if blob}
         sizes = dict(zip(blobs, blob_sizes(mirror, blobs), strict=True)) if blobs else {}
@@ -83,7 +111,8 @@ def _blob(mode: str | None, blob: str | None) -> str | None:
 def _count_difference(snapshot: Snapshot, previous: Snapshot, mirror: Mirror) -> None:
     contents = Contents(previous.files, previous.bytes, previous.submodules, previous.long_paths)
     counts = {"created": 0, "updated": 0, "deleted": 0}
-    for change, old_size, new_size in with_sizes(mirror, read_difference(mirror, previous.commit, snapshot.commit)):
+    changes = difference(snapshot.repository_id, mirror, previous.commit, snapshot.commit)
+    for change, old_size, new_size in changes:
         if change.old_mode is not None:
             contents.add(change.path, change.old_mode, old_size, times=-1)
         if change.mode is not None:

@@ -55,21 +55,6 @@ class Remote(GitRepo):
         changes |= {path: content for path, content in older.items() if self.tree.get(path) != content}
         return self.write(changes or self._create(random))
 
-    def files(self, commit: str = "") -> dict[bytes, tuple[str, bytes]]:
-        """All content from one `cat-file`."""
-        tree = self.ls_tree(commit)
-        contents = self._contents(sorted({entry.sha for entry in tree.values()}))
-        return {path: (entry.mode, contents[entry.sha]) for path, entry in tree.items()}
-
-    def _contents(self, blobs: list[str]) -> dict[str, bytes]:
-        output, at, found = self.git("cat-file", "--batch", data="\n".join(blobs).encode() + b"\n"), 0, {}
-        for blob in blobs:
-            end = output.index(b"\n", at)
-            size = int(output[at:end].split()[2])
-            found[blob] = output[end + 1 : end + 1 + size]
-            at = end + 2 + size
-        return found
-
     def _change(self, random: Random) -> dict[str | bytes, Content]:
         kind = random.choice(("modify", "modify", "create", "create", "delete", "rename", "restore", "mode"))
         if kind == "restore" and self._gone:

@@ -60,6 +60,7 @@ class System:
         self.folder = folder
         self.clients: list[Client] = []
         self._running: set[str] = set()
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self.settings = {
             **SETTINGS,
             "DATA_DIR": str(folder / "data"),
@@ -83,6 +84,7 @@ class System:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         for client in self.clients:
             client.close()
+        self._hang_up()
         self.supervisor.stop_all()
 
     # Processes
@@ -162,9 +164,26 @@ class System:
         return redis.Redis.from_url(self.settings["REDIS_URL"], socket_timeout=2)
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.settings["DATABASE_URL"], autocommit=True, connect_timeout=5) as connection:
-            cursor = connection.execute(sql.encode(), values)
-            return cursor.fetchall() if cursor.description else []
+        """Over a connection that is kept: tests ask every few milliseconds, and each new one is a process."""
+        known = self._connection
+        try:
+            return self._query(sql, values)
+        except psycopg.OperationalError:
+            self._hang_up()
+            if known is None:
+                raise
+        return self._query(sql, values)  # PostgreSQL was started anew since the last question
+
+    def _query(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        if self._connection is None:
+            self._connection = psycopg.connect(self.settings["DATABASE_URL"], autocommit=True, connect_timeout=5)
+        cursor = self._connection.execute(sql.encode(), values)
+        return cursor.fetchall() if cursor.description else []
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def manage(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -200,20 +219,19 @@ class System:
 
     def unsettled(self, remotes: Iterable[Remote]) -> list[tuple[Any, ...]]:
         """The subscriptions that do not stand, synced and clean, at their remote's newest commit; open runs too."""
-        rows: list[tuple[Any, ...]] = []
-        for remote in remotes:
-            rows += self.query(
-                """SELECT a.name, r.name, s.status, s.retry_count, s.error_kind, s.last_error, s.due_at - now(),
-                          s.queued_at - now(), s.lease_expires_at - now(), n.commit
-                   FROM syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id
-                   JOIN syncsvc_repository r ON r.id = s.repository_id
-                   LEFT JOIN syncsvc_snapshot n ON n.id = s.clean_snapshot_id
-                   WHERE r.id = %s AND (s.status <> 'synced' OR s.clean_epoch <> s.epoch OR n.commit IS DISTINCT FROM %s
-                     OR EXISTS (SELECT FROM syncsvc_syncrun WHERE subscription_id = s.id AND outcome = ''))""",
-                remote.id,
-                remote.head,
-            )
-        return rows
+        heads = {remote.id: remote.head for remote in remotes}
+        return self.query(
+            """SELECT a.name, r.name, s.status, s.retry_count, s.error_kind, s.last_error, s.due_at - now(),
+                      s.queued_at - now(), s.lease_expires_at - now(), n.commit
+               FROM unnest(%s::uuid[], %s::text[]) AS remote (id, head)
+               JOIN syncsvc_repository r ON r.id = remote.id
+               JOIN syncsvc_subscription s ON s.repository_id = r.id JOIN syncsvc_app a ON a.id = s.app_id
+               LEFT JOIN syncsvc_snapshot n ON n.id = s.clean_snapshot_id
+               WHERE s.status <> 'synced' OR s.clean_epoch <> s.epoch OR n.commit IS DISTINCT FROM remote.head
+                 OR EXISTS (SELECT FROM syncsvc_syncrun WHERE subscription_id = s.id AND outcome = '')""",
+            list(heads),
+            list(heads.values()),
+        )
 
     def wait_until_synced(self, *remotes: Remote, seconds: float = SECONDS_TO_SYNC) -> None:
         """Until nothing is left to do for the newest commits; then the apps and the ledgers must equal git."""

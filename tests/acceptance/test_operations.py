@@ -126,8 +126,20 @@ def fleet(system: System) -> tuple[list[Client], list[Remote]]:
     remotes = [system.remote(f"repository-{number}") for number in range(REPOSITORIES)]
     for remote in remotes:
         remote.fill(2)
-    system.add(clients, remotes, "--poll", "3600")
+    system.add(clients, [])
+    system.add([], remotes, "--poll", "3600")
+    system.manage("shell", "--no-imports", "-c", FOLLOW)
     return clients, remotes
+
+
+# `subscribe`, three hundred times.
+FOLLOW = """
+from syncsvc.models import App, Repository, Subscription, Trigger
+from syncsvc.sync.asking import ask_for_runs
+repositories = Repository.objects.all()
+Subscription.objects.bulk_create(Subscription(app=a, repository=r) for a in App.objects.all() for r in repositories)
+ask_for_runs(Subscription.objects.all(), Trigger.SUBSCRIBED)
+"""
 
 
 def fail_all(system: System) -> None:

@@ -27,8 +27,9 @@ OPTIONS = ("--queues=live.0,bulk.0", "--without-gossip", "--without-mingle", "--
 def notes(tmp_path: Path) -> Iterator[Path]:
     file = tmp_path / "notes"
     file.touch()
-    yield file
     with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()  # the wake-ups of other tests
+        yield file
         client.flushdb()
 
 

@@ -21,11 +21,11 @@ FAILURE = Failure(kind=ErrorKind.ENDPOINT_ERROR, error="The endpoint failed.", r
 
 
 def claim(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
-    return Subscription.objects.claim(id, token=token, run_id=uuid.uuid4(), worker="w")
+    return bool(Subscription.objects.claim(id, token=token, run_id=uuid.uuid4(), worker="w"))
 
 
 def complete(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
-    return Subscription.objects.complete(id, token=token, snapshot_id=None, epoch=1)
+    return bool(Subscription.objects.complete(id, token=token, snapshot_id=None, epoch=1, run_id=uuid.uuid4()))
 
 
 def postpone(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
@@ -227,7 +227,7 @@ def test_completing_clears_what_was_wrong_and_what_was_approved() -> None:
     )
     snapshot = SnapshotFactory()
 
-    assert Subscription.objects.complete(id, token=TOKEN, snapshot_id=snapshot.id, epoch=4)
+    assert Subscription.objects.complete(id, token=TOKEN, snapshot_id=snapshot.id, epoch=4, run_id=uuid.uuid4())
 
     row = Subscription.objects.get(id=id)
     assert (row.retry_count, row.error_kind, row.last_error, row.failing_since) == (0, "", "", None)

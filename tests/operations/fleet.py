@@ -17,7 +17,7 @@ from syncsvc.sync.circuit import OpenCircuit
 from syncsvc.sync.deliver import Tally
 from syncsvc.sync.ending import Ending, Failed, HandedBack, Synced, Waits
 from syncsvc.sync.job import Job
-from syncsvc.sync.lease import Lease, LeaseLostError
+from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.plan import Plan
 from syncsvc.sync.settle import settle
 from syncsvc.sync.spool import Spool
@@ -50,10 +50,7 @@ def fleet(apps: int, each: int, **values: Any) -> list[Subscription]:
 
 def claim(subscription_id: uuid.UUID) -> Job | None:
     """As a worker that got a wake-up does."""
-    lease, run_id = Lease(), uuid.uuid4()
-    if not Subscription.objects.claim(subscription_id, token=lease.token, run_id=run_id, worker="test"):
-        return None
-    return Job.load(subscription_id, run_id=run_id, lease=lease)
+    return Job.claim(subscription_id, worker="test")
 
 
 def end(job: Job, ending: Ending) -> SyncRun | None:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import connection
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -29,6 +28,7 @@ from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.scheduler import end_expired_leases, wake_due_subscriptions
 from syncsvc.sync.spool import Spool
+from tests.emptying import empty_database
 from tests.operations.fleet import (
     ASKER,
     FAILED,
@@ -68,8 +68,7 @@ class Operations(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE syncsvc_app, syncsvc_repository, syncsvc_operation, syncsvc_syncrun CASCADE")
+        empty_database()
         self.ids = [s.id for s in fleet(apps=APPS, each=EACH)]
         self.running: dict[uuid.UUID, Job] = {}
         self.dead: list[Job] = []

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 from django.db.models.functions import Now
@@ -11,11 +12,10 @@ from pytest_django import DjangoAssertNumQueries
 from config.celery import app as celery
 from syncsvc.models import App, Operation, OperationItem, Repository, Status, Subscription, Trigger
 from syncsvc.operations import bulk
-from syncsvc.operations.release import release, sweep_operations, wake_released
+from syncsvc.operations.release import knock_again, release, sweep_operations, wake_released
 from syncsvc.operations.scope import Scope
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.scheduler import sweep
-from syncsvc.sync.slots import Slots
 from syncsvc.sync.spool import Spool
 from tests.operations.fleet import (
     ASKER,
@@ -299,14 +299,14 @@ def test_a_run_that_waits_for_its_mirror_is_not_woken_before_its_time() -> None:
     assert [s.id for s in Subscription.objects.all().fetch_ended()] == [subscription.id]
 
 
-def test_a_slot_that_was_over_its_apps_share_takes_what_is_released_though_it_is_not_due() -> None:
-    """Its message is gone: only the database knows of it."""
-    subscriptions = fleet(apps=1, each=2)
-    operation = bulk.start(RETRY, ASKER)
-    slots = Slots()
-    slots._left.set()
-    assert slots._take_left() in {s.id for s in subscriptions}
-    assert operation.items.exclude(released_at=None).count() == 2
+def test_what_nobody_claims_for_some_seconds_is_knocked_for_again_but_not_each_second() -> None:
+    fleet(apps=1, each=2)
+    bulk.start(RETRY, ASKER)
+    messages()
+    for age, expected in ((0, []), (3, ["bulk.0"]), (6, []), (11, ["bulk.0"]), (30, [])):
+        OperationItem.objects.update(released_at=Now() - timedelta(seconds=age))
+        knock_again()
+        assert messages() == expected, age
 
 
 def test_a_push_while_it_is_released_joins_the_run_of_the_operation() -> None:

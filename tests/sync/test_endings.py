@@ -9,7 +9,9 @@ from django.db.models import F
 
 from syncsvc.models import App, Status, Subscription, Trigger
 from syncsvc.sync.asking import ask_for_runs
+from syncsvc.sync.job import mirror_of
 from syncsvc.sync.pipeline import run_subscription
+from syncsvc.types import RemoteHead
 from tests.receiver import OK, Reply
 from tests.sync.world import World, contents
 
@@ -31,9 +33,8 @@ def test_an_app_whose_url_was_changed_meanwhile_is_not_paused_for_the_old_one(wo
 def test_what_was_delivered_is_on_record_even_where_the_damaged_mirror_cannot_be_rebuilt(world: World) -> None:
     world.repo.commit({"start": b""})
     world.run()
-    world.repo.commit({"a": b"good", "b": b"bad!"})
-    world.receiver.answer = lambda headers, body: (500, {}, b"", 0.0)
-    world.run()
+    head = world.repo.commit({"a": b"good", "b": b"bad!"})
+    mirror_of(world.repository).fetch(RemoteHead(world.repo.branch, head))
     damage(configured.MIRROR_DIR / str(world.repository.id), world.repo.ls_tree()[b"b"].sha)
 
     def answer(headers: dict[str, str], body: bytes) -> Reply:

@@ -3,6 +3,7 @@
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,10 +14,12 @@ from pytest_django import Settings
 from syncsvc.models import App, Operation, Status, Subscription
 from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
-from syncsvc.operations.release import go_on
+from syncsvc.operations.release import go_on, release
 from syncsvc.operations.scope import Scope
 from syncsvc.stopping import STOPPING
+from syncsvc.sync.job import Job
 from syncsvc.sync.slots import Slots
+from syncsvc.wakeup import queue_name
 from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
 from tests.receiver import OK, Receiver, Reply
 from tests.sync.world import World
@@ -38,6 +41,13 @@ class Worker:
             self._threads.append(thread)
             thread.start()
 
+    def take_released(self, wake_ups: int) -> None:
+        """So many wake-ups for what operations have released, to a thread each."""
+        for _ in range(wake_ups):
+            thread = threading.Thread(target=self._work_released)
+            self._threads.append(thread)
+            thread.start()
+
     def let_go(self) -> None:
         self._go.set()
         for thread in self._threads:
@@ -45,6 +55,10 @@ class Worker:
 
     def _work(self, id: uuid.UUID) -> None:
         self.slots.run(id, worker="test", settled=go_on)
+        connection.close()
+
+    def _work_released(self) -> None:
+        self.slots.run_released(worker="test", settled=go_on)
         connection.close()
 
     def _hang(self, headers: dict[str, str], body: bytes) -> Reply:
@@ -128,21 +142,96 @@ def test_a_slot_that_finds_no_room_for_its_app_does_not_spin(world: World, worke
     assert with_status(Status.PENDING) == {many[6]}
 
 
-def test_bulk_runs_have_at_most_half_of_the_slots_and_live_ones_pass_them(world: World, worker: Worker) -> None:
-    apps = [AppFactory(url=world.receiver.url) for _ in range(6)]
-    in_bulk = [id for app in apps for id in follow(app, world, 1)]
+def retry_in_bulk(world: World, apps: int, each: int = 1) -> tuple[Operation, list[uuid.UUID]]:
+    """An operation over failed subscriptions of apps whose endpoints hang."""
+    made = [AppFactory(url=world.receiver.url) for _ in range(apps)]
+    ids = [id for app in made for id in follow(app, world, each)]
     Subscription.objects.update(status=Status.FAILED, due_at=None)
-    operation = bulk.start(Scope(kind=Operation.Kind.RETRY), Asker(name="a test", source=Operation.Source.COMMAND))
+    asker = Asker(name="a test", source=Operation.Source.COMMAND)
+    return bulk.start(Scope(kind=Operation.Kind.RETRY), asker), ids
+
+
+def test_bulk_runs_have_at_most_half_of_the_slots_and_live_ones_pass_them(world: World, worker: Worker) -> None:
+    operation, in_bulk = retry_in_bulk(world, apps=6)
     live = follow(AppFactory(url=world.receiver.url), world, 1)
 
-    worker.take(*in_bulk)
-    # Two of the six find no room; what they leave lets the live one by.
+    worker.take_released(6)
+    wait_until(lambda: len(with_status(Status.SYNCING)) == 4)
+    worker.take(*live)
     wait_until(lambda: with_status(Status.SYNCING) >= set(live))
     assert len(with_status(Status.SYNCING) & set(in_bulk)) == 4
 
     worker.let_go()
     operation.refresh_from_db()
     assert operation.succeeded == 6
+
+
+def test_a_wake_up_for_a_released_one_begins_bulk_work_whichever_queue_it_came_by(world: World, worker: Worker) -> None:
+    operation, in_bulk = retry_in_bulk(world, apps=3)
+    worker.take(in_bulk[0])
+    wait_until(lambda: len(with_status(Status.SYNCING)) == 1)
+
+    worker.let_go()
+
+    operation.refresh_from_db()
+    assert operation.succeeded == 3
+
+
+def test_a_wake_up_that_found_no_room_is_made_good_by_the_slot_that_ends(world: World, worker: Worker) -> None:
+    operation, _ = retry_in_bulk(world, apps=5)
+    Operation.objects.pause(operation.id)
+    Operation.objects.resume(operation.id)
+    Operation.objects.filter(id=operation.id).update(max_running=4)
+    release(operation.id)
+    worker.take_released(4)
+    wait_until(lambda: len(with_status(Status.SYNCING)) == 4)
+
+    worker.slots.run_released(worker="test", settled=go_on)  # returns at once
+    worker.let_go()
+
+    operation.refresh_from_db()
+    assert operation.succeeded == 5
+
+
+def test_bulk_runs_of_an_app_take_a_quarter_of_the_slots_while_other_apps_wait(world: World, worker: Worker) -> None:
+    _, in_bulk = retry_in_bulk(world, apps=3, each=4)
+    apps = dict(Subscription.objects.values_list("id", "app_id"))
+
+    worker.take_released(4)
+    wait_until(lambda: len(with_status(Status.SYNCING)) == 4)
+
+    assert max(Counter(apps[id] for id in with_status(Status.SYNCING)).values()) <= 2
+    assert len(in_bulk) == 12
+
+
+def test_a_worker_of_one_slot_gives_it_up_after_each_released_item(
+    world: World, worker: Worker, settings: Settings
+) -> None:
+    settings.WORKER_THREADS = 1
+    operation, _ = retry_in_bulk(world, apps=2)
+    worker.let_go()
+
+    worker.slots.run_released(worker="test", settled=go_on)
+    operation.refresh_from_db()
+    assert (operation.succeeded, operation.waiting) == (1, 1)
+
+    worker.slots.run_released(worker="test", settled=go_on)
+    operation.refresh_from_db()
+    assert operation.succeeded == 2
+
+
+def test_only_what_was_released_in_its_shards_is_claimed_for_a_worker(
+    world: World, worker: Worker, settings: Settings
+) -> None:
+    _, in_bulk = retry_in_bulk(world, apps=8)
+    settings.SYNC_QUEUES = 2
+    queues = dict(Subscription.objects.values_list("id", "repository_id"))
+
+    claimed = set()
+    while job := Job.claim_next_released(worker="test", shards=[1]):
+        claimed.add(job.subscription.id)
+
+    assert claimed == {id for id in in_bulk if queue_name("bulk", queues[id]) == "bulk.1"}
 
 
 def test_a_stopping_worker_takes_nothing_that_was_left(world: World, worker: Worker) -> None:

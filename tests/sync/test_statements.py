@@ -62,7 +62,7 @@ def test_a_run_that_finds_no_change_takes_few_statements_however_many_files_ther
 
     statements = statements_of_a_run(world)
 
-    assert len(statements) == 4, "\n".join(sql[:150] for sql in statements)
+    assert len(statements) == 2, "\n".join(sql[:150] for sql in statements)
 
 
 def test_a_first_run_takes_a_few_statements_a_group_of_200_files(world: World) -> None:

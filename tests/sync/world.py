@@ -45,12 +45,7 @@ class Client:
 
 def contents(repo: GitRepo, commit: str = "HEAD") -> dict[bytes, tuple[str, bytes]]:
     """Path → mode and content of a commit, submodules left out."""
-    tree = repo.ls_tree(commit)
-    return {
-        path: (entry.mode, repo.git("cat-file", "blob", entry.sha))
-        for path, entry in tree.items()
-        if entry.mode != "160000"
-    }
+    return repo.files(commit)
 
 
 class World:

@@ -7,6 +7,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
+from syncsvc.checks import OURS
 from syncsvc.logins.one_time import one_time_hash
 
 OPERATOR = "operator"
@@ -14,6 +15,7 @@ OPERATOR = "operator"
 
 class Command(BaseCommand):
     help = "Migrates, and creates the user `operator` with a one-time password, where nobody can log in yet."
+    requires_system_checks = (OURS,)
 
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0)

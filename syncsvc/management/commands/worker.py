@@ -1,19 +1,25 @@
 """One worker process."""
 
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from syncsvc.checks import OURS
+
 
 class Command(BaseCommand):
     help = "Runs one worker process: WORKER_THREADS runs at a time, of the shards in WORKER_QUEUES (default: all)."
+    requires_system_checks = (OURS,)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--name", default="worker", help="unique on this machine")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        from celery.utils.nodenames import default_nodename, host_format
+
         from config.celery import app, worker_queues
 
         queues = worker_queues(settings.WORKER_QUEUES)
@@ -21,17 +27,16 @@ class Command(BaseCommand):
             raise CommandError(
                 f"WORKER_QUEUES names no shard; there are 0 to {settings.SYNC_QUEUES - 1} (SYNC_QUEUES)."
             )
-        app.worker_main(
-            [
-                "--quiet",  # no banner in the log
-                "worker",
-                "--disable-prefetch",  # see config.pool
-                f"--concurrency={settings.WORKER_THREADS}",
-                f"--queues={','.join(queues)}",
-                f"--hostname={options['name']}@%h",
-                f"--loglevel={settings.LOG_LEVEL}",
-                "--without-gossip",
-                "--without-mingle",
-                "--without-heartbeat",
-            ]
+        # As `celery worker` does, whose command line would take longer to load than all that is ours.
+        worker = app.Worker(
+            hostname=host_format(default_nodename(f"{options['name']}@%h")),
+            concurrency=settings.WORKER_THREADS,
+            queues=queues,
+            loglevel=settings.LOG_LEVEL,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,  # no banner in the log
         )
+        worker.start()
+        sys.exit(worker.exitcode)

@@ -1,0 +1,57 @@
+"""Transports between runs, with the connections that they keep alive: a small run pays for no handshake of its own."""
+
+import threading
+import time
+from functools import cache
+
+from django.conf import settings
+
+from syncsvc import __version__
+from syncsvc.delivery.addresses import AddressPolicy
+from syncsvc.delivery.transport import Transport
+
+USER_AGENT = f"syncsvc/{__version__}"
+# What nobody has wanted for so long is closed when another is.
+IDLE_SECONDS = 60.0
+
+type Terms = tuple[tuple[str, ...], float]
+
+
+class Transports:
+    """Those of this process that no run has; the last used is given first. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._idle: list[tuple[float, Terms, Transport]] = []
+        self._lock = threading.Lock()
+
+    def take(self) -> Transport:
+        terms = _terms()
+        with self._lock:
+            for index in reversed(range(len(self._idle))):
+                if self._idle[index][1] == terms:
+                    return self._idle.pop(index)[2]
+        networks, connect_timeout = terms
+        return Transport(_policy(networks), connect_timeout=connect_timeout, user_agent=USER_AGENT)
+
+    def give_back(self, transport: Transport) -> None:
+        """Nothing may be in flight in it."""
+        now = time.monotonic()
+        with self._lock:
+            self._idle.append((now, _terms(), transport))
+            keep = max(0, len(self._idle) - settings.WORKER_THREADS)
+            old = [place for n, place in enumerate(self._idle) if n < keep or now - place[0] > IDLE_SECONDS]
+            self._idle = [place for place in self._idle if place not in old]
+        for _, _, closing in old:
+            closing.close()
+
+
+def _terms() -> Terms:
+    return tuple(settings.WEBHOOK_ALLOWED_NETWORKS), settings.WEBHOOK_CONNECT_TIMEOUT
+
+
+@cache
+def _policy(networks: tuple[str, ...]) -> AddressPolicy:
+    return AddressPolicy(networks)
+
+
+TRANSPORTS = Transports()
