@@ -10,7 +10,7 @@ from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from syncsvc.models import App, Status, Subscription
 from tests import factories
@@ -169,6 +169,14 @@ def test_the_polled_part_costs_two_queries_and_says_when_the_rows_have_something
     assert "moved" not in still.headers.get("HX-Trigger", "")
     assert "moved" in other.headers["HX-Trigger"]
     assert 'data-every="15"' in still.text
+
+
+def test_without_redis_the_page_still_works(console: Client, settings: Settings) -> None:
+    app = factories.SubscriptionFactory(failed=True).app
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+
+    assert "1 of 1 repositories did not get through" in console.get(page_of(app)).text
+    assert console.get(f"{page_of(app)}?part=health", headers=HTMX).status_code == 200
 
 
 def test_what_moves_is_asked_for_every_two_seconds(console: Client) -> None:

@@ -168,6 +168,11 @@ def test_the_list_has_what_goes_on_above_what_has_ended(
     assert 'class="operation-bar"' not in filtered.text
 
 
+def test_an_empty_list_says_where_operations_come_from(console: Client) -> None:
+    assert "No operation yet" in console.get(LIST).text
+    assert "No operation yet" not in console.get(LIST, {"q": "nothing"}).text
+
+
 def test_the_page_is_for_those_who_may_see_operations(staff: Callable[..., Client]) -> None:
     operation = operation_with_items(waiting=1)
     assert staff("view_app").get(page_of(operation)).status_code == 403
