@@ -34,11 +34,11 @@ WITH s AS MATERIALIZED (
   FROM wrong GROUP BY app_id ORDER BY failed DESC, retrying DESC, name
 ), circuits AS (
   SELECT a.id, a.name, 'app' AS of, a.circuit_opened_at AS since, a.circuit_until AS until, '' AS error_kind,
-         (SELECT count(*) FROM s WHERE s.app_id = a.id AND s.status <> 'synced') AS waiting
+         (SELECT count(*) FROM syncsvc_subscription x WHERE x.app_id = a.id AND x.status <> 'synced') AS waiting
   FROM syncsvc_app a WHERE a.circuit_opened_at IS NOT NULL AND a.is_active
   UNION ALL
   SELECT r.id, r.name, 'repository', r.failing_since, r.circuit_until, r.error_kind,
-         (SELECT count(*) FROM s WHERE s.repository_id = r.id AND s.status <> 'synced')
+         (SELECT count(*) FROM syncsvc_subscription x WHERE x.repository_id = r.id AND x.status <> 'synced')
   FROM syncsvc_repository r WHERE r.circuit_until > statement_timestamp() AND r.is_active
 ), stale AS (
   SELECT id, name, checked_at, error_kind, coalesce(checked_at, created_at) AS since
