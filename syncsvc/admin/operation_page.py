@@ -23,7 +23,7 @@ from syncsvc.types import ErrorKind
 
 TEMPLATE = "admin/syncsvc/operation.html"
 PROGRESS_SECONDS, ITEMS_SECONDS = 2, 5
-PAGE = 100
+PAGE = 50
 TONES = {"running": "busy", "paused": "warn", "cancelling": "warn", "cancelled": "quiet", "finished": "good"}
 ITEM_TONES = {"waiting": "quiet", "running": "busy", "succeeded": "good", "failed": "bad", "skipped": "quiet"}
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 from syncsvc.models import App, Repository, Status, Subscription
 from syncsvc.models.page_sql import Standing, standings
 
-PAGE = 50
+PAGE = 25  # a row with its buttons is a millisecond of Python
 # (name in the address, word, name of its count); in the order in which they matter.
 STATES = (
     ("", "All", "total"),

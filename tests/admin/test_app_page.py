@@ -131,15 +131,15 @@ def test_the_rows_are_filtered_searched_and_paged(console: Client) -> None:
     def names(**query: str) -> list[str]:
         return [row.name for row in console.get(page_of(app), query).context["rows"]]
 
-    assert len(names()) == 50
-    assert len(names(p="2")) == 11
+    assert len(names()) == 25
+    assert len(names(p="3")) == 11
     assert names(state="failed") == [failed.repository.name]
     assert names(q=failed.repository.name.upper()) == [failed.repository.name]
     assert names(state="nonsense", p="-1")[0] == failed.repository.name
     assert names(state="paused") == []
 
 
-@pytest.mark.parametrize("rows", [1, 30])
+@pytest.mark.parametrize("rows", [1, 25])
 def test_the_page_needs_as_many_queries_for_one_row_as_for_many(
     rows: int, console: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:

@@ -120,7 +120,7 @@ def test_items_are_chosen_by_outcome_and_kind_and_come_in_pages(console: Client)
     assert shown(outcome="nonsense", kind="nonsense", after="x") == 4
     assert "Show all" in console.get(page_of(operation), {"outcome": "cancelled"}).text
 
-    many = operation_with_items(succeeded=101)
+    many = operation_with_items(succeeded=51)
     first = console.get(page_of(many)).text
     (after,) = re.findall(r"after=(\d+)#items", first)
     assert console.get(page_of(many), {"after": after}).text.count('class="badge good"') == 1

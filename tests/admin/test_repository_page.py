@@ -133,7 +133,7 @@ def test_nothing_chosen_is_asked_again_and_nothing_to_choose_is_said(console: Cl
     assert "no app was chosen" in console.post(button(lonely, "resync_for"), headers=HTMX).headers["HX-Trigger"]
 
 
-@pytest.mark.parametrize("rows", [1, 30])
+@pytest.mark.parametrize("rows", [1, 25])
 def test_the_page_needs_as_many_queries_for_one_app_as_for_many(
     rows: int, console: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
