@@ -93,9 +93,12 @@ def _of_others(numbers: dict[str, Any], alive: Alive | None) -> Iterator[Alarm]:
         more = f" and {counts['stale'] - 1:,} more" if counts["stale"] > 1 else ""
         text = f"{stale[0]['name']}{more}: git has not answered for three polls."
         yield Alarm("warn", f"{counts['stale']:,} stale", text, "#stale", "Show them")
-    for app in numbers["gone"]:
-        text = f"{app['name']}: {app['pause_reason']}"
-        yield Alarm("warn", "Paused", text, row_url("app", app["id"]), "Open the app")
+    if gone := numbers["gone"]:
+        more = f" and {counts['gone'] - 1:,} more" if counts["gone"] > 1 else ""
+        text = f"{gone[0]['name']}{more}: {gone[0]['pause_reason']}"
+        paused = f"{reverse('admin:syncsvc_app_changelist')}?is_active__exact=0"
+        url, action = (paused, "Show paused apps") if more else (row_url("app", gone[0]["id"]), "Open the app")
+        yield Alarm("warn", f"{counts['gone']:,} gone", text, url, action)
 
 
 def _for(since: datetime) -> str:

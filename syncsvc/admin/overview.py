@@ -17,6 +17,7 @@ from syncsvc.admin.operation_bar import bar
 from syncsvc.admin.parts import part_of, sees
 from syncsvc.models import Operation, Subscription
 from syncsvc.models.overview_sql import overview_numbers
+from syncsvc.sync.circuit import GONE
 from syncsvc.sync.health import Alive, alive
 
 TEMPLATE = "admin/syncsvc/overview.html"
@@ -50,7 +51,7 @@ def _now(*, operations: bool) -> str:
 
 
 def _render(*, operations: bool) -> str:
-    numbers, seen = with_moments(overview_numbers()), alive()
+    numbers, seen = with_moments(overview_numbers(gone=GONE)), alive()
     return render_to_string(f"{TEMPLATE}#now", _context(numbers, seen, operations=operations))
 
 

@@ -78,7 +78,7 @@ SELECT
      'circuits', (SELECT count(*) FROM circuits),
      'stale', (SELECT count(*) FROM stale),
      'operations', (SELECT count(*) FROM operations WHERE status NOT IN ('finished', 'cancelled')),
-     'gone', (SELECT count(*) FROM syncsvc_app WHERE NOT is_active AND pause_reason <> '')
+     'gone', (SELECT count(*) FROM syncsvc_app WHERE NOT is_active AND pause_reason = %(gone)s)
    ) FROM s),
   (SELECT json_agg(t) FROM (
      SELECT c.*, x.last_error AS example FROM (SELECT * FROM causes LIMIT %(named)s) c
@@ -89,7 +89,7 @@ SELECT
      WHERE status = 'failed' AND error_kind = 'mass_delete_held' ORDER BY failing_since LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (SELECT * FROM circuits ORDER BY waiting DESC, name LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (
-     SELECT id, name, pause_reason FROM syncsvc_app WHERE NOT is_active AND pause_reason <> ''
+     SELECT id, name, pause_reason FROM syncsvc_app WHERE NOT is_active AND pause_reason = %(gone)s
      ORDER BY name LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (SELECT * FROM stale ORDER BY since, name LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (SELECT * FROM running ORDER BY since LIMIT %(named)s) t),
@@ -97,8 +97,8 @@ SELECT
 """
 
 
-def overview_numbers() -> dict[str, Any]:
-    """By the names of COLUMNS: `counts` is a mapping, the others are lists of rows. Moments are text of ISO 8601."""
+def overview_numbers(*, gone: str) -> dict[str, Any]:
+    """`gone` is the reason of a pause that nobody asked for. By the names of COLUMNS: `counts` is a mapping, the others are lists of rows. Moments are text of ISO 8601."""
     with connection.cursor() as cursor:
         cursor.execute(
             OVERVIEW,
@@ -108,6 +108,7 @@ def overview_numbers() -> dict[str, Any]:
                 "poll": settings.POLL_SECONDS,
                 "requeue": settings.REQUEUE_AFTER,
                 "named": NAMED,
+                "gone": gone,
             },
         )
         row = cursor.fetchone()

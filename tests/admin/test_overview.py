@@ -16,6 +16,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from syncsvc.admin.kept import kept
 from syncsvc.management.embedded import free_port
 from syncsvc.models import Subscription
+from syncsvc.sync.circuit import GONE
 from syncsvc.sync.health import beat_seen, worker_seen
 from tests import factories
 
@@ -73,7 +74,8 @@ def test_held_runs_open_circuits_stale_repositories_and_apps_that_paused_themsel
     factories.RepositoryFactory(name="owner/git", circuit_until=timezone.now() + hour, error_kind="git_timeout")
     stale = factories.RepositoryFactory(checked_at=timezone.now() - hour)
     slow = factories.RepositoryFactory(checked_at=timezone.now() - hour, poll_seconds=3000)
-    gone = factories.AppFactory(is_active=False, pause_reason="The endpoint answered 410 Gone.")
+    gone = factories.AppFactory(is_active=False, pause_reason=GONE)
+    moved = factories.AppFactory(is_active=False, pause_reason="The client moves house.")
 
     page = console.get("/admin/")
 
@@ -81,7 +83,8 @@ def test_held_runs_open_circuits_stale_repositories_and_apps_that_paused_themsel
     assert f"1 held {held}: a run would delete most of what the app has" in told
     assert "2 open circuits" in told
     assert f"1 stale {stale.name}: git has not answered for three polls." in told
-    assert f"Paused {gone.name}: The endpoint answered 410 Gone." in told
+    assert f"1 gone {gone.name}: The endpoint answered 410 Gone" in told
+    assert moved.name not in told  # somebody asked for that
     assert "owner/git git_timeout" in told
     assert slow.name not in told
     assert told.index("1 held") < told.index("2 open circuits")
