@@ -98,7 +98,10 @@ SELECT
 
 
 def overview_numbers(*, gone: str) -> dict[str, Any]:
-    """`gone` is the reason of a pause that nobody asked for. By the names of COLUMNS: `counts` is a mapping, the others are lists of rows. Moments are text of ISO 8601."""
+    """By the names of COLUMNS: `counts` is a mapping, the others are lists of rows. Moments are text of ISO 8601.
+
+    `gone` is the reason of a pause that nobody asked for.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             OVERVIEW,
