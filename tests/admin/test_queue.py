@@ -16,6 +16,7 @@ from syncsvc.management.embedded import free_port
 from syncsvc.models import Subscription
 from syncsvc.models.queue_sql import SHOWN
 from syncsvc.sync.health import worker_seen
+from syncsvc.wakeup import queue_name
 from tests import factories
 from tests.admin.test_overview import text_of
 
@@ -110,9 +111,9 @@ def test_queues_have_their_messages_and_runs(
     assert "live.0 2 1 0" in told
     assert "bulk.0 0 0 1" in told
     settings.SYNC_QUEUES = 3
-    shard = item.subscription.repository_id.int % 3
+    name = queue_name("bulk", item.subscription.repository_id)
     cache.clear()
-    assert f"bulk.{shard} 0 0 1" in text_of(console.get(QUEUE))
+    assert f"{name} 0 0 1" in text_of(console.get(QUEUE))
 
 
 @pytest.mark.parametrize("many", [1, 12])
