@@ -45,8 +45,8 @@ def test_the_page_of_an_app_says_what_is_wrong_and_is_paused_in_place(
     console.goto(page_of(acme))
     expect(console.locator("#health")).to_contain_text("1 of 4 repositories did not get through")
     expect(console.locator("#rows tbody tr")).to_have_count(4)
-    axe(console)
     look(console, "app")
+    axe(console)
 
     console.get_by_role("button", name="Pause").click()
     dialog = console.get_by_role("dialog", name="Pause acme?")

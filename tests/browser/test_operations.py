@@ -73,8 +73,8 @@ def test_an_operation_is_paused_resumed_and_cancelled(console: Page, axe: Callab
     expect(console.get_by_role("button", name="Retry all failed")).to_have_count(0)
     console.goto("/admin/syncsvc/operation/")
     expect(console.locator(".going-on .operation-bar")).to_contain_text("0/3 completed")
-    axe(console)
     look(console, "operations-going-on")
+    axe(console)
     console.locator(".going-on").get_by_role("link", name="Bulk retry").click()
     console.get_by_role("button", name="Pause").click()
     expect(console.locator("#progress")).to_contain_text("Paused by operator.")
@@ -102,8 +102,8 @@ def test_two_operators_see_one_operation_which_is_cancelled_in_the_middle_and_ad
     for page in (console, other):
         page.goto(f"/admin/syncsvc/operation/{operation.pk}/change/")
         expect(page.locator("#progress h2")).to_contain_text("15/24 completed")
-    axe(console)
     look(console, "operation-running")
+    axe(console)
     console.emulate_media(color_scheme="dark", reduced_motion="reduce")
     look(console, "operation-running-dark")
 
