@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import batched, chain, islice
 
+from django.db import IntegrityError, transaction
+from django.db.models import Q, Subquery
+
 from syncsvc.git.manifest import blob_sizes, read_difference, read_manifest
 from syncsvc.git.mirror import Mirror
 from syncsvc.models import Repository, Snapshot
@@ -56,9 +59,10 @@ def take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
 
 
 def _take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
-    if snapshot := Snapshot.objects.filter(repository=repository, commit=commit).first():
-        return snapshot
-    previous = Snapshot.objects.filter(repository=repository).first()
+    found = _known_by(repository, commit)
+    if found and found[-1].commit == commit:
+        return found[-1]
+    previous = found[0] if found else None
     snapshot = Snapshot(repository=repository, commit=commit, tree=mirror.commit_info(commit).tree, previous=previous)
     if previous is not None and mirror.has_commit(previous.commit):
         _count_difference(snapshot, previous, mirror)
@@ -67,9 +71,19 @@ def _take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
         for path, mode, _, size in read_manifest(mirror, commit):
             contents.add(path, mode, size)
         _fill(snapshot, contents)
-    # Another run of the same repository may have been quicker.
-    Snapshot.objects.bulk_create([snapshot], ignore_conflicts=True)
-    return Snapshot.objects.get(repository=repository, commit=commit)
+    try:
+        with transaction.atomic():
+            snapshot.save(force_insert=True)
+    except IntegrityError:  # another run of the same repository was quicker
+        return Snapshot.objects.get(repository=repository, commit=commit)
+    return snapshot
+
+
+def _known_by(repository: Repository, commit: str) -> list[Snapshot]:
+    """The latest snapshot, and that of the commit where it is known: last."""
+    of_it = Snapshot.objects.filter(repository=repository).order_by("-id")
+    wanted = of_it.filter(Q(commit=commit) | Q(id=Subquery(of_it.values("id")[:1])))
+    return sorted(wanted, key=lambda snapshot: snapshot.commit == commit)
 
 
 def difference(repository_id: uuid.UUID, mirror: Mirror, old: str, new: str) -> Iterator[Sized]:
