@@ -34,6 +34,8 @@ class Mirror:
         self.remote = remote
         self.limits = limits
         self._seen: str | None = None
+        # By this object, and not by another run that was waited for.
+        self.has_fetched = False
 
     def fetch(self, head: RemoteHead, *, wait: float = 1.0) -> str:
         """Makes sure that the branch's files are here and returns the commit that was taken in, pinned.
@@ -48,7 +50,9 @@ class Mirror:
             if self.has_commit(commit):
                 return commit
             with _marked(descriptor, self.path):
-                return self._update(head, commit, wait)
+                taken = self._update(head, commit, wait)
+                self.has_fetched = True
+                return taken
 
     def heal(self, head: RemoteHead, *, wait: float = 1.0) -> str:
         """Rebuilds a mirror whose objects turned out damaged or missing; not to be called while reading it.

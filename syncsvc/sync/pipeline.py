@@ -118,8 +118,8 @@ def _refresh(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     fetched = RemoteHead(head.branch, commit)
     if fetched != head and not found(job.repository, fetched, but_not=job.subscription):
         ask_remote(job.repository, but_not=job.subscription)
-    waiting = Subscription.objects.filter(repository=job.repository).fetch_ended()
-    wakeup.wake_runs(waiting)
+    if mirror.has_fetched:
+        wakeup.wake_runs(Subscription.objects.filter(repository=job.repository).fetch_ended())
     return commit
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import batched, chain, islice
 
-from django.db import IntegrityError, transaction
 from django.db.models import Q, Subquery
 
 from syncsvc.git.manifest import blob_sizes, read_difference, read_manifest
@@ -71,11 +70,10 @@ def _take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
         for path, mode, _, size in read_manifest(mirror, commit):
             contents.add(path, mode, size)
         _fill(snapshot, contents)
-    try:
-        with transaction.atomic():
-            snapshot.save(force_insert=True)
-    except IntegrityError:  # another run of the same repository was quicker
-        return Snapshot.objects.get(repository=repository, commit=commit)
+    # Another run of the same repository may have been quicker: then its row is the one.
+    Snapshot.objects.bulk_create(
+        [snapshot], update_conflicts=True, unique_fields=["repository", "commit"], update_fields=["tree"]
+    )
     return snapshot
 
 
