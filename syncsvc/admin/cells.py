@@ -79,11 +79,14 @@ def size_cell(size: int) -> SafeString:
 
 
 def size_text(size: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
+    """`31 MB`, `1.4 MB`, `820 kB`: decimal, as disks and networks are measured."""
+    if size < 1000:
+        return f"{size:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.5 or unit == "GB":
+            break
+    return f"{size:,.1f} {unit}" if size < 9.95 else f"{size:,.0f} {unit}"
 
 
 def link(row: models.Model, text: str = "") -> SafeString:

@@ -36,14 +36,14 @@ def digest_of(response: Any) -> str:
 
 def test_a_confirmation_is_the_dialogs_content_for_htmx_and_else_a_page(console: Client) -> None:
     subscription = factories.SubscriptionFactory(synced=True, app__name="acme", repository__name="owner/repo")
-    factories.SnapshotFactory(repository=subscription.repository, files=4_512, bytes=31 * 1024 * 1024)
+    factories.SnapshotFactory(repository=subscription.repository, files=4_512, bytes=31_000_000)
 
     page = console.get(address(subscription, "resync"))
     dialog = console.get(address(subscription, "resync"), headers=HTMX)
 
     for text in (page.text, dialog.text):
         assert "Re-sync owner/repo for acme?" in text
-        assert "This sends about 4,512 files (31.0 MiB) again." in text
+        assert "This sends about 4,512 files (31 MB) again." in text
     assert "<html" in page.text
     assert "<html" not in dialog.text
     assert "data-cancel autofocus" in dialog.text

@@ -179,7 +179,7 @@ def test_a_re_sync_of_a_list_does_not_grow(console: Client) -> None:
 
 
 def test_an_app_is_retried_and_re_synced_as_a_whole(console: Client) -> None:
-    snapshot = factories.SnapshotFactory(files=4_512, bytes=31 * 1024 * 1024)
+    snapshot = factories.SnapshotFactory(files=4_512, bytes=31_000_000)
     one = factories.SubscriptionFactory(
         app__name="acme", repository=snapshot.repository, failed=True, snapshot=snapshot
     )
@@ -190,7 +190,7 @@ def test_an_app_is_retried_and_re_synced_as_a_whole(console: Client) -> None:
     assert "Retry 1 failed subscription?" in retry
     page = press(console, one.app, "resync_all").text  # type: ignore[attr-defined]
     assert "Re-sync all repositories for acme?" in page
-    assert "This will re-send all files for 2 repositories: about 4,512 files (31.0 MiB)." in page
+    assert "This will re-send all files for 2 repositories: about 4,512 files (31 MB)." in page
     answer = said(console, press(console, one.app, "resync_all", **fields_of(page)))
     assert answer == "Re-sync queued for 2 repositories"
     assert Operation.objects.get().scope_text == "all subscriptions of acme"

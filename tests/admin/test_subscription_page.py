@@ -78,7 +78,7 @@ def test_the_page_tells_how_it_is_what_it_did_and_what_the_app_has(console: Clie
     shown = text(response)
     assert "Failed endpoint_error" in shown
     assert "The endpoint failed with 500 Internal Server Error." in shown
-    assert "120 files (3.9 MiB)" in shown
+    assert "120 files (4.1 MB)" in shown
     assert "3 created" in shown
     assert "422 endpoint_rejected" in shown
     assert "no such thing" in shown  # what the endpoint answered

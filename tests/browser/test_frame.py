@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def failed() -> Subscription:
     """A failed one, of acme and owner/repo, that would send 4,512 files again."""
-    snapshot = factories.SnapshotFactory(repository__name="owner/repo", files=4_512, bytes=31 * 1024 * 1024)
+    snapshot = factories.SnapshotFactory(repository__name="owner/repo", files=4_512, bytes=31_000_000)
     return factories.SubscriptionFactory(
         app__name="acme", repository=snapshot.repository, snapshot=snapshot, failed=True
     )
@@ -45,7 +45,7 @@ def test_the_dialog_says_the_effect_and_closes_in_each_way(console: Page, failed
 
     for way in ("cancel", "escape", "outside"):
         opener.click()
-        expect(dialog).to_contain_text("This sends about 4,512 files (31.0 MiB) again.")
+        expect(dialog).to_contain_text("This sends about 4,512 files (31 MB) again.")
         expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
         look(console, "dialog")
         if way == "cancel":
