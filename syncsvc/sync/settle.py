@@ -115,10 +115,10 @@ def _incomplete(job: Job, ending: Incomplete) -> Verdict:
 
 
 def _waits(job: Job, ending: Waits) -> Verdict:
-    circuit = ending.circuit
+    circuit, waiting = ending.circuit, len(ending.spool)
     text = (
-        f"The endpoint has not answered well for {circuit.for_seconds / 60:.0f} min and is left alone until its"
-        f" cool-down ends; {len(ending.spool)} changes wait. A retry tries it at once."
+        f"The endpoint has not answered well for {_minutes(circuit.for_seconds)} and is left alone until its"
+        f" cool-down ends; {_changes(waiting)} wait{'s' if waiting == 1 else ''}. A retry tries it at once."
     )
     failure = Failure(
         kind=ErrorKind.ENDPOINT_CIRCUIT_OPEN,
@@ -210,7 +210,8 @@ def _settle_item(job: Job, ending: Ending, verdict: Verdict) -> Operation | None
 
 def _item_reason(failure: Failure, verdict: Verdict) -> str:
     delay = verdict.values["delay"]
-    again = "" if delay is None else f" Tries again by itself in {delay:.0f} s."
+    stop = "" if failure.error.endswith(".") else "."
+    again = "" if delay is None else f"{stop} Tries again by itself in {_wait_of(delay)}."
     return f"{failure.error[: 500 - len(again)]}{again}"
 
 
@@ -262,7 +263,20 @@ def _held_text(job: Job, ending: Held) -> str:
 def _incomplete_text(tally: Tally, planned: int) -> str:
     missing = planned - tally.delivered
     where = f" First: {tally.path.decode(errors='backslashreplace')[:200]}" if tally.path is not None else ""
-    return f"{missing} of {planned} changes were not taken. {tally.error}{where}"
+    were = "was" if missing == 1 else "were"
+    return f"{missing:,} of {_changes(planned)} {were} not taken. {tally.error}{where}"
+
+
+def _changes(number: int) -> str:
+    return f"{number:,} change{'' if number == 1 else 's'}"
+
+
+def _minutes(seconds: float) -> str:
+    return "under a minute" if seconds < 60 else f"{seconds / 60:.0f} min"
+
+
+def _wait_of(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _jittered(seconds: float) -> float:
