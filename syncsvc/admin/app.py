@@ -71,8 +71,8 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     @admin.display(description="state")
     def state(self, app: App) -> str:
         if not app.is_active:
-            return format_html("{} {}", badge("paused", "quiet"), app.pause_reason)
-        return badge("circuit open", "bad") if app.circuit_opened_at else badge("active", "good")
+            return format_html("{} {}", badge("Paused", "quiet"), app.pause_reason)
+        return badge("Circuit open", "bad") if app.circuit_opened_at else badge("Active", "good")
 
     @admin.display(description="created", ordering="created_at")
     def created(self, app: App) -> str:

@@ -33,7 +33,7 @@ class KindFilter(admin.SimpleListFilter):
 @admin.register(DeliveryAttempt)
 class DeliveryAttemptAdmin(SendAgain):
     change_form_template = "admin/syncsvc/attempt.html"
-    list_display = ("what", "subscription_link", "path_end", "result", "milliseconds", "when")
+    list_display = ("what", "subscription_link", "path_end", "result", "took", "when")
     list_filter = (("subscription", AutocompleteFilter), when("at"), KindFilter, "error_kind")
     list_select_related = ("subscription__app", "subscription__repository")
     sortable_by = ()
@@ -111,6 +111,10 @@ class DeliveryAttemptAdmin(SendAgain):
     @admin.display(description="answer")
     def answer_text(self, attempt: DeliveryAttempt) -> str:
         return block(bytes(attempt.answer).decode(errors="backslashreplace"))
+
+    @admin.display(description="took")
+    def took(self, attempt: DeliveryAttempt) -> str:
+        return f"{attempt.milliseconds:,} ms"
 
     @admin.display(description="when")
     def when(self, attempt: DeliveryAttempt) -> str:

@@ -73,9 +73,9 @@ class DeliveredFileAdmin(SendAgain):
     @admin.display(description="state")
     def state(self, file: DeliveredFile) -> str:
         if file.in_doubt:
-            return badge("in doubt", "warn")
+            return badge("In doubt", "warn")
         forgotten = file.epoch < file.subscription.epoch
-        return badge("to be sent again", "quiet") if forgotten else badge("acknowledged", "good")
+        return badge("To be sent again", "quiet") if forgotten else badge("Acknowledged", "good")
 
     @admin.display(description="blob")
     def short_blob(self, file: DeliveredFile) -> str:

@@ -38,13 +38,17 @@ class Entry:
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
-    """`pages`, `history` and `others` (a user's menu), each of entries; `in_history` where one of those is current."""
-    history = _entries(request, HISTORY)
+    """`pages`, `history` and `others` (a user's menu), each of entries; `in_history` where one of those is current.
+
+    `title` is the current one's label: a list is called the same everywhere.
+    """
+    pages, history, others = (_entries(request, listed) for listed in (PAGES, HISTORY, OTHERS))
     return {
-        "pages": _entries(request, PAGES),
+        "pages": pages,
         "history": history,
         "in_history": any(entry.current for entry in history),
-        "others": _entries(request, OTHERS),
+        "others": others,
+        "title": next((entry.label for entry in [*pages, *history, *others] if entry.current), ""),
     }
 
 

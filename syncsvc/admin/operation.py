@@ -133,16 +133,13 @@ class OperationAdmin(HistoryAdmin):
 
     @admin.display(description="status", ordering="status")
     def state(self, operation: Operation) -> str:
-        return format_html(
-            "{} {}",
-            badge(operation.get_status_display().capitalize(), operation_page.TONES[operation.status]),
-            operation.reason,
-        )
+        tone = operation_page.tone_of(operation.status, operation.failed)
+        return format_html("{} {}", badge(operation.get_status_display().capitalize(), tone), operation.reason)
 
     @admin.display(description="progress")
     def bar(self, operation: Operation) -> str:
         return format_html(
-            '<progress max="{}" value="{}" aria-label="completed"></progress> {} completed',
+            '<progress max="{}" value="{}" aria-label="completed"></progress> <span class="nowrap">{} completed</span>',
             operation.total,
             operation.completed,
             f"{operation.completed:,}/{operation.total:,}",

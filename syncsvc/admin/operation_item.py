@@ -22,7 +22,7 @@ REASON_SHOWN = 100  # characters
 
 
 def item_badge(item: OperationItem) -> SafeString:
-    return badge(item.status, TONES[item.status])
+    return badge(item.get_status_display().capitalize(), TONES[item.status])
 
 
 def subscription_cell(item: OperationItem) -> SafeString:

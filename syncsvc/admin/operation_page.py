@@ -1,7 +1,6 @@
 """The panels of an operation's page: how far it is, why some failed, and what came of each subscription in it."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -12,7 +11,6 @@ from django_htmx.http import trigger_client_event
 
 from syncsvc.admin import kept
 from syncsvc.admin.answers import with_toasts
-from syncsvc.admin.cells import STEPS
 from syncsvc.admin.operation_bar import bar, bar_of
 from syncsvc.admin.parts import render_part
 from syncsvc.exceptions import Refused
@@ -50,14 +48,16 @@ def progress_context(operation: Operation) -> dict[str, Any]:
     """From Redis, as each bar of it everywhere; from the row, where it has ended or Redis is away."""
     shown = (None if operation.ended else bar(operation.pk)) or bar_of(operation)
     counts = shown["operation"]
-    finished_badly = counts["status"] == Operation.Status.FINISHED and counts["failed"]
     return {
         **shown,
-        "tone": "bad" if finished_badly else TONES[counts["status"]],
+        "tone": tone_of(counts["status"], counts["failed"]),
         "reason": operation.reason if counts["status"] == operation.status else "",
-        "left": left_text(counts.get("seconds_left")),
         "every": None if shown["ended"] else PROGRESS_SECONDS,
     }
+
+
+def tone_of(status: str, failed: int) -> str:
+    return "bad" if status == Operation.Status.FINISHED and failed else TONES[status]
 
 
 def progress_part(request: HttpRequest, operation: Operation) -> HttpResponse:
@@ -72,17 +72,6 @@ def progress_part(request: HttpRequest, operation: Operation) -> HttpResponse:
     messages.add_message(request, level, context["summary"])
     trigger_client_event(response, "changed", after="swap")  # this part, which listens to it too, is gone by then
     return with_toasts(request, response)
-
-
-def left_text(seconds: float | None) -> str:
-    """`about 40 s left`, `about 3 min left`; blank where the pace is not known."""
-    if not seconds:
-        return ""
-    distance = timedelta(seconds=seconds)
-    for step, unit in STEPS:
-        if distance >= step:
-            return f"about {distance // step} {unit} left"
-    return "about 1 s left"
 
 
 def items_html(request: HttpRequest, operation: Operation) -> str:

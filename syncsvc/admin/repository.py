@@ -84,10 +84,10 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
     @admin.display(description="state")
     def state(self, repository: Repository) -> str:
         if not repository.is_active:
-            return badge("paused", "quiet")
+            return badge("Paused", "quiet")
         if repository.error_kind:
             return badge(repository.error_kind, "bad")
-        return badge("reached", "good") if repository.checked_at else badge("not checked yet", "quiet")
+        return badge("Reached", "good") if repository.checked_at else badge("Not checked yet", "quiet")
 
     @admin.display(description="head")
     def head(self, repository: Repository) -> str:

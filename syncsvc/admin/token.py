@@ -68,8 +68,8 @@ class ApiTokenAdmin(ButtonsMixin):
     @admin.display(description="state")
     def state(self, token: ApiToken) -> str:
         if token.revoked_at is not None:
-            return badge("revoked", "quiet")
-        return badge("expired", "quiet") if token.expires_at <= timezone.now() else badge("active", "good")
+            return badge("Revoked", "quiet")
+        return badge("Expired", "quiet") if token.expires_at <= timezone.now() else badge("Active", "good")
 
     @admin.display(description="token", ordering="prefix")
     def token(self, token: ApiToken) -> str:

@@ -201,7 +201,7 @@ class Operation(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()}: {self.scope_text}"
+        return f"{self.get_kind_display().capitalize()}: {self.scope_text}"
 
     @property
     def completed(self) -> int:

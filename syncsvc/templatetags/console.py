@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from syncsvc.admin import cells
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.status import RESYNC, RETRY, is_retrying, status_context
-from syncsvc.models import Status, Subscription
+from syncsvc.models import Status, Subscription, Trigger
 
 register = template.Library()
 register.filter("moment", cells.moment)
@@ -28,6 +28,27 @@ register.simple_tag(cells.link, name="link_to")
 def number(value: int) -> str:
     """`4,512`."""
     return f"{value:,}"
+
+
+@register.filter
+def trigger(value: str) -> str:
+    """What asked for a run, in words: `re-sync`, `back-off`."""
+    return str(Trigger(value).label).lower() if value in Trigger.values else value
+
+
+@register.filter
+def duration(seconds: int) -> str:
+    """`90 s`, `15 min`, `6 h`: in the largest unit that leaves no rest."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds:,} s"
+
+
+@register.filter
+def sentence(text: str) -> str:
+    """With a full stop, so that another sentence may follow."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 @register.simple_tag(takes_context=True)

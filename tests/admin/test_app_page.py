@@ -53,7 +53,7 @@ def test_the_page_says_whether_the_app_is_well(console: Client) -> None:
     factories.SubscriptionFactory(app=ill, retry_count=2)
     page = console.get(page_of(ill)).text
     assert "1 of 2 repositories did not get through" in page
-    assert "1 of 2 repositories try again by themselves." in page
+    assert "1 of 2 repositories tries again by itself." in page
 
 
 def test_an_open_circuit_is_explained(console: Client) -> None:
