@@ -48,10 +48,18 @@ def _asked_since(job: Job, released_at: datetime) -> RemoteHead:
     repository = job.repository
     if repository.checked_at and repository.checked_at >= released_at and not repository.failure_streak:
         return RemoteHead(repository.head_branch, repository.head_commit or None)
-    look = _looks.get(repository.id, lambda: _Look.at(job), good=lambda look: look.asked_at >= released_at)
+    look = _looks.get(_asked_of(repository), lambda: _Look.at(job), good=lambda look: look.asked_at >= released_at)
     if look.error is not None:
-        raise look.error
+        # Each run raises one of its own: an exception keeps what it was raised through.
+        raise GitError(look.error.kind, str(look.error))
     return look.head
+
+
+def _asked_of(repository: Repository) -> tuple[object, ...]:
+    """Of another URL or branch, or with another credential, the answer may be another; secrets stay sealed."""
+    sealed = (secret.token if secret else None for secret in (repository.token, repository.ssh_key))
+    address = (repository.url, repository.branch, repository.username, repository.known_hosts)
+    return repository.id, *address, *sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ class _Look:
             head = ask_remote(job.repository, but_not=job.subscription)
         except GitError as error:
             return cls(asked_at, RemoteHead("", None), error)
-        Repository.objects.looked(job.repository.id, at=asked_at)
+        Repository.objects.looked(job.repository, at=asked_at)
         return cls(asked_at, head)
 
 
