@@ -68,6 +68,8 @@ class Command(base.Command):
             again = bulk.retry_failed_of(
                 operation, asker("operation", options), idempotency_key=options["idempotency_key"]
             )
+        if again.retries_id != operation.id:
+            raise Refused("conflict", "This key has started another operation already; take a new one.")
         self.note_if_nobody_works()
         lines = [f"Retry queued for {again.total} subscriptions: {again.id}"]
         return base.Answer(document={"operation_id": again.id, "total_count": again.total}, lines=lines)
