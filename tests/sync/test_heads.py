@@ -108,3 +108,14 @@ def test_an_operations_items_do_not_go_by_where_another_branch_stood(world: Worl
     poll_afresh(world.repository)
 
     assert head_for(claim_next()) == RemoteHead("other", other)
+
+
+def test_an_operations_items_do_not_go_back_behind_what_a_poll_has_found_since_one_of_them_asked(world: World) -> None:
+    world.repo.commit({"a": b"1"})
+    (early,) = retried_in_bulk(world)
+    head_for(early)
+    newer = world.repo.commit({"a": b"2"})
+    ask_remote(Repository.objects.get())
+    Repository.objects.count_failure(world.repository.id, kind="git_timeout", error="The remote was slow, once.")
+
+    assert head_for(claim_next()) == RemoteHead("main", newer)
