@@ -70,9 +70,10 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
             == 1
         )
 
-    def checked(self, repository_id: uuid.UUID, *, token: uuid.UUID, delay: float) -> bool:
-        """Ends a poll that reached the remote; the next is due in `delay` seconds."""
-        return self._end_poll(repository_id, token, due_at=Now() + timedelta(seconds=delay), checked_at=Now())
+    def checked(self, repository_id: uuid.UUID, *, token: uuid.UUID, at: datetime, delay: float) -> bool:
+        """Ends a poll that asked the remote `at` that time and got an answer; the next is due in `delay` seconds."""
+        seen = Greatest(F("checked_at"), at)
+        return self._end_poll(repository_id, token, due_at=Now() + timedelta(seconds=delay), checked_at=seen)
 
     def looked(self, repository: "Repository", *, at: datetime) -> None:
         """A run asked the remote then: what is recorded of it is as good as a poll's finding.
