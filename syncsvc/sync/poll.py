@@ -33,7 +33,7 @@ def poll_repository(repository_id: uuid.UUID) -> bool:
         _failed(repository, error, token=token, delay=delay)
     else:
         # As of before it was asked: what is pushed while it answers is not in the answer.
-        asked_at: datetime = repository.read_at  # type: ignore[attr-defined] - an annotation's
+        asked_at: datetime = repository.read_at  # type: ignore[attr-defined]  # annotated above
         Repository.objects.checked(repository_id, token=token, at=asked_at, delay=delay)
     return True
 
