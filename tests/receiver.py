@@ -84,6 +84,12 @@ class Receiver:
             time.sleep(0.002)
 
     @property
+    def open(self) -> int:
+        """Connections that are open now."""
+        with self._lock:
+            return len(self._open)
+
+    @property
     def busy(self) -> bool:
         """True while anything that was sent over any connection has not been dealt with."""
         with self._lock:

@@ -136,6 +136,7 @@ def poll_afresh(repository: Repository) -> None:
         queued_at=None,
         lease_token=None,
         lease_expires_at=None,
+        checked_at=None,
         failure_streak=0,
         circuit_until=None,
         error_kind="",

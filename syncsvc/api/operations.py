@@ -4,11 +4,12 @@ import uuid
 from typing import Annotated, Any
 
 from django.http import HttpRequest
-from ninja import Query, Router
+from ninja import Body, Query, Router
 
 from syncsvc.api.bulk import BULK_RETRY, Key, own_key, started
 from syncsvc.api.callers import caller_of, needs
 from syncsvc.api.schemas import (
+    Again,
     Data,
     ErrorsShown,
     ItemsPage,
@@ -102,9 +103,19 @@ def resume(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
 
 
 @router.post("operations/{operation_id}/retry-failed", response=Data[Started], auth=BULK_RETRY)
-def retry_failed(request: HttpRequest, operation_id: uuid.UUID, key: Key = None) -> dict[str, Any]:
+def retry_failed(
+    request: HttpRequest, operation_id: uuid.UUID, options: Annotated[Again | None, Body()] = None, key: Key = None
+) -> dict[str, Any]:
     """A new operation over what failed in an ended one and is still not synced."""
     caller = caller_of(request)
     ended = control.get_operation(operation_id)
-    operation = bulk.retry_failed_of(ended, caller.asker, idempotency_key=own_key(caller, key))
+    options = options or Again()
+    operation = bulk.retry_failed_of(
+        ended,
+        caller.asker,
+        typed_count=options.confirm_count,
+        idempotency_key=own_key(caller, key),
+        max_running=options.max_running,
+        abort_percent=options.abort_percent,
+    )
     return started(operation, as_asked=operation.retries_id == operation_id)

@@ -37,15 +37,20 @@ class Queued(Target):
     note: str | None
 
 
-class Options(Schema):
-    """How a bulk operation is to go; with a `digest` it is about what that preview showed, or less."""
+class Again(Schema):
+    """How a bulk operation is to go."""
 
     model_config = ConfigDict(extra="forbid")
 
-    digest: Annotated[str, Field(pattern=r"^[A-Za-z0-9:._=-]*$", description="Of a preview of the same scope.")] = ""
     confirm_count: Annotated[int | None, Field(ge=0, le=2**31 - 1, description=CONFIRM)] = None
     max_running: Annotated[int | None, Field(ge=1, le=1000, description="Runs at once.")] = None
     abort_percent: Annotated[int | None, Field(ge=1, le=100, description=ABORT)] = None
+
+
+class Options(Again):
+    """How a bulk operation is to go; with a `digest` it is about what that preview showed, or less."""
+
+    digest: Annotated[str, Field(pattern=r"^[A-Za-z0-9:._=-]*$", description="Of a preview of the same scope.")] = ""
 
 
 class Conditions(Schema):

@@ -28,6 +28,9 @@ from syncsvc.types import ErrorKind
 WHICH = "Say which: name subscriptions (APP/REPOSITORY), or give --app, --repository, --error, --host or --all."
 
 
+MOST = {"max_running": 1000, "abort_percent": 100}
+
+
 class Command(base.Command):
     """One subscription named is asked for at once; everything else is an operation."""
 
@@ -44,12 +47,17 @@ class Command(base.Command):
         add_confirmation(parser)
         parser.add_argument("--wait", action="store_true", help="until all has ended; Ctrl-C leaves it running")
         base.add_positive(parser, "--timeout", metavar="SECONDS", help="how long --wait waits (default: for ever)")
+        base.add_positive(parser, "--max-running", metavar="N", help="how many run at once (at most 1000)")
+        base.add_positive(parser, "--abort-percent", metavar="P", help="pause where over P %% of the first 50 fail")
         parser.add_argument("--idempotency-key", metavar="KEY", help="the same key again starts no second operation")
         add_asker(parser)
 
     def answer(self, options: Mapping[str, Any]) -> base.Answer:
         if options["timeout"] and not options["wait"]:
             raise Refused("usage", "--timeout is for --wait; give both.")
+        for name, most in MOST.items():
+            if (options[name] or 0) > most:
+                raise Refused("usage", f"--{name.replace('_', '-')} is {most} at most.")
         self.progress = Progress(sys.stderr, quiet=options["json"])
         self.asker = asker(WORDS[self.kind].replace("-", ""), options)
         scope = self._scope(options)
@@ -87,6 +95,8 @@ class Command(base.Command):
     def _one(self, scope: Scope, options: Mapping[str, Any]) -> base.Answer:
         if options["idempotency_key"]:
             raise Refused("usage", "--idempotency-key is for operations; asking twice for one is a conflict anyway.")
+        if any(options[name] for name in MOST):
+            raise Refused("usage", "--max-running and --abort-percent are for operations; this is about one alone.")
         subscription = scope.subscriptions().first()
         if subscription is None:
             raise Refused("not_found", f"{options['subscriptions'][0]} is not among what the other selectors say.")
@@ -110,6 +120,8 @@ class Command(base.Command):
 
     def _many(self, scope: Scope, options: Mapping[str, Any]) -> base.Answer:
         operation = bulk.started_before(options["idempotency_key"]) or self._start(scope, options)
+        if operation.scope != scope.data:
+            raise Refused("conflict", "This key has started another operation already; take a new one.")
         self.note_if_nobody_works()
         document: dict[str, Any] = {"operation_id": operation.id, "total_count": operation.total}
         if not options["wait"]:
@@ -127,7 +139,8 @@ class Command(base.Command):
         make_sure(shown, options, question=question, say=self.note)
         digest = options["digest"] or (shown.digest if isinstance(shown, Preview) else "")
         key = options["idempotency_key"]
-        return bulk.start(scope, self.asker, digest=digest, confirmed=True, idempotency_key=key)
+        how = {name: options[name] for name in MOST}
+        return bulk.start(scope, self.asker, digest=digest, confirmed=True, idempotency_key=key, **how)
 
     def _started(self, operation: Operation) -> Iterator[str]:
         yield f"{WORDS[self.kind].capitalize()} queued for {operation.total} subscriptions: {operation.id}"

@@ -26,13 +26,15 @@ WITH op AS (
 )"""
 
 # The first of those that any operation has released, by the index item_claimable. `barred` are apps that have their
-# share of the worker's slots, `shards` those whose mirrors it keeps.
+# share of the worker's slots, `shards` those whose mirrors it keeps. One that waits for a fetch is taken when it is due
+# as well: that fetch may have failed.
 _FREE = """
   FROM syncsvc_operationitem i
   JOIN syncsvc_subscription s ON s.id = i.subscription_id
   JOIN syncsvc_app a ON a.id = s.app_id
   JOIN syncsvc_repository r ON r.id = s.repository_id
-  WHERE i.released_at IS NOT NULL AND i.status = 'waiting' AND NOT s.awaits_fetch AND s.status <> 'syncing'
+  WHERE i.released_at IS NOT NULL AND i.status = 'waiting' AND s.status <> 'syncing'
+    AND (NOT s.awaits_fetch OR s.due_at <= statement_timestamp())
     AND s.is_active AND a.is_active AND r.is_active AND s.app_id <> ALL (%(barred)s::uuid[])
     AND (%(shards)s::int[] IS NULL
          OR ('x' || right(s.repository_id::text, 7))::bit(28)::int %% %(queues)s::int = ANY (%(shards)s::int[]))"""

@@ -70,13 +70,18 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
             == 1
         )
 
-    def checked(self, repository_id: uuid.UUID, *, token: uuid.UUID, delay: float) -> bool:
-        """Ends a poll that reached the remote; the next is due in `delay` seconds."""
-        return self._end_poll(repository_id, token, due_at=Now() + timedelta(seconds=delay), checked_at=Now())
+    def checked(self, repository_id: uuid.UUID, *, token: uuid.UUID, at: datetime, delay: float) -> bool:
+        """Ends a poll that asked the remote `at` that time and got an answer; the next is due in `delay` seconds."""
+        seen = Greatest(F("checked_at"), at)
+        return self._end_poll(repository_id, token, due_at=Now() + timedelta(seconds=delay), checked_at=seen)
 
-    def looked(self, repository_id: uuid.UUID, *, at: datetime) -> None:
-        """A run asked the remote then: what is recorded of it is as good as a poll's finding."""
-        self.filter(id=repository_id, failure_streak=0).update(checked_at=Greatest(F("checked_at"), at))
+    def looked(self, repository: "Repository", *, at: datetime) -> None:
+        """A run asked the remote then: what is recorded of it is as good as a poll's finding.
+
+        Unless it was asked of another URL or branch than the repository has by now.
+        """
+        asked = self.filter(id=repository.id, url=repository.url, branch=repository.branch, failure_streak=0)
+        asked.update(checked_at=Greatest(F("checked_at"), at))
 
     def check_failed(self, repository_id: uuid.UUID, *, token: uuid.UUID, delay: float) -> bool:
         """Ends a poll that did not; the next is due in `delay` seconds, or when the circuit's cool-down ends."""

@@ -101,7 +101,8 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     def released(self) -> "SubscriptionQuerySet":
         """Those that may be claimed for an operation, due or not; one that waits for its mirror is due then."""
         items = Q(operation_items__status="waiting", operation_items__released_at__isnull=False)
-        return self.active().filter(items, awaits_fetch=False).exclude(status=Status.SYNCING)
+        ready = Q(awaits_fetch=False) | Q(due_at__lte=Now())
+        return self.active().filter(items, ready).exclude(status=Status.SYNCING)
 
     def without_wake_up(self) -> "SubscriptionQuerySet":
         """None was sent, or it counts as lost."""

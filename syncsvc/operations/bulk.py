@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
@@ -86,12 +87,15 @@ def started_before(idempotency_key: str | None) -> Operation | None:
     return Operation.objects.filter(idempotency_key=idempotency_key).first() if idempotency_key else None
 
 
-def retry_failed_of(operation: Operation, asker: Asker, **options: str | None) -> Operation:
-    """A new operation over the failed items of an ended one whose subscription is still not synced, linked to it."""
+def retry_failed_of(operation: Operation, asker: Asker, **options: Any) -> Operation:
+    """A new operation over the failed items of an ended one whose subscription is still not synced, linked to it.
+
+    `options` are those of `start`.
+    """
     if not operation.ended:
         raise Refused("conflict", "The operation has not ended yet; cancel it, or wait for its end.")
     scope = Scope(kind=Operation.Kind.RETRY, failed_in=operation.id)
-    return start(scope, asker, confirmed=True, retries=operation.id, idempotency_key=options.get("idempotency_key"))
+    return start(scope, asker, retries=operation.id, **options)
 
 
 def check_typed_count(shown: Preview | Shown, typed: int | None) -> None:

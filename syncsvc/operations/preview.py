@@ -17,6 +17,7 @@ from syncsvc.operations.scope import Scope
 
 DIGEST_SALT = "syncsvc.operations.preview"
 DIGEST_HOURS = 1
+# Apps that a preview names; the rest are counted together.
 SHOWN = 20
 
 
@@ -110,8 +111,11 @@ def read_digest(digest: str) -> Shown:
 
 
 def _counts(found: SubscriptionQuerySet, by: str) -> dict[str, int]:
-    rows = found.order_by().values(key=F(by)).annotate(n=Count("id")).order_by("-n", "key")[:SHOWN]
-    return {row["key"]: row["n"] for row in rows}
+    rows = list(found.order_by().values(key=F(by)).annotate(n=Count("id")).order_by("-n", "key"))
+    counts = {row["key"]: row["n"] for row in rows[:SHOWN]}
+    if rest := rows[SHOWN:]:  # no app has such a name
+        counts[f"{len(rest)} others"] = sum(row["n"] for row in rest)
+    return counts
 
 
 def _skipped(scope: Scope) -> dict[str, int]:

@@ -143,7 +143,10 @@ class Delivery:
         for cargo in (*on_their_way, *self._one_by_one):
             if not isinstance(cargo, Damaged):
                 cargo.close()
-        TRANSPORTS.give_back(self._transport)
+        if self._few:
+            TRANSPORTS.give_back(self._transport)
+        else:  # it has as many connections as its window had places, which a small run has no use for
+            self._transport.close()
         if self._places:
             IN_FLIGHT.give_back(self._app_key, self._places)
 

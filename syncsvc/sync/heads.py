@@ -48,17 +48,28 @@ def _asked_since(job: Job, released_at: datetime) -> RemoteHead:
     repository = job.repository
     if repository.checked_at and repository.checked_at >= released_at and not repository.failure_streak:
         return RemoteHead(repository.head_branch, repository.head_commit or None)
-    look = _looks.get(repository.id, lambda: _Look.at(job), good=lambda look: look.asked_at >= released_at)
+    look = _looks.get(
+        _asked_of(repository), lambda: _Look.at(job), good=lambda look: look.is_good_for(job, released_at)
+    )
     if look.error is not None:
-        raise look.error
+        # Each run raises one of its own: an exception keeps what it was raised through.
+        raise GitError(look.error.kind, str(look.error))
     return look.head
+
+
+def _asked_of(repository: Repository) -> tuple[object, ...]:
+    """Of another URL or branch, or with another credential, the answer may be another; secrets stay sealed."""
+    sealed = (secret.token if secret else None for secret in (repository.token, repository.ssh_key))
+    address = (repository.url, repository.branch, repository.username, repository.known_hosts)
+    return repository.id, *address, *sealed
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What came of asking a remote; `asked_at` is the database's time before that."""
+    """What came of asking a remote; `asked_at` and `noted_at` are the database's times before and after that."""
 
     asked_at: datetime
+    noted_at: datetime
     head: RemoteHead
     error: GitError | None = None
 
@@ -68,9 +79,14 @@ class _Look:
         try:
             head = ask_remote(job.repository, but_not=job.subscription)
         except GitError as error:
-            return cls(asked_at, RemoteHead("", None), error)
-        Repository.objects.looked(job.repository.id, at=asked_at)
-        return cls(asked_at, head)
+            return cls(asked_at, job.now(), RemoteHead("", None), error)
+        Repository.objects.looked(job.repository, at=asked_at)
+        return cls(asked_at, job.now(), head)
+
+    def is_good_for(self, job: Job, released_at: datetime) -> bool:
+        """Where the repository was read after this was noted, and says something else, somebody looked since."""
+        said = self.error is not None or job.started_at < self.noted_at or _stands_at(job.repository, self.head)
+        return said and self.asked_at >= released_at
 
 
 KEPT_LOOKS = 1_000

@@ -2,8 +2,10 @@
 
 import random
 import uuid
+from datetime import datetime
 
 import structlog
+from django.db.models.functions import Now
 
 from syncsvc.exceptions import GitError
 from syncsvc.models import Repository, Subscription, Trigger
@@ -23,14 +25,16 @@ def poll_repository(repository_id: uuid.UUID) -> bool:
     token = uuid.uuid4()
     if not Repository.objects.claim(repository_id, token=token):
         return False
-    repository = Repository.objects.get(id=repository_id)
+    repository = Repository.objects.annotate(read_at=Now()).get(id=repository_id)
     delay = repository.poll_interval * random.uniform(1 - POLL_JITTER, 1 + POLL_JITTER)  # noqa: S311 - no secret
     try:
         ask_remote(repository)
     except GitError as error:
         _failed(repository, error, token=token, delay=delay)
     else:
-        Repository.objects.checked(repository_id, token=token, delay=delay)
+        # As of before it was asked: what is pushed while it answers is not in the answer.
+        asked_at: datetime = repository.read_at  # type: ignore[attr-defined]  # annotated above
+        Repository.objects.checked(repository_id, token=token, at=asked_at, delay=delay)
     return True
 
 

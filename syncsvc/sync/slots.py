@@ -6,7 +6,9 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 
+import structlog
 from django.conf import settings
+from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -15,7 +17,11 @@ from syncsvc.models import Operation, Subscription
 from syncsvc.models.transitions import SubscriptionQuerySet
 from syncsvc.stopping import STOPPING
 from syncsvc.sync.job import Job
+from syncsvc.sync.lease import Lease
+from syncsvc.sync.outage import AWAY, through_outage
 from syncsvc.sync.pipeline import run_job, run_subscription
+
+logger = structlog.get_logger(__name__)
 
 # Of those that are due for the longest.
 LEFT_CHOICE = 64
@@ -54,30 +60,38 @@ class Slots:
                 self._knocked = True
                 return
             self._bulk += 1
-        woke_next = False
         try:
-            while True:
-                job = self._claim_released(worker)
-                if job is None:
-                    if self._nothing_left():
-                        return
-                    continue
-                if not woke_next:  # there may be more of it, and more slots for it
-                    wakeup.wake_for_released([job.repository.id])
-                    woke_next = True
-                try:
-                    run_job(job, settled=settled)
-                finally:
-                    self._leave(job.app.id)
-                if settings.WORKER_THREADS == 1:  # live work would wait for all of it
-                    wakeup.wake_for_released([job.repository.id])
-                    with self._lock:
-                        self._bulk -= 1
-                    return
+            self._run_what_is_released(worker, settled)
         except BaseException:
             with self._lock:
                 self._bulk -= 1
             raise
+
+    def _run_what_is_released(self, worker: str, settled: Callable[[Operation], None]) -> None:
+        """With a slot of bulk work, which it has given up when it returns."""
+        last: Job | None = None
+        while True:
+            job = self._claim_released(worker)
+            if job is None:
+                if not self._nothing_left():
+                    continue
+                if last is not None and STOPPING.is_set():  # another worker goes on
+                    wakeup.wake_for_released([last.repository.id])
+                return
+            try:
+                if last is None:  # there may be more of it, and more slots for it
+                    wakeup.wake_for_released([job.repository.id])
+                run_job(job, settled=settled)
+            except AWAY as error:  # it has ended: that is written through an outage, but not what it leads to
+                logger.warning("database.away", error=type(error).__name__)
+                connection.close()
+            finally:
+                self._leave(job.app.id)
+            last = job
+            if settings.WORKER_THREADS == 1:  # live work would wait for all of it; the wake-up above goes on
+                with self._lock:
+                    self._bulk -= 1
+                return
 
     def _run_one(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[Operation], None]) -> bool:
         """False where its app has its share of the slots. What an operation has released waits for its turn there."""
@@ -126,9 +140,11 @@ class Slots:
                 self._live_ended.wait_for(lambda: not self._live, LIVE_FIRST_SECONDS)
                 full = [app_id for app_id, running in self._running.items() if running >= _quarter()]
                 barred = [app_id for app_id in full if self._running[app_id] >= _most()]
-            job = self._claim_but_not(full, worker)
+            # A restart of the database must not end a slot, whose wake-up is used up. Nothing is leased yet: the time
+            # that a lease would have is how long it is tried.
+            job = through_outage(Lease(), lambda: self._claim_but_not(full, worker))
             if job is None and full != barred:  # nobody else waits
-                job = self._claim_but_not(barred, worker)
+                job = through_outage(Lease(), lambda: self._claim_but_not(barred, worker))
             if job is not None:
                 with self._lock:
                     self._running[job.app.id] += 1

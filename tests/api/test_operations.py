@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from syncsvc.models import Operation, OperationItem
 from tests.api.conftest import Calls
@@ -61,6 +62,20 @@ def test_pause_resume_cancel_and_retrying_what_failed(operation: str, operator: 
     assert operator("post", path, Idempotency_Key="free").json()["data"] == again
     assert again["total_count"] == 3
     assert str(Operation.objects.get(id=again["operation_id"]).retries_id) == operation
+
+
+def test_retrying_so_many_that_failed_that_their_count_must_be_given(
+    operation: str, operator: Calls, settings: Settings
+) -> None:
+    operator("post", f"operations/{operation}/cancel")
+    OperationItem.objects.filter(operation_id=operation).update(status="failed")
+    settings.BULK_CONFIRM_OVER = 2
+    path = f"operations/{operation}/retry-failed"
+
+    assert operator("post", path).json()["kind"] == "confirm"
+    again = operator("post", path, {"confirm_count": 3, "max_running": 7}).json()["data"]
+
+    assert (again["total_count"], Operation.objects.get(id=again["operation_id"]).max_running) == (3, 7)
 
 
 def test_items_come_in_pages(operation: str, operator: Calls) -> None:

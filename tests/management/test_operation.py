@@ -113,6 +113,7 @@ def test_what_failed_is_retried_as_a_new_one(run: Run, failing: Failing, hooks: 
     again = Operation.objects.get(retries=operation)
     assert (done.code, done.json) == (0, {"operation_id": str(again.id), "total_count": 2})
     assert run("operation", operation.id, "--retry-failed", "--idempotency-key=k", "--json").json == done.json
+    assert run("operation", again.id, "--retry-failed", "--idempotency-key=k", "--json").refusal == "conflict"
 
 
 @pytest.mark.parametrize(

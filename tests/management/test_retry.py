@@ -164,6 +164,24 @@ def test_the_same_key_starts_one_operation(run: Run, failing: Failing) -> None:
     assert Operation.objects.count() == 1
 
 
+def test_a_key_that_started_something_else_is_refused(run: Run, failing: Failing) -> None:
+    failing(2)
+    run("retry", "--all", "--yes", "--idempotency-key=nightly", "--json")
+    for other in (["resync", "--all"], ["retry", "--app=client"]):
+        assert run(*other, "--yes", "--idempotency-key=nightly", "--json").refusal == "conflict"
+    assert Operation.objects.count() == 1
+
+
+def test_how_many_run_at_once_and_when_it_pauses_by_itself_can_be_said(run: Run, failing: Failing) -> None:
+    failing(2)
+    run("retry", "--all", "--yes", "--max-running=3", "--abort-percent=20", "--json")
+    operation = Operation.objects.get()
+    assert (operation.max_running, operation.abort_percent) == (3, 20)
+    for wrong in ("--max-running=1001", "--abort-percent=101", "--abort-percent=0"):
+        assert run("resync", "--all", "--yes", wrong, "--json").refusal == "usage"
+    assert run("resync", "client/client/r0", "--abort-percent=20", "--json").refusal == "usage"
+
+
 def test_what_fails_is_exit_code_1(run: Run, failing: Failing, hooks: Receiver) -> None:
     failing(2)
     hooks.answer = lambda headers, body: (422, {}, b"no", 0.0)

@@ -120,6 +120,15 @@ def test_an_item_that_was_interrupted_goes_on_and_forgets_only_once(world: World
     assert world.subscription.epoch == epoch
 
 
+def test_what_a_preview_says_by_app_adds_up_however_many_there_are(db: None) -> None:
+    fleet(apps=23, each=2)
+
+    shown = preview(RETRY)
+
+    assert (len(shown.by_app), shown.by_app["3 others"]) == (21, 6)
+    assert sum(shown.by_app.values()) == shown.total == 46
+
+
 def test_a_preview_only_shrinks(world: World) -> None:
     subscriptions = failed_subscriptions(world, 2)
     Subscription.objects.update(failed_at="2026-01-01T00:00:00Z")

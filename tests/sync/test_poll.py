@@ -1,5 +1,7 @@
 """Polling: one `ls-remote` however many apps follow, and nothing written where nothing is new."""
 
+import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -314,3 +316,18 @@ def test_a_remote_that_takes_too_long_is_told_apart(world: World, settings: Sett
         ended = world.run()
 
     assert (ended.outcome, ended.error_kind) == ("postponed", "git_timeout")
+
+
+def test_a_repository_is_known_as_of_the_moment_at_which_it_was_asked_not_at_which_it_answered(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.repo.commit({"a": b"1"})
+    slow = tmp_path / "bin" / "git"
+    slow.parent.mkdir()
+    slow.write_text(f'#!/bin/sh\ncase "$*" in *upload-pack*) sleep 1;; esac\nexec {shutil.which("git")} "$@"\n')
+    slow.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
+
+    assert poll(world)
+
+    assert Repository.objects.filter(checked_at__lt=Now() - timedelta(seconds=0.9)).exists()

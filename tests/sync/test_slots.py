@@ -7,17 +7,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
+from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from config.celery import app as celery
 from syncsvc.models import App, Operation, Status, Subscription
 from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.release import go_on, release
 from syncsvc.operations.scope import Scope
 from syncsvc.stopping import STOPPING
+from syncsvc.sync.ending import HandedBack
 from syncsvc.sync.job import Job
+from syncsvc.sync.settle import settle
 from syncsvc.sync.slots import Slots
 from syncsvc.wakeup import queue_name
 from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
@@ -151,6 +155,28 @@ def retry_in_bulk(world: World, apps: int, each: int = 1) -> tuple[Operation, li
     return bulk.start(Scope(kind=Operation.Kind.RETRY), asker), ids
 
 
+def wake_ups() -> int:
+    """How many for released items are on their way; they are taken off it."""
+    with celery.connection_for_read() as broker:
+        client = broker.channel().client
+        found: int = client.llen("bulk.0")
+        client.delete("bulk.0")
+    return found
+
+
+def terminate(backend: int) -> None:
+    """As a restart of the database does, by a connection of its own."""
+
+    def kill() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [backend])
+        connection.close()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    thread.join()
+
+
 def test_bulk_runs_have_at_most_half_of_the_slots_and_live_ones_pass_them(world: World, worker: Worker) -> None:
     operation, in_bulk = retry_in_bulk(world, apps=6)
     live = follow(AppFactory(url=world.receiver.url), world, 1)
@@ -211,13 +237,73 @@ def test_a_worker_of_one_slot_gives_it_up_after_each_released_item(
     operation, _ = retry_in_bulk(world, apps=2)
     worker.let_go()
 
+    wake_ups()
     worker.slots.run_released(worker="test", settled=go_on)
     operation.refresh_from_db()
     assert (operation.succeeded, operation.waiting) == (1, 1)
+    assert wake_ups() == 1  # for the next one; with more an item there would be ever more of them
 
     worker.slots.run_released(worker="test", settled=go_on)
     operation.refresh_from_db()
     assert operation.succeeded == 2
+
+
+def test_a_restart_of_the_database_between_two_released_items_does_not_end_the_slot(
+    world: World, worker: Worker
+) -> None:
+    operation, _ = retry_in_bulk(world, apps=3)
+    worker.let_go()
+
+    def restart(_: Operation) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            terminate(cursor.fetchone()[0])
+
+    worker.slots.run_released(worker="test", settled=restart)
+
+    operation.refresh_from_db()
+    assert operation.succeeded == 3
+
+
+def test_what_an_end_leads_to_may_meet_a_database_that_is_away(world: World, worker: Worker) -> None:
+    operation, _ = retry_in_bulk(world, apps=3)
+    worker.let_go()
+
+    def away(_: Operation) -> None:
+        raise OperationalError("the connection is lost")
+
+    worker.slots.run_released(worker="test", settled=away)
+
+    operation.refresh_from_db()
+    assert operation.succeeded == 3
+
+
+def test_a_stopping_worker_wakes_another_for_what_is_released(world: World, worker: Worker) -> None:
+    operation, _ = retry_in_bulk(world, apps=3)
+    worker.let_go()
+
+    def stop(_: Operation) -> None:
+        STOPPING.set()
+        wake_ups()
+
+    worker.slots.run_released(worker="test", settled=stop)
+
+    operation.refresh_from_db()
+    assert (operation.succeeded, wake_ups()) == (1, 1)
+
+
+def test_a_released_item_whose_mirror_nobody_fetched_after_all_is_claimed_when_it_is_due(
+    world: World, worker: Worker
+) -> None:
+    retry_in_bulk(world, apps=1)
+    job = Job.claim_next_released(worker="test")
+    assert job is not None
+    settle(job, HandedBack(delay=30, awaits_fetch=True), go_on)
+    assert Job.claim_next_released(worker="test") is None
+
+    Subscription.objects.update(due_at=Now())
+
+    assert Job.claim_next_released(worker="test") is not None
 
 
 def test_only_what_was_released_in_its_shards_is_claimed_for_a_worker(

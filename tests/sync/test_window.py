@@ -1,6 +1,7 @@
 """How many requests are open to an app at once, over all runs of a worker process."""
 
 import threading
+import time
 
 import pytest
 from django.db import connection
@@ -8,6 +9,7 @@ from django.db import connection
 from syncsvc.models import App, SyncRun
 from syncsvc.sync.in_flight import IN_FLIGHT
 from syncsvc.sync.pipeline import run_subscription
+from syncsvc.sync.recorder import FEW
 from tests.factories import RepositoryFactory, SubscriptionFactory
 from tests.receiver import OK, Reply
 from tests.sync.world import World, contents
@@ -83,3 +85,17 @@ def test_one_kind_is_over_before_the_next_begins(world: World) -> None:
     assert kinds == sorted(kinds, key=["file.deleted", "file.created", "file.updated"].index)
     assert len(kinds) == 20
     assert world.client().files == contents(world.repo)
+
+
+def test_a_large_run_leaves_no_connections_open_behind_it(world: World) -> None:
+    App.objects.update(max_in_flight=64)
+    world.repo.commit({f"{n}": b"1" for n in range(200)})
+    Gauge(world)
+
+    world.run()
+
+    assert world.receiver.connections > FEW
+    deadline = time.monotonic() + 5
+    while world.receiver.open and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert world.receiver.open == 0

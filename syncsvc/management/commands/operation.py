@@ -66,8 +66,13 @@ class Command(base.Command):
             if operation.ended and shown.total:  # what is refused anyway is not asked about
                 make_sure(shown, options, question="\n".join(preview_lines(shown)), say=self.note)
             again = bulk.retry_failed_of(
-                operation, asker("operation", options), idempotency_key=options["idempotency_key"]
+                operation,
+                asker("operation", options),
+                confirmed=True,
+                idempotency_key=options["idempotency_key"],
             )
+        if again.retries_id != operation.id:
+            raise Refused("conflict", "This key has started another operation already; take a new one.")
         self.note_if_nobody_works()
         lines = [f"Retry queued for {again.total} subscriptions: {again.id}"]
         return base.Answer(document={"operation_id": again.id, "total_count": again.total}, lines=lines)
