@@ -21,6 +21,10 @@ OPERATION = (
     *("succeeded", "failed", "skipped", "cancelled", "files", "version"),
 )
 
+# The branch moved after the run had read where it stands. Who found that asked for a run, but a claim that waited for
+# this row meanwhile took it with the repository as it had been.
+_OVERTAKEN = """(r.head_moved_at IS DISTINCT FROM %(head_moved_at)s::timestamptz AND r.head_commit <> %(to_commit)s)"""
+
 
 @dataclass(frozen=True, slots=True)
 class Completed:
@@ -45,14 +49,15 @@ WITH op AS (
   FOR UPDATE
 ), done AS (
   UPDATE syncsvc_subscription s SET lease_token = NULL, lease_expires_at = NULL, run_again = FALSE,
-    status = CASE WHEN s.run_again THEN 'pending' ELSE 'synced' END,
-    due_at = CASE WHEN s.run_again THEN statement_timestamp() END,
+    status = CASE WHEN s.run_again OR {_OVERTAKEN} THEN 'pending' ELSE 'synced' END,
+    due_at = CASE WHEN s.run_again OR {_OVERTAKEN} THEN statement_timestamp() END,
     allow_deletes = s.run_again AND s.allow_deletes,
     snapshot_id = %(snapshot)s::bigint, clean_snapshot_id = %(snapshot)s::bigint, clean_epoch = %(epoch)s,
     retry_count = 0, error_kind = '', last_error = '', failing_since = NULL, failed_at = NULL,
     failure_notified = FALSE, last_success_at = statement_timestamp(), approved_commit = '', approved_deletes = 0
-  FROM (SELECT count(*) FROM op) AS locked
-  WHERE s.id = %(subscription)s AND s.lease_token = %(token)s AND s.status = 'syncing' RETURNING s.id
+  FROM (SELECT count(*) FROM op) AS locked, syncsvc_repository r
+  WHERE s.id = %(subscription)s AND s.lease_token = %(token)s AND s.status = 'syncing' AND r.id = s.repository_id
+  RETURNING s.id
 ), settled AS (
   UPDATE syncsvc_operationitem i SET status = 'succeeded', reason = '', error_kind = '',
     files = i.files + %(delivered)s, settled_at = statement_timestamp(), released_at = NULL

@@ -96,7 +96,7 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
     def head_moved(self, repository_id: uuid.UUID, known: RemoteHead, head: RemoteHead) -> bool:
         """Records where the remote's branch stands, if the record still says `known`; says whether it did."""
         record = self.filter(id=repository_id, head_branch=known.branch, head_commit=known.commit or "")
-        return record.update(head_commit=head.commit or "", head_branch=head.branch) == 1
+        return record.update(head_commit=head.commit or "", head_branch=head.branch, head_moved_at=Now()) == 1
 
     def reached(self, repository_id: uuid.UUID) -> bool:
         """git answered: a streak of failures ends. Says whether there was one."""
@@ -154,6 +154,8 @@ class Repository(models.Model):
     # Where the remote's branch stood when it was last asked; blank: not asked yet, or without a commit.
     head_branch = models.CharField(max_length=250, blank=True, default="", editable=False)
     head_commit = models.CharField(max_length=64, blank=True, default="", editable=False)
+    # When that was last seen to differ: a run that has read an older one goes on to the next.
+    head_moved_at = models.DateTimeField(null=True, editable=False)
 
     error_kind = error_kind_field(editable=False)
     last_error = models.CharField(max_length=1000, blank=True, default="", editable=False)

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -148,16 +148,18 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         snapshot_id: int | None,
         epoch: int,
         run_id: uuid.UUID,
+        head_moved_at: datetime | None = None,
         **record: Any,
     ) -> Completed | None:
         """syncing → synced: the app has everything of the snapshot. With run_again → pending, due now.
 
+        The same where the repository's head has moved since `head_moved_at`, which is what the run has read of it.
         Ends the run with its `record`, and settles the operation's item that it was for, in the same statement. None
         where the lease is no longer ours.
         """
         values = dict.fromkeys(("from_commit", "to_commit"), "") | dict.fromkeys(RECORD[2:], 0) | record
         values |= {"subscription": subscription_id, "token": token, "snapshot": snapshot_id, "epoch": epoch}
-        row = fetch_one(complete_sql(), {**values, "run": run_id})
+        row = fetch_one(complete_sql(), {**values, "run": run_id, "head_moved_at": head_moved_at})
         return completed_from(row) if row else None
 
     def postpone(

@@ -99,7 +99,7 @@ def ask_remote(repository: Repository, *, but_not: Subscription | None = None) -
         head = _look(repository)
         found(repository, head, but_not=but_not)
         if not _stands_at(repository, head):
-            repository.refresh_from_db(fields=["head_branch", "head_commit"])
+            repository.refresh_from_db(fields=["head_branch", "head_commit", "head_moved_at"])
         if _stands_at(repository, head):
             break
     return head

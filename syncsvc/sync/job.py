@@ -82,6 +82,11 @@ class Job:
         return self.subscription.repository
 
     @property
+    def head_moved_at(self) -> datetime | None:
+        """Of the repository as this run has read it; refreshed with its head."""
+        return self.repository.head_moved_at
+
+    @property
     def epoch(self) -> int:
         return self.subscription.epoch
 

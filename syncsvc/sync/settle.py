@@ -87,6 +87,7 @@ def _complete(job: Job, ending: Synced, settled: Callable[[Operation], None]) ->
             snapshot_id=ending.snapshot.id if ending.snapshot else None,
             epoch=job.epoch,
             run_id=job.run_id,
+            head_moved_at=job.head_moved_at,
             **_counts(job, ending),
         ),
     )

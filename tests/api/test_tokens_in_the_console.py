@@ -126,5 +126,5 @@ def test_the_list_says_what_each_is_good_for(console: Client) -> None:
     page = console.get("/admin/syncsvc/apitoken/?q=nightly").text
 
     assert "read, retry" in page
-    assert "active" in page
+    assert "Active" in page
     assert "Scripts" in console.get("/admin/syncsvc/").text

@@ -1,17 +1,22 @@
 """Where a branch stands is never put back to what somebody saw before somebody else looked."""
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from django.db import connection, transaction
+from django.db.models.functions import Now
 
 from syncsvc.admin.repository import poll_afresh
 from syncsvc.exceptions import GitError
-from syncsvc.models import Operation, Repository, Status, Subscription
+from syncsvc.models import Operation, Repository, Status, Subscription, Trigger
 from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.scope import Scope
 from syncsvc.sync.heads import ask_remote, found, head_for
 from syncsvc.sync.job import Job
+from syncsvc.sync.pipeline import run_subscription
 from syncsvc.types import RemoteHead
 from tests.factories import SubscriptionFactory
 from tests.sync.world import World
@@ -119,3 +124,31 @@ def test_an_operations_items_do_not_go_back_behind_what_a_poll_has_found_since_o
     Repository.objects.count_failure(world.repository.id, kind="git_timeout", error="The remote was slow, once.")
 
     assert head_for(claim_next()) == RemoteHead("main", newer)
+
+
+def test_a_claim_that_waited_for_a_poll_s_finding_does_not_miss_it(world: World) -> None:
+    """The claim's statement began before the poll's transaction ended: it sees the repository as it had been."""
+    older = world.repo.commit({"a": b"1"})
+    world.run()
+    ask_remote(repository := Repository.objects.get())
+    newer = world.repo.commit({"a": b"2"})
+    Subscription.objects.update(status=Status.PENDING, due_at=Now(), trigger=Trigger.POLL)
+    Repository.objects.update(checked_at=Now())
+    commits: list[str] = []
+
+    def work() -> None:
+        run = run_subscription(world.id, worker="test")
+        commits.append(run.to_commit if run else "")
+        connection.close()
+
+    claiming = threading.Thread(target=work)
+    with transaction.atomic():
+        assert found(repository, RemoteHead("main", newer))
+        claiming.start()
+        time.sleep(0.5)
+    claiming.join(20)
+
+    assert commits == [older], "the race that this is about"
+    assert world.subscription.status == Status.PENDING
+    assert world.run().to_commit == newer
+    assert world.subscription.status == Status.SYNCED
