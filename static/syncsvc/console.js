@@ -26,17 +26,17 @@
         const stays = level === "error" || level === "warning";
         if (stays && dialog.open) return refuse(text);
         const region = document.querySelector(`#toasts > [role=${stays ? "alert" : "status"}]`);
-        if ([...region.children].some((shown) => shown.dataset.text === text)) return;
+        region.querySelectorAll(".toast").forEach((shown) => shown.dataset.text === text && shown.remove()); // said anew
         const close = make("button", { type: "button", class: "close", "aria-label": "Dismiss" });
         const shown = make("div", { class: `toast ${level}`, "data-text": text }, make("p", {}, text), close);
         close.addEventListener("click", () => shown.remove());
         region.append(shown);
         if (stays) return;
-        const leave = () => {
-            if (shown.matches(":hover, :focus-within")) setTimeout(leave, 1000);
+        const go = () => {
+            if (shown.matches(":hover, :focus-within")) setTimeout(go, 1000);
             else shown.remove();
         };
-        setTimeout(leave, TOAST_MS);
+        setTimeout(go, TOAST_MS);
     };
     document.body.addEventListener("toast", (event) => (event.detail.toasts || [event.detail]).forEach(toast));
 
@@ -50,6 +50,7 @@
     /* Busy buttons. */
     const busySince = new WeakMap();
     const focused = new WeakSet();
+    let last = null; // the button that was pressed, until one goes elsewhere
     const busy = (button) => {
         busySince.set(button, Date.now());
         button.disabled = true;
@@ -84,6 +85,44 @@
     });
     addEventListener("pageshow", () => document.querySelectorAll("[aria-busy=true]").forEach(free));
 
+    /* Focus stays where it was when a part is swapped: on the same element, else on the link of its row, else in its part. */
+    let places = [];
+    const leave = () => {
+        last = null;
+        places = [];
+    };
+    document.addEventListener("pointerdown", leave);
+    document.addEventListener("keydown", ({ key }) => key === "Tab" && leave());
+    const placesOf = (element) => {
+        const link = element.closest("a[href]") || element.closest("li, tr")?.querySelector("a[href]");
+        const part = CSS.escape(element.parentElement?.closest("[id]:not(form)")?.id || "content-start");
+        const places = [`#${part} .operation-bar a`, `#${part} button:enabled`, `#${part} a[href]`];
+        if (link) places.unshift(`a[href="${CSS.escape(link.getAttribute("href"))}"]`);
+        return element.id ? [`#${CSS.escape(element.id)}`, ...places] : places;
+    };
+    document.body.addEventListener("htmx:beforeSwap", ({ detail }) => {
+        const here = [document.activeElement, last].find((element) => element && element !== document.body && detail.target.contains(element));
+        if (here && !dialog.contains(here)) places = placesOf(here);
+    });
+    document.body.addEventListener("htmx:afterSettle", () => {
+        if (document.activeElement !== document.body || dialog.open) return;
+        places.map((place) => document.querySelector(place)).find((element) => element)?.focus({ preventScroll: true });
+        places = [];
+    });
+
+    /* A part waits while one of its own buttons is on its way: the answer, and what it says, would be lost with the button. */
+    const waiting = new Set();
+    document.body.addEventListener("htmx:beforeSwap", ({ detail }) => {
+        if (!detail.target.querySelector?.("form.press.htmx-request") || detail.target === dialog) return;
+        detail.shouldSwap = false;
+        waiting.add(detail.target);
+    });
+    document.body.addEventListener("htmx:afterRequest", ({ detail }) => {
+        if (!detail.requestConfig.elt.matches("form.press")) return;
+        waiting.forEach((part) => part.isConnected && htmx.trigger(part, "poll"));
+        waiting.clear();
+    });
+
     /* The dialog: filled by htmx, opened here, closed by Escape, Cancel and a click beside it. */
     let opener = null;
     const close = () => dialog.open && dialog.close();
@@ -91,11 +130,14 @@
         dialog.replaceChildren();
         const back = opener;
         opener = null;
+        last = back;
         (present(back) || document.getElementById("content-start")).focus();
         setTimeout(refocus, 2 * BUSY_MS, back);
     });
+    let outside = false; // who selects text, and lets go beside it, has not clicked there
+    dialog.addEventListener("pointerdown", (event) => (outside = event.target === dialog));
     dialog.addEventListener("click", (event) => {
-        if (event.target === dialog || event.target.closest("[data-cancel]")) close();
+        if ((outside && event.target === dialog) || event.target.closest("[data-cancel]")) close();
     });
     document.body.addEventListener("close-dialog", close);
     const told = (xhr, event) => (xhr.getResponseHeader("HX-Trigger") || "").includes(event);
@@ -116,10 +158,12 @@
         if (detail.target === dialog && !dialog.open) opener = button || document.activeElement;
         if (!button) return;
         if (document.activeElement === button) focused.add(button);
+        if (focused.has(button) && !dialog.contains(button)) last = button;
         busy(button);
     });
     document.body.addEventListener("htmx:afterSwap", ({ detail }) => {
         if (detail.target !== dialog || !dialog.firstElementChild || told(detail.xhr, "close-dialog")) return;
+        htmx.process(dialog); // now, and not a moment later: one may be quick to press Enter
         if (!dialog.open) dialog.showModal();
         dialog.querySelector("[autofocus]")?.focus();
     });
@@ -180,6 +224,12 @@
         const again = () => !document.hidden && fetch("/healthz", { cache: "no-store" }).then((answer) => answer.ok && found(), () => {});
         lost = setInterval(again, RETRY_MS);
     };
+    /* A part whose answer is an error goes on asking: what it shows may be old. */
+    const erring = new Set();
+    const err = (part) => {
+        if (!erring.size && !lost) banner.textContent = `An error within syncsvc; its log says more. What you see is from ${heard.toLocaleTimeString("en-GB")}; trying again.`;
+        erring.add(part.id);
+    };
     const failed = (detail, why) => {
         const button = detail.xhr.pressed;
         if (button) toast({ level: "error", text: `${button.dataset.failed || `Failed: ${button.textContent.trim()}`}: ${why}` });
@@ -193,13 +243,15 @@
     document.body.addEventListener("htmx:afterRequest", ({ detail }) => {
         const { xhr, elt } = detail;
         if (xhr.pressed) free(xhr.pressed);
-        if (xhr.status === 286) elt.removeAttribute("data-every");
+        if (xhr.status === 286 && !waiting.has(elt)) elt.removeAttribute("data-every");
         if (xhr.status > 0 && xhr.status < 500) found();
+        if (detail.successful && erring.delete(detail.requestConfig.elt.id) && !erring.size && !lost) banner.replaceChildren();
     });
     document.body.addEventListener("htmx:responseError", ({ detail }) => {
         const { status } = detail.xhr;
         if (status === 401) return;
         if (status >= 502 && status <= 504) return away({ detail });
+        if (status >= 500 && !detail.xhr.pressed) return err(detail.elt);
         if (status >= 500) return failed(detail, "an error within syncsvc; its log says more.");
         detail.elt.removeAttribute("data-every"); // it would be refused for ever
         toast({ level: "error", text: words[status] || `syncsvc answered ${status}. Reload the page.` });

@@ -59,8 +59,8 @@ def page(browser: Browser, live_server: LiveServer, complaints: list[str]) -> It
     assert complaints == []
 
 
-def log_in(page: Page) -> None:
-    page.get_by_label("Username").fill("operator")
+def log_in(page: Page, name: str = "operator") -> None:
+    page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill("open sesame")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("navigation", name="Console")).to_be_visible()
