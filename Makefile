@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON := .venv/bin/python
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header --quiet
 
-.PHONY: help up down demo test bench lint format requirements local dev
+.PHONY: help up down demo test bench screenshots lint format requirements local dev
 
 help: ## lists these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -23,6 +23,9 @@ test: lint ## lint, types, architecture and every test
 
 bench: dev ## measures against the bare loop, the plain way and git alone; prints one table
 	@$(PYTHON) -m benchmarks
+
+screenshots: dev ## takes the pictures of docs/console.md anew, with invented clients; ONLY="overview queue" takes only those
+	@$(PYTHON) -m screenshots $(ONLY)
 
 lint: dev ## ruff, mypy and the layers
 	@$(PYTHON) -m ruff check
