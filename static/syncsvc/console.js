@@ -96,7 +96,9 @@
     const placesOf = (element) => {
         const link = element.closest("a[href]") || element.closest("li, tr")?.querySelector("a[href]");
         const part = CSS.escape(element.parentElement?.closest("[id]:not(form)")?.id || "content-start");
-        const places = [`#${part} .operation-bar a`, `#${part} button:enabled`, `#${part} a[href]`];
+        const forms = [...(element.closest(".press-row")?.querySelectorAll("form.press") || [])];
+        const nth = forms.findIndex((form) => form.contains(element)) + 1; // Resume stands where Pause stood
+        const places = [`#${part} .operation-bar a`, `#${part} form.press:nth-of-type(${nth}) button`, `#${part} button:enabled`, `#${part} a[href]`];
         if (link) places.unshift(`a[href="${CSS.escape(link.getAttribute("href"))}"]`);
         return element.id ? [`#${CSS.escape(element.id)}`, ...places] : places;
     };

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
+from django.db.models import OuterRef, Subquery, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
@@ -17,7 +18,7 @@ from syncsvc.admin.cells import size_text
 from syncsvc.admin.operation_bar import started_bar
 from syncsvc.admin.parts import is_htmx
 from syncsvc.exceptions import Refused
-from syncsvc.models import App, Operation, Repository
+from syncsvc.models import App, Operation, Repository, Snapshot
 from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.preview import Preview, preview, read_digest
@@ -26,7 +27,13 @@ from syncsvc.operations.scope import Scope
 PERMISSIONS = {Operation.Kind.RETRY: "syncsvc.bulk_retry", Operation.Kind.RESYNC: "syncsvc.bulk_resync"}
 LABELS = {Operation.Kind.RETRY: "Retry", Operation.Kind.RESYNC: "Re-sync"}
 FAILED = {Operation.Kind.RETRY: "Failed to start bulk retry", Operation.Kind.RESYNC: "Failed to queue re-sync"}
-PLURALS = {"subscription": "subscriptions", "repository": "repositories", "app": "apps", "file": "files"}
+PLURALS = {
+    "subscription": "subscriptions",
+    "notification": "notifications",
+    "repository": "repositories",
+    "app": "apps",
+    "file": "files",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +137,7 @@ def _of_selected(question: Question, shown: Preview) -> list[str]:
 
 def _title(scope: Scope, shown: Preview) -> str:
     if scope.kind == Operation.Kind.RETRY:
-        return f"Retry {counted(shown.total, 'subscription', 'failed ')}?"
+        return f"Retry {counted(shown.total, 'notification', 'failed ')}?"
     if scope.app_id is not None:
         return f"Re-sync all repositories for {App.objects.get(id=scope.app_id).name}?"
     if scope.repository_id is not None:
@@ -140,9 +147,23 @@ def _title(scope: Scope, shown: Preview) -> str:
 
 def _effect(scope: Scope, shown: Preview) -> str:
     if scope.kind == Operation.Kind.RETRY:
-        return "What is missing is sent now, and the retries begin to count anew."
+        return f"What is missing is sent now{_at_most(scope)}, and the retries begin to count anew."
     files = f"about {counted(shown.files, 'file')} ({size_text(shown.bytes)})"
     return f"This will re-send all files for {counted(shown.total, _noun(scope))}: {files}."
+
+
+def _at_most(scope: Scope) -> str:
+    """Of what is missing there is no count before the run has looked: it is no more than all there is."""
+    newest = Snapshot.objects.filter(repository=OuterRef("repository")).order_by("-id")
+    known = (
+        scope.qualifying()
+        .order_by()
+        .annotate(files=Subquery(newest.values("files")[:1]), bytes=Subquery(newest.values("bytes")[:1]))
+    )
+    most = known.aggregate(all_files=Sum("files"), all_bytes=Sum("bytes"))
+    if most["all_files"] is None:
+        return ""
+    return f", at most about {counted(most['all_files'], 'file')} ({size_text(most['all_bytes'])})"
 
 
 def _tables(kind: Operation.Kind, shown: Preview) -> list[tuple[str, dict[str, int]]]:

@@ -89,8 +89,10 @@ def subscription_status(subscription: Subscription) -> dict[str, Any]:
 
 @register.inclusion_tag("admin/syncsvc/_subscription_buttons.html", takes_context=True)
 def subscription_buttons(context: RequestContext, subscription: Subscription) -> dict[str, Any]:
-    """Retry, where something failed, and Re-sync: of what the user may."""
+    """Retry, where something failed, and Re-sync: of what the user may; none while it is paused, which refuses both."""
     offered = [RETRY, RESYNC] if subscription.status == Status.FAILED or is_retrying(subscription) else [RESYNC]
+    if subscription.paused:
+        offered = []
     may = context.request.user.has_perm
     return {
         "csrf_token": context.get("csrf_token"),

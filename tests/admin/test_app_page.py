@@ -254,3 +254,10 @@ def test_an_apps_secret_is_not_on_its_page(console: Client) -> None:
     console.post(button(app, "rotate"))
     console.get(page_of(app))
     assert "Two secrets sign" in console.get(page_of(app)).text
+
+
+def test_a_paused_row_offers_nothing_that_would_be_refused(console: Client) -> None:
+    row = factories.SubscriptionFactory(failed=True)
+    assert f"/{row.pk}/resync/" in console.get(page_of(row.app)).text
+    Subscription.objects.filter(pk=row.pk).update(is_active=False)
+    assert f"/{row.pk}/re" not in console.get(page_of(row.app)).text

@@ -185,7 +185,7 @@ def test_a_cause_is_asked_for_retried_and_shows_its_bar_instead_of_the_button(co
     fail("acme", "b", error_kind="endpoint_timeout")
     address = "/admin/failures/retry/endpoint_error/acme.example/"
     asked = console.get(address, headers=HTMX).content.decode()
-    assert "Retry 1 failed subscription?" in asked
+    assert "Retry 1 failed notification?" in asked
     assert console.get(address).status_code == 200  # the same as a page
     digest = re.search(r'name="digest" value="([^"]*)"', asked)
     assert digest

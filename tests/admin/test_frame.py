@@ -126,7 +126,7 @@ def test_a_started_operation_of_a_list_shows_its_bar_at_the_head_of_the_page(con
     url = reverse("admin:syncsvc_subscription_changelist")
     ticked = {"action": "retry_selected", "_selected_action": [subscription.pk]}
     dialog = console.post(url, ticked, headers=HTMX)
-    assert "Retry 1 failed subscription?" in dialog.text
+    assert "Retry 1 failed notification?" in dialog.text
 
     answer = console.post(url, {**ticked, "digest": digest_of(dialog)}, headers=HTMX)
 

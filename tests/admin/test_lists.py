@@ -244,3 +244,32 @@ def test_bytes_that_are_not_utf8_are_found_as_they_are_shown(console: Client) ->
 
     assert "docs/&lt;b&gt;\\xff\\n" in shown
     assert list(found.context["cl"].result_list) == [file]
+
+
+def test_an_empty_list_says_what_to_do_next(client: Client, django_user_model: Any) -> None:
+    client.force_login(django_user_model.objects.create_superuser("someone"))
+    for name in ("app", "repository", "subscription"):
+        page = client.get(f"/admin/syncsvc/{name}/").text
+        assert f"No {name} yet" in page
+        assert f'<a href="/admin/syncsvc/{name}/add/">Add {name}</a></p>' in page
+        assert "0 selected" not in page
+    for name in ("syncrun", "deliveryattempt", "deliveredfile", "snapshot", "operationitem"):
+        assert "It fills by itself as subscriptions run" in client.get(f"/admin/syncsvc/{name}/").text
+    assert "Nothing that fits" in client.get("/admin/syncsvc/app/?q=nowhere").text
+    assert "Nothing that fits" in client.get("/admin/syncsvc/subscription/?status__exact=failed").text
+
+
+@pytest.mark.parametrize(("address", "words"), [("/admin/nowhere/", "Not found"), ("/nowhere", "Not found")])
+def test_a_page_that_is_not_there_leads_back(client: Client, address: str, words: str, django_user_model: Any) -> None:
+    client.force_login(django_user_model.objects.create_superuser("someone"))
+    page = client.get(address)
+    assert page.status_code == 404
+    assert f"<h1>{words}</h1>" in page.text
+    assert '<a href="/admin/">Overview</a>' in page.text
+
+
+def test_who_may_not_is_told_so_on_a_page(client: Client, django_user_model: Any) -> None:
+    client.force_login(django_user_model.objects.create_user("nobody", is_staff=True))
+    page = client.get("/admin/syncsvc/app/")
+    assert page.status_code == 403
+    assert "You may not do this" in page.text

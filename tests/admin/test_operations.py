@@ -84,6 +84,18 @@ def test_one_is_re_synced_by_its_button(console: Client) -> None:
     assert said(console, press(console, paused, "resync")).startswith("Failed to queue re-sync: The subscription")
 
 
+def test_a_retry_says_how_much_it_sends_at_most(console: Client) -> None:
+    old = factories.SnapshotFactory(files=1)
+    new = factories.SnapshotFactory(repository=old.repository, files=4_512, bytes=31_000_000)
+    factories.SubscriptionFactory(failed=True, repository=new.repository, snapshot=old)
+    factories.SubscriptionFactory(failed=True)
+    page = console.get("/admin/failures/retry/").text
+    assert "Retry 2 failed notifications?" in page
+    assert (
+        "What is missing is sent now, at most about 4,512 files (31 MB), and the retries begin to count anew." in page
+    )
+
+
 def test_what_is_ticked_is_retried_after_the_confirmation(console: Client) -> None:
     chosen = [factories.SubscriptionFactory(failed=True) for _ in range(2)]
     synced = factories.SubscriptionFactory(synced=True)
@@ -92,7 +104,7 @@ def test_what_is_ticked_is_retried_after_the_confirmation(console: Client) -> No
 
     page = console.post(reverse(LIST), ticked).text
 
-    assert "Retry 2 failed subscriptions?" in page
+    assert "Retry 2 failed notifications?" in page
     assert "3 were selected; only failed ones are retried." in page
     assert not Operation.objects.exists()
     response = console.post(reverse(LIST), fields_of(page))
@@ -135,7 +147,7 @@ def test_all_that_a_filter_leaves_is_taken_without_an_id_in_the_form(
 
     page = console.post(url, across).text
 
-    assert "Retry 1,200 failed subscriptions?" in page
+    assert "Retry 1,200 failed notifications?" in page
     assert "1,205 were selected" in page
     assert len(page) < 20_000
     fields = fields_of(page)
@@ -187,7 +199,7 @@ def test_an_app_is_retried_and_re_synced_as_a_whole(console: Client) -> None:
     factories.SubscriptionFactory(failed=True)
 
     retry = press(console, one.app, "retry_failed").text  # type: ignore[attr-defined]
-    assert "Retry 1 failed subscription?" in retry
+    assert "Retry 1 failed notification?" in retry
     page = press(console, one.app, "resync_all").text  # type: ignore[attr-defined]
     assert "Re-sync all repositories for acme?" in page
     assert "This will re-send all files for 2 repositories: about 4,512 files (31 MB)." in page

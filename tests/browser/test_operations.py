@@ -35,7 +35,7 @@ def test_what_failed_is_retried_from_the_list(console: Page, tmp_path: Path) -> 
         console.get_by_label("Action:").select_option("Retry")
         console.get_by_role("button", name="Run", exact=True).click()
         dialog = console.locator("dialog")
-        expect(dialog.locator("h2", has_text="Retry 2 failed subscriptions?")).to_be_visible()
+        expect(dialog.locator("h2", has_text="Retry 2 failed notifications?")).to_be_visible()
         expect(console.locator("table", has_text="By error")).to_contain_text("endpoint_error")
         look(console, "operation-confirm")
         assert not Operation.objects.exists()
