@@ -6,15 +6,21 @@ Otherwise a busy worker holds as many again in reserve while another one is idle
 
 import contextlib
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from celery.concurrency.thread import TaskPool
 
+# Seconds that a thread may keep the interpreter from others: a live run needs it for a moment after each answer of git
+# or PostgreSQL, and would wait ten times as long each time beside bulk runs.
+SWITCH_SECONDS = 0.0005
+
 
 class ThreadsWithoutReserve(TaskPool):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._bell, self._button = socket.socketpair()
         self._bell.setblocking(False)
         self._button.setblocking(False)

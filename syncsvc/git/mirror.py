@@ -109,7 +109,8 @@ class Mirror:
 
     def _context(self, otherwise: ErrorKind = ErrorKind.INTERNAL, *, writes: bool = False) -> Context:
         env = environment({}, git_dir=self.path) | ({FETCH_MARK: str(self.path)} if writes else {})
-        return Context(env, self.limits.timeout, (str(self.path), str(self.path.parent)), otherwise)
+        hide = (str(self.path), str(self.path.parent))
+        return Context(env, self.limits.timeout, hide, otherwise, self.limits.nice)
 
     @property
     def _lock(self) -> Path:

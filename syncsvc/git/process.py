@@ -82,6 +82,7 @@ class Context:
     timeout: float
     hide: Sequence[str] = field(default=(), repr=False)
     otherwise: ErrorKind = ErrorKind.INTERNAL
+    nice: int = 0
 
 
 def run(arguments: Sequence[str], context: Context) -> bytes:
@@ -113,6 +114,9 @@ class GitProcess:
         self._position = 0
         self._outgoing = b""
         self._handle, self._process = _start(arguments, context.env, talks=talks)
+        if context.nice:
+            with contextlib.suppress(OSError):  # it has ended already
+                os.setpriority(os.PRIO_PGRP, self._process.pid, context.nice)
         stdout, stderr = self._process.stdout, self._process.stderr
         assert stdout is not None  # noqa: S101 - GitPython always opens both
         assert stderr is not None  # noqa: S101

@@ -50,11 +50,15 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class GitLimits:
-    """Seconds for a call that fetches or waits for a block of a stream, and for one that asks where a branch stands."""
+    """Seconds for a call that fetches or waits for a block of a stream, and for one that asks where a branch stands.
+
+    `nice` is how much git lets others go first, as `nice(1)` has it: 0 as everybody, 19 only where nobody wants to.
+    """
 
     timeout: float = 600
     ls_remote_timeout: float = 30
     allow_local: bool = False
+    nice: int = 0
 
 
 class Access(NamedTuple):
@@ -95,12 +99,12 @@ def access(remote: Remote, limits: GitLimits, *, timeout: float, git_dir: Path |
         case SshCredential() as key:
             with tempfile.TemporaryDirectory(prefix="syncsvc-ssh-") as folder:
                 env = environment(config, git_dir=git_dir) | _ssh_environment(key, Path(folder), limits)
-                yield Access(Context(env, timeout, (*paths, folder)), [])
+                yield Access(Context(env, timeout, (*paths, folder), nice=limits.nice), [])
         case login:
             env = environment(config | _http_config(remote.url, scheme, login), git_dir=git_dir)
             # upload-pack refuses another user's repository, and hears neither GIT_CONFIG_* nor -c of the git before it.
             options = ["--upload-pack=git -c safe.directory=* upload-pack"] if scheme == "file" else []
-            yield Access(Context(env, timeout, (*paths, *_secrets(login))), options)
+            yield Access(Context(env, timeout, (*paths, *_secrets(login)), nice=limits.nice), options)
 
 
 def _check_fit(scheme: str, credential: HttpCredential | SshCredential | None) -> None:

@@ -77,7 +77,7 @@ class _Look:
     def at(cls, job: Job) -> "_Look":
         asked_at = job.now()
         try:
-            head = ask_remote(job.repository, but_not=job.subscription)
+            head = ask_remote(job.repository, but_not=job.subscription, in_bulk=True)
         except GitError as error:
             return cls(asked_at, job.now(), RemoteHead("", None), error)
         Repository.objects.looked(job.repository, at=asked_at)
@@ -93,10 +93,10 @@ KEPT_LOOKS = 1_000
 _looks: Shared[_Look] = Shared(room=KEPT_LOOKS)
 
 
-def ask_remote(repository: Repository, *, but_not: Subscription | None = None) -> RemoteHead:
+def ask_remote(repository: Repository, *, but_not: Subscription | None = None, in_bulk: bool = False) -> RemoteHead:
     """An `ls-remote`; its outcome counts for the repository's circuit, and a moved head asks for the others' runs."""
     for _ in range(LOOKS):
-        head = _look(repository)
+        head = _look(repository, in_bulk=in_bulk)
         found(repository, head, but_not=but_not)
         if not _stands_at(repository, head):
             repository.refresh_from_db(fields=["head_branch", "head_commit", "head_moved_at"])
@@ -125,9 +125,9 @@ def found(repository: Repository, head: RemoteHead, *, but_not: Subscription | N
     return moved
 
 
-def _look(repository: Repository) -> RemoteHead:
+def _look(repository: Repository, *, in_bulk: bool) -> RemoteHead:
     try:
-        return remote_head(repository.remote, git_limits())
+        return remote_head(repository.remote, git_limits(in_bulk=in_bulk))
     except GitError as error:
         Repository.objects.count_failure(repository.id, kind=error.kind, error=str(error))
         raise

@@ -100,13 +100,18 @@ class Job:
         return datetime.fromtimestamp(time.time() + self.clock_offset, UTC)
 
 
-def git_limits() -> GitLimits:
+# git of bulk runs lets that of live ones go first.
+BULK_NICE = 10
+
+
+def git_limits(*, in_bulk: bool = False) -> GitLimits:
     return GitLimits(
         timeout=settings.GIT_TIMEOUT,
         ls_remote_timeout=settings.GIT_LS_REMOTE_TIMEOUT,
         allow_local=settings.GIT_ALLOW_LOCAL,
+        nice=BULK_NICE if in_bulk else 0,
     )
 
 
-def mirror_of(repository: Repository) -> Mirror:
-    return Mirror(settings.MIRROR_DIR / str(repository.id), repository.remote, git_limits())
+def mirror_of(repository: Repository, *, in_bulk: bool = False) -> Mirror:
+    return Mirror(settings.MIRROR_DIR / str(repository.id), repository.remote, git_limits(in_bulk=in_bulk))

@@ -59,7 +59,7 @@ def run_job(job: Job, *, settled: Callable[[Operation], None] = _nobody) -> Sync
 
 def _work(job: Job) -> Ending:
     """Everything between the claim and the settling; no transaction spans it."""
-    mirror = mirror_of(job.repository)
+    mirror = mirror_of(job.repository, in_bulk=job.in_bulk)
     try:
         head = head_for(job)
         if head.commit is None:

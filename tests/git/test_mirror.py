@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import random
 import shutil
@@ -446,3 +447,14 @@ def _overwrite(file: Path) -> None:
     data = bytearray(file.read_bytes())
     data[len(data) // 3 : len(data) // 3 + 64] = b"\xff" * 64
     file.write_bytes(data)
+
+
+@pytest.mark.parametrize("nice", [0, 7])
+def test_git_lets_others_go_first_where_it_is_told_to(repo: GitRepo, make_mirror: MakeMirror, nice: int) -> None:
+    repo.commit({"a": b"1"})
+    mirror = make_mirror(limits=dataclasses.replace(LIMITS, nice=nice))
+    mirror.fetch(head_of(repo))
+
+    with mirror.start("cat-file", "--batch", talks=True) as waiting:
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, waiting._process.pid) == max(own, nice)
