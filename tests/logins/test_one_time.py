@@ -61,6 +61,7 @@ def test_a_part_of_a_page_takes_the_whole_page_there(client: Client) -> None:
 
 def test_with_ones_own_the_console_opens_and_stays_open(client: Client, printed: str) -> None:
     assert change(client, printed, OWN)["Location"] == "/admin/password_change/done/"
+    assert '<a href="/admin/">Overview</a> says what to do first' in client.get("/admin/password_change/done/").text
     assert client.get("/admin/").status_code == 200
     other = Client()
     assert other.post("/admin/login/", {"username": "operator", "password": printed}).status_code == 200
