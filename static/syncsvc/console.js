@@ -154,6 +154,14 @@
         htmx.ajax("POST", location.pathname + location.search, { source: form, target: dialog, swap: "innerHTML" });
     }, true);
 
+    document.addEventListener("click", (event) => {
+        const link = event.target.closest("a.deletelink");
+        if (!link || !document.body.matches(".model-app, .model-repository, .model-subscription")) return; // others ask on a page
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+        event.preventDefault();
+        htmx.ajax("GET", link.href, { source: link, target: dialog, swap: "innerHTML" });
+    });
+
     document.body.addEventListener("htmx:beforeRequest", ({ detail }) => {
         const button = buttonOf(detail.elt, detail.requestConfig.triggeringEvent);
         detail.xhr.pressed = button;
@@ -167,7 +175,9 @@
         if (detail.target !== dialog || !dialog.firstElementChild || told(detail.xhr, "close-dialog")) return;
         htmx.process(dialog); // now, and not a moment later: one may be quick to press Enter
         if (!dialog.open) dialog.showModal();
-        dialog.querySelector("[autofocus]")?.focus();
+        const first = dialog.querySelector("[autofocus]");
+        first?.focus();
+        first?.removeAttribute("autofocus"); // or htmx takes focus back to it a moment later
     });
 
     /* `details` that are open stay so when a live part is swapped. */

@@ -7,14 +7,19 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from syncsvc.admin import answers
 from syncsvc.admin.bases import ModelAdmin
+from syncsvc.admin.buttons import Confirmation, ask
 from syncsvc.admin.paging import capped_count, capped_text
+from syncsvc.admin.parts import is_htmx
 from syncsvc.models import App, DeliveredFile, DeliveryAttempt, Repository, Snapshot, Subscription, SyncRun
 
 NAMED = 20  # subscriptions that the confirmation lists by name
@@ -69,6 +74,24 @@ class RemovalMixin(ModelAdmin):
             lines.append(format_html("and {} more subscriptions", f"{count - NAMED:,}"))
         may = self.admin_site.get_model_admin(Subscription).has_delete_permission(request)
         return lines, counts, set() if may or not count else {"subscription"}, []
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
+        """Within htmx the question fills the dialog; Django's page asks it otherwise, and does it either way."""
+        row = self.get_object(request, object_id) if is_htmx(request) and request.method == "GET" else None
+        if row is None:
+            return super().delete_view(request, object_id, extra_context)
+        if not self.has_delete_permission(request, row):
+            raise PermissionDenied
+        _, counts, lacking, _ = self.get_deleted_objects([row], request)
+        if lacking:
+            messages.error(request, f"Failed to delete: you may not delete its {', '.join(lacking)}s.")
+            return answers.done(request)
+        with_it = [(count, name.removesuffix("s") if count == "1" else name) for name, count in counts.items()][1:]
+        goes = ", ".join(f"{count} {name}" for count, name in with_it if count != "0")
+        effect = f"{f'With it go: {goes}. ' if goes else ''}This cannot be undone."
+        asked = Confirmation(title=f"Delete {row}?", effect=effect, label="Delete", tone="danger")
+        hidden = [("post", "yes")]
+        return ask(request, asked, back=request.path, back_title=str(row), failed="Failed to delete", hidden=hidden)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         remove(self.model._default_manager.filter(pk=obj.pk))

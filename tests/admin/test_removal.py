@@ -95,3 +95,19 @@ def test_whoever_may_not_delete_subscriptions_deletes_no_app_that_has_any(staff:
 
     assert staff("view_app", "delete_app").post(page, {"post": "yes"}).status_code == 403
     assert staff("view_app", "delete_app", "delete_subscription").post(page, {"post": "yes"}).status_code == 302
+
+
+def test_the_question_fills_the_dialog_and_says_what_goes(console: Client, staff: Callable[..., Client]) -> None:
+    going = full_subscription()
+    page, htmx = reverse("admin:syncsvc_app_delete", args=[going.app_id]), {"HX-Request": "true"}
+
+    asked = console.get(page, headers=htmx).text
+    assert f"Delete {going.app.name}?" in asked
+    assert (
+        "With it go: 1 subscription, 3 delivered files, 1 delivery attempt, 1 sync run. This cannot be undone." in asked
+    )
+    refused = staff("view_app", "delete_app").get(page, headers=htmx)
+    assert "you may not delete its subscriptions" in refused["HX-Trigger"]
+    assert staff("view_app").get(page, headers=htmx).status_code == 403
+    assert console.post(page, {"post": "yes"}, headers=htmx)["HX-Redirect"] == reverse("admin:syncsvc_app_changelist")
+    assert not App.objects.exists()

@@ -160,6 +160,26 @@ def test_a_dialog_stays_when_text_in_it_is_selected_beyond_its_edge(console: Pag
     expect(heading).to_have_count(0)
 
 
+def test_a_delete_is_asked_in_the_dialog(console: Page, acme: App) -> None:
+    console.goto(f"{path_of(acme)}#settings")
+    link = console.get_by_role("button", name="Delete")  # a link that says it is one
+    link.click()
+    dialog = console.get_by_role("dialog", name="Delete acme?")
+    expect(dialog).to_contain_text("With it go: 3 subscriptions. This cannot be undone.")
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+    console.keyboard.press("Escape")
+    expect(link).to_be_focused()
+    link.click()
+    expect(dialog).to_be_visible()
+    dialog.get_by_role("button", name="Delete").click()
+    expect(console.get_by_role("status")).to_contain_text("was deleted successfully")
+    assert not App.objects.exists()
+    console.goto("/admin/auth/user/")
+    console.get_by_role("link", name="operator").click()
+    console.get_by_role("button", name="Delete").click()
+    expect(console).to_have_url(re.compile("/auth/user/[0-9]+/delete/$"))
+
+
 def test_one_is_retried_without_redis_and_the_overview_says_that_it_is_away(
     console: Page, acme: App, settings: Settings
 ) -> None:
