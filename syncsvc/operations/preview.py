@@ -7,11 +7,10 @@ from typing import Any
 from django.conf import settings
 from django.core import signing
 from django.db import connection
-from django.db.models import Count, F, Sum
-from django.db.models.functions import Coalesce
+from django.db.models import Count, F, OuterRef, Subquery
 
 from syncsvc.exceptions import Refused
-from syncsvc.models import Operation
+from syncsvc.models import Operation, Snapshot
 from syncsvc.models.transitions import SubscriptionQuerySet
 from syncsvc.operations.scope import Scope
 
@@ -92,11 +91,19 @@ def preview(scope: Scope) -> Preview:
 
 
 def totals(scope: Scope, found: SubscriptionQuerySet) -> tuple[int, int]:
-    """Files and bytes that a re-sync of these would send."""
+    """Files and bytes that a re-sync of these would send: what their repositories hold, as far as that is known."""
     if scope.kind == Operation.Kind.RETRY:
         return 0, 0
-    snapshots = found.aggregate(files=Coalesce(Sum("snapshot__files"), 0), bytes=Coalesce(Sum("snapshot__bytes"), 0))
-    return int(snapshots["files"]), int(snapshots["bytes"])
+    newest = Snapshot.objects.filter(repository=OuterRef("repository_id")).order_by("-id")
+    followed = (
+        found.order_by()
+        .values("repository_id")
+        .annotate(
+            apps=Count("id"), files=Subquery(newest.values("files")[:1]), bytes=Subquery(newest.values("bytes")[:1])
+        )
+    )
+    known = [row for row in followed if row["files"] is not None]
+    return sum(row["apps"] * row["files"] for row in known), sum(row["apps"] * row["bytes"] for row in known)
 
 
 def read_digest(digest: str) -> Shown:

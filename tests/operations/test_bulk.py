@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from syncsvc.exceptions import Refused
-from syncsvc.models import Operation, OperationItem, Snapshot, Status, Subscription
+from syncsvc.models import Operation, OperationItem, Repository, Snapshot, Status, Subscription
 from syncsvc.operations import bulk, control
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.preview import preview
@@ -304,3 +304,15 @@ def test_who_asked_and_from_where_is_kept_and_written_to_the_admin_log(db: None)
         *("api", "192.0.2.1"),
     )
     assert LogEntry.objects.get().change_message == "Retry of 2: all failed subscriptions"
+
+
+def test_a_re_sync_is_shown_with_what_the_repositories_hold_for_apps_that_have_nothing_yet_too() -> None:
+    followed = fleet(apps=3, each=1)
+    for repository in Repository.objects.all():
+        SnapshotFactory(repository=repository, files=10, bytes=100)
+        SnapshotFactory(repository=repository, files=7, bytes=70)
+    Subscription.objects.update(snapshot=None)
+
+    shown = preview(RESYNC)
+
+    assert (shown.files, shown.bytes) == (len(followed) * 7, len(followed) * 70)
