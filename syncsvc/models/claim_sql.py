@@ -6,7 +6,9 @@ It locks the operation, then the item, then the subscription, as every statement
 
 from functools import cache
 
-from syncsvc.models.hot import columns_of
+from django.db import models
+
+from syncsvc.models.hot import Names, columns_of
 
 # The item that is released for one subscription, whoever sent the wake-up: by the index item_released_once.
 _RELEASED_FOR = """
@@ -38,15 +40,17 @@ _FREE = """
     AND s.is_active AND a.is_active AND r.is_active AND s.app_id <> ALL (%(barred)s::uuid[])
     AND (%(shards)s::int[] IS NULL
          OR ('x' || right(s.repository_id::text, 7))::bit(28)::int %% %(queues)s::int = ANY (%(shards)s::int[]))"""
-_ORDER = "ORDER BY i.released_at, i.id LIMIT 1"
+_FIRST = "ORDER BY f.released_at, f.id LIMIT 1"
 _NEXT_RELEASED = f"""
-WITH op AS (
+WITH free AS NOT MATERIALIZED (SELECT i.id, i.operation_id, i.released_at {_FREE}), op AS (
   SELECT id, kind, asked_by FROM syncsvc_operation
-  WHERE id = (SELECT i.operation_id {_FREE} {_ORDER}) FOR UPDATE
+  WHERE id = (SELECT f.operation_id FROM free f {_FIRST}) FOR UPDATE
 ), item AS (
   SELECT i.id, i.status, i.operation_id, i.subscription_id, i.released_at, (SELECT kind FROM op) AS kind,
     (SELECT asked_by FROM op) AS asked_by, i.applied_at IS NULL AS fresh
-  {_FREE} AND i.operation_id = (SELECT id FROM op) {_ORDER} FOR UPDATE OF i SKIP LOCKED
+  FROM free f JOIN syncsvc_operationitem i ON i.id = f.id
+  WHERE f.operation_id = (SELECT id FROM op) AND i.released_at IS NOT NULL AND i.status = 'waiting'
+  {_FIRST} FOR UPDATE OF i SKIP LOCKED
 ), wanted AS (
   SELECT subscription_id AS id, id AS item_id FROM item
 )"""
@@ -81,6 +85,42 @@ _CLAIM = """, claimed AS (
 )"""
 
 
+# psycopg takes a longer statement apart anew each time.
+LONGEST = 4_096
+# What a run has no use for; who reads it of a claimed row nevertheless gets it by a query of its own.
+NOT_WANTED = {
+    "Subscription": (
+        *("created_at", "due_at", "queued_at", "asked_at", "last_success_at", "snapshot_id", "lease_expires_at"),
+    ),
+    "App": ("created_at", "pause_reason", "circuit_openings", "probe_until"),
+    "Repository": ("created_at", "due_at", "queued_at", "lease_token", "lease_expires_at"),
+    "Snapshot": (
+        "tree",
+        "bytes",
+        "submodules",
+        "long_paths",
+        "previous_id",
+        "created",
+        "updated",
+        "deleted",
+        "taken_at",
+    ),
+}
+
+
+@cache
+def wanted_of_claimed() -> dict[str, tuple[type[models.Model], Names]]:
+    """By their alias, the models that a claim reads, and which of their fields."""
+    from syncsvc.models import App, Repository, Snapshot, Subscription
+
+    read: dict[str, type[models.Model]] = {"s": Subscription, "a": App, "r": Repository, "c": Snapshot}
+    return {alias: (model, _but(model, NOT_WANTED[model.__name__])) for alias, model in read.items()}
+
+
+def _but(model: type[models.Model], unwanted: Names) -> Names:
+    return tuple(field.attname for field in model._meta.concrete_fields if field.attname not in unwanted)
+
+
 @cache
 def claim_sql(*, next_released: bool = False) -> str:
     """Claims `id`, or what comes next of what is released; gives back all that the run must know.
@@ -88,14 +128,12 @@ def claim_sql(*, next_released: bool = False) -> str:
     The columns: the database's time, when the item was released (NULL: no operation), then those of subscription, app,
     repository, and the snapshot its ledger is clean at.
     """
-    from syncsvc.models import App, Repository, Snapshot, Subscription
-
-    models = {"s": Subscription, "a": App, "r": Repository, "c": Snapshot}
-    columns = ", ".join(columns_of(model, alias) for alias, model in models.items())
-    return f"""{_NEXT_RELEASED if next_released else _RELEASED_FOR}{_CLAIM}
+    columns = ", ".join(columns_of(model, alias, only) for alias, (model, only) in wanted_of_claimed().items())
+    sql = f"""{_NEXT_RELEASED if next_released else _RELEASED_FOR}{_CLAIM}
 SELECT statement_timestamp(), item.released_at, {columns}
 FROM claimed s JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
 LEFT JOIN item ON TRUE LEFT JOIN syncsvc_snapshot c ON c.id = s.clean_snapshot_id"""
+    return " ".join(sql.split())
 
 
 # An item that is released for it, by the index item_released_once.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from syncsvc.models.claim_sql import wanted_of_claimed
 from syncsvc.models.hot import row_of
 
 if TYPE_CHECKING:
@@ -24,14 +25,11 @@ class Claimed:
 
 def claimed_from(row: tuple[Any, ...]) -> Claimed:
     """Of a row of `claim_sql`."""
-    from syncsvc.models import App, Repository, Snapshot, Subscription
-
     at, released_at, *columns = row
     parts: list[Any] = []
-    for model in (Subscription, App, Repository, Snapshot):
-        count = len(model._meta.concrete_fields)
-        values, columns = tuple(columns[:count]), columns[count:]
-        parts.append(None if values[0] is None else row_of(model, values))
+    for model, only in wanted_of_claimed().values():
+        values, columns = tuple(columns[: len(only)]), columns[len(only) :]
+        parts.append(None if values[0] is None else row_of(model, values, only))
     subscription, app, repository, snapshot = parts
     subscription.app, subscription.repository, subscription.clean_snapshot = app, repository, snapshot
     return Claimed(subscription, at, released_at)

@@ -8,6 +8,8 @@ from typing import Any
 from django.db import connection, models
 from django.db.backends.postgresql.base import ServerBindingCursor
 
+type Names = tuple[str, ...]
+
 
 class _PreparingCursor(ServerBindingCursor):
     def execute(self, query: Any, params: Any = None, **_: Any) -> Any:
@@ -34,14 +36,21 @@ def fetch_one(sql: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
     return row
 
 
-def columns_of(model: type[models.Model], alias: str) -> str:
-    """A model's columns as a statement's SELECT or RETURNING names them, in the order that `row_of` reads."""
-    return ", ".join(f"{alias}.{field.column}" for field in model._meta.concrete_fields)
+def columns_of(model: type[models.Model], alias: str, only: Names = ()) -> str:
+    """A model's columns as a statement's SELECT or RETURNING names them, in the order that `row_of` reads.
+
+    `only` names those that are wanted; the others are deferred. None: all.
+    """
+    return ", ".join(f"{alias}.{field.column}" for field in fields_of(model, only))
 
 
-def row_of[M: models.Model](model: type[M], values: tuple[Any, ...]) -> M:
+def fields_of(model: type[models.Model], only: Names = ()) -> list[Any]:
+    return [field for field in model._meta.concrete_fields if not only or field.attname in only]
+
+
+def row_of[M: models.Model](model: type[M], values: tuple[Any, ...], only: Names = ()) -> M:
     """The instance of these columns, converted as a queryset does it."""
-    names, converters = _reading(model)
+    names, converters = _reading(model, only)
     converted = list(values)
     for index, convert in converters:
         converted[index] = convert(converted[index], None, connection)
@@ -49,7 +58,7 @@ def row_of[M: models.Model](model: type[M], values: tuple[Any, ...]) -> M:
 
 
 @cache
-def _reading(model: type[models.Model]) -> tuple[list[str], list[tuple[int, Any]]]:
-    fields = model._meta.concrete_fields
+def _reading(model: type[models.Model], only: Names) -> tuple[list[str], list[tuple[int, Any]]]:
+    fields = fields_of(model, only)
     converters = [(index, getattr(field, "from_db_value", None)) for index, field in enumerate(fields)]
     return [field.attname for field in fields], [(index, convert) for index, convert in converters if convert]

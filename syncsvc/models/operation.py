@@ -286,7 +286,6 @@ class OperationItem(models.Model):
             ),
             # The operation's page, and its items by cursor.
             models.Index(fields=["operation", "id"], name="item_of_operation"),
-            models.Index(fields=["operation", "settled_at"], name="item_settled"),
             # The item of a run that settles.
             models.Index(fields=["run_id"], condition=Q(status="running"), name="item_of_run"),
             # Deleting a subscription.

@@ -18,6 +18,7 @@ from syncsvc.models.transitions import SubscriptionQuerySet
 from syncsvc.stopping import STOPPING
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import Lease
+from syncsvc.sync.live_first import let_live_runs_pass, live_run
 from syncsvc.sync.outage import AWAY, through_outage
 from syncsvc.sync.pipeline import run_job, run_subscription
 
@@ -25,12 +26,10 @@ logger = structlog.get_logger(__name__)
 
 # Of those that are due for the longest.
 LEFT_CHOICE = 64
-# A bulk run that would begin lets live ones end first, but waits for them no longer than this.
-LIVE_FIRST_SECONDS = 0.05
 
 
 class Slots:
-    """Counts this process's runs, by app, live ones and those for operations.
+    """Counts this process's runs, by app, and those for operations.
 
     A run over its app's share is left in the database for the next free slot. Slots of bulk work, at most half of all,
     take one released item after the other until none is left.
@@ -38,11 +37,10 @@ class Slots:
 
     def __init__(self) -> None:
         self._running: Counter[uuid.UUID] = Counter()
-        self._live = self._bulk = 0
+        self._bulk = 0
         # A wake-up for released items came while bulk work had its half: a slot that ends looks again.
         self._knocked = False
         self._lock = threading.Lock()
-        self._live_ended = threading.Condition(self._lock)
         self._claiming = threading.Lock()
         self._left = threading.Event()
 
@@ -106,9 +104,10 @@ class Slots:
             if not self._enter(app_id):
                 self._left.set()
                 return False
-            run_subscription(subscription_id, worker=worker, settled=settled)
+            with live_run():
+                run_subscription(subscription_id, worker=worker, settled=settled)
         finally:
-            self._leave(app_id, live=1)
+            self._leave(app_id)
         return True
 
     def _enter(self, app_id: uuid.UUID) -> bool:
@@ -119,25 +118,21 @@ class Slots:
         with self._lock:
             running = self._running[app_id]
             self._running[app_id] += 1
-            self._live += 1
         if running < _quarter():
             return True
         return running < _most() and not any(wanted.exclude(app_id=app_id).exists() for wanted in _wanted())
 
-    def _leave(self, app_id: uuid.UUID, *, live: int = 0) -> None:
+    def _leave(self, app_id: uuid.UUID) -> None:
         with self._lock:
             self._running[app_id] -= 1
             if not self._running[app_id]:
                 del self._running[app_id]
-            self._live -= live
-            if not self._live:
-                self._live_ended.notify_all()
 
     def _claim_released(self, worker: str) -> Job | None:
         """The next item, its slot counted. One at a time, so that apps' shares are seen by who comes next."""
         with self._claiming:
+            let_live_runs_pass()
             with self._lock:
-                self._live_ended.wait_for(lambda: not self._live, LIVE_FIRST_SECONDS)
                 full = [app_id for app_id, running in self._running.items() if running >= _quarter()]
                 barred = [app_id for app_id in full if self._running[app_id] >= _most()]
             # A restart of the database must not end a slot, whose wake-up is used up. Nothing is leased yet: the time

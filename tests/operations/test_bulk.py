@@ -306,6 +306,7 @@ def test_who_asked_and_from_where_is_kept_and_written_to_the_admin_log(db: None)
     assert LogEntry.objects.get().change_message == "Retry of 2: all failed subscriptions"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_re_sync_is_shown_with_what_the_repositories_hold_for_apps_that_have_nothing_yet_too() -> None:
     followed = fleet(apps=3, each=1)
     for repository in Repository.objects.all():

@@ -1,0 +1,46 @@
+"""Live runs first: before each item, bulk work lets those of this machine's workers end, for a moment."""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+
+from django.conf import settings
+
+# A bulk run that would begin waits for live ones no longer than this, and looks so often whether they have ended.
+WAIT_SECONDS = 0.1
+LOOK_SECONDS = 0.01
+FILE = "live.lock"
+
+
+@contextlib.contextmanager
+def live_run() -> Iterator[None]:
+    """Says to every process on this machine that a live run goes on; the kernel takes it back when this one dies."""
+    descriptor = _open()
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def let_live_runs_pass() -> None:
+    """Returns when no live run goes on, or after WAIT_SECONDS."""
+    end = time.monotonic() + WAIT_SECONDS
+    descriptor = _open()
+    try:
+        while time.monotonic() < end:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(LOOK_SECONDS)
+            else:
+                return
+    finally:
+        os.close(descriptor)
+
+
+def _open() -> int:
+    settings.MIRROR_DIR.mkdir(parents=True, exist_ok=True)
+    return os.open(settings.MIRROR_DIR / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
