@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 from django.conf import settings as configured
@@ -22,9 +21,8 @@ time.sleep(60)
 
 
 @pytest.fixture(autouse=True)
-def own_folder(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _own_folder(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> None:
     settings.MIRROR_DIR = tmp_path_factory.mktemp("mirrors")
-    yield
 
 
 def seconds() -> float:
