@@ -20,6 +20,7 @@ from syncsvc.admin.parts import render_part, sees
 from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.ping import describe, send_ping
 from syncsvc.admin.removal import RemovalMixin
+from syncsvc.admin.search import uuid_of
 from syncsvc.admin.standing import rows_context
 from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App, Subscription
@@ -56,6 +57,11 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         rotating = row.previous_secret_until is not None and row.previous_secret_until > timezone.now()
         shown = {**health, "rotate": rotate, "rotating": rotating, "may_see_rows": sees(request, Subscription)}
         return shown | (rows_context(request, row, health["counts"]) if shown["may_see_rows"] else {})
+
+    def row_of_part(self, request: HttpRequest, object_id: str, name: str) -> Any:
+        if name != "health" or (row_id := uuid_of(object_id)) is None:
+            return super().row_of_part(request, object_id, name)
+        return app_page.for_part(row_id)
 
     def part(self, request: HttpRequest, row: App, name: str) -> HttpResponse:
         if name != "health":

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 from django.urls import reverse
 
@@ -9,7 +10,7 @@ from syncsvc.admin import kept
 from syncsvc.admin.moments import with_moments
 from syncsvc.admin.moved import version_of
 from syncsvc.models import App
-from syncsvc.models.page_sql import app_counts, app_day, app_latency
+from syncsvc.models.page_sql import app_counts, app_day, app_latency, app_with_numbers
 
 LATENCY_SECONDS = 60  # reading a day's attempts takes a large app 60 ms
 MOVING, STILL = 2, 15  # seconds between two questions of a tab
@@ -17,7 +18,8 @@ MOVING, STILL = 2, 15  # seconds between two questions of a tab
 
 def health(app: App) -> dict[str, Any]:
     """The context of the part `health`. What costs anything is read once for all that look, and kept in Redis."""
-    numbers = with_moments(json.loads(kept.kept(f"app:{app.pk}", lambda: _numbers(app))))
+    read = getattr(app, "numbers", None) or kept.kept(f"app:{app.pk}", lambda: _numbers(app))
+    numbers = with_moments(json.loads(read))
     counts, day = numbers["counts"], numbers["day"]
     latency = kept.kept(f"app-latency:{app.pk}", lambda: json.dumps(app_latency(app.pk)), seconds=LATENCY_SECONDS)
     sent = day["delivered"] + day["failed"]
@@ -32,6 +34,21 @@ def health(app: App) -> dict[str, Any]:
         "address": f"{reverse('admin:syncsvc_app_change', args=[app.pk])}?part=health&v={version}",
         "every": MOVING if counts["moving"] and app.is_active else STILL,
     }
+
+
+def for_part(app_id: UUID) -> App | None:
+    """The app, and with it in one statement what a poll would have to ask for anew."""
+    if kept.is_fresh(f"app:{app_id}") and kept.is_fresh(f"app-latency:{app_id}"):
+        return App.objects.filter(pk=app_id).first()
+    latency = not kept.is_fresh(f"app-latency:{app_id}")
+    app = app_with_numbers(app_id, latency=latency)
+    if app is not None:
+        numbers: str = getattr(app, "numbers")  # noqa: B009 - the annotation
+        kept.keep(f"app:{app_id}", numbers)
+        if latency:
+            said = json.dumps(json.loads(numbers)["latency"])
+            kept.keep(f"app-latency:{app_id}", said, seconds=LATENCY_SECONDS)
+    return app
 
 
 def forget(app: App) -> None:

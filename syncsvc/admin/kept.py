@@ -46,6 +46,24 @@ def kept(name: str, make: Callable[[], str], *, seconds: float = SECONDS) -> str
     return text
 
 
+def is_fresh(name: str) -> bool:
+    """Whether nobody has to make it anew now; False where Redis is away."""
+    try:
+        return bool(redis_at(settings.REDIS_URL).exists(f"{PREFIX}{name}:turn"))
+    except (RedisError, OSError):
+        return False
+
+
+def keep(name: str, text: str, *, seconds: float = SECONDS) -> None:
+    """What somebody has just made by other means."""
+    redis, key = redis_at(settings.REDIS_URL), PREFIX + name
+    try:
+        redis.set(f"{key}:turn", 1, px=int(seconds * 1000))
+        redis.set(key, text, px=int((seconds + STAYS_SECONDS) * 1000))
+    except (RedisError, OSError):
+        return
+
+
 def forget(*names: str) -> None:
     """What was kept no longer holds: somebody has just changed something, and wants to see it."""
     keys = [f"{PREFIX}{name}{end}" for name in names for end in ("", ":turn")]

@@ -22,6 +22,7 @@ from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.removal import RemovalMixin
 from syncsvc.admin.repository_form import RepositoryForm
 from syncsvc.admin.resync_for import RESYNC_FOR, ResyncForButton
+from syncsvc.admin.search import uuid_of
 from syncsvc.admin.standing import rows_context
 from syncsvc.models import Repository, Snapshot, Subscription
 
@@ -69,6 +70,11 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
         if sees(request, Snapshot):
             shown |= {"may_see_snapshots": True, **repository_page.snapshots(row)}
         return shown | (rows_context(request, row, remote["counts"]) if shown["may_see_rows"] else {})
+
+    def row_of_part(self, request: HttpRequest, object_id: str, name: str) -> Any:
+        if name != "remote" or (row_id := uuid_of(object_id)) is None:
+            return super().row_of_part(request, object_id, name)
+        return repository_page.for_part(row_id)
 
     def part(self, request: HttpRequest, row: Repository, name: str) -> HttpResponse:
         if name != "remote":

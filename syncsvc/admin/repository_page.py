@@ -3,6 +3,7 @@
 import json
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.urls import reverse
@@ -12,7 +13,7 @@ from syncsvc.admin import kept
 from syncsvc.admin.moments import with_moments
 from syncsvc.admin.moved import version_of
 from syncsvc.models import Repository
-from syncsvc.models.page_sql import repository_counts
+from syncsvc.models.page_sql import repository_counts, repository_with_counts
 
 MOVING, STILL = 2, 15  # seconds between two questions of a tab
 SNAPSHOTS = 10
@@ -20,8 +21,9 @@ SNAPSHOTS = 10
 
 def remote(repository: Repository) -> dict[str, Any]:
     """The context of the part `remote`: the row itself, and numbers of its subscriptions that all who look share."""
-    text = kept.kept(f"repository:{repository.pk}", lambda: json.dumps(repository_counts(repository.pk)))
-    counts = with_moments(json.loads(text))
+    read = getattr(repository, "numbers", None)
+    text = read or kept.kept(f"repository:{repository.pk}", lambda: _numbers(repository))
+    counts = with_moments(json.loads(text)["counts"])
     check = check_state(repository, timezone.now())
     version = version_of(
         repository.is_active,
@@ -39,6 +41,20 @@ def remote(repository: Repository) -> dict[str, Any]:
         "address": f"{reverse('admin:syncsvc_repository_change', args=[repository.pk])}?part=remote&v={version}",
         "every": MOVING if moves else STILL,
     }
+
+
+def for_part(repository_id: UUID) -> Repository | None:
+    """The repository, and with it in one statement what a poll would have to ask for anew."""
+    if kept.is_fresh(f"repository:{repository_id}"):
+        return Repository.objects.filter(pk=repository_id).first()
+    repository = repository_with_counts(repository_id)
+    if repository is not None:
+        kept.keep(f"repository:{repository_id}", getattr(repository, "numbers"))  # noqa: B009 - the annotation
+    return repository
+
+
+def _numbers(repository: Repository) -> str:
+    return json.dumps({"counts": repository_counts(repository.pk)})
 
 
 def forget(repository: Repository) -> None:
