@@ -16,6 +16,9 @@ from syncsvc.management.embedded import Embedded, make_data_dir, port_is_free
 from syncsvc.management.process import Program, read_pid_file, write_pid_file
 from syncsvc.management.supervisor import StartError, Supervisor
 
+# What a killed `up` leaves of its web server ends a moment after its parent.
+PORT_SECONDS = 5.0
+
 BASE_DIR = Path(__file__).resolve().parents[2]
 MANAGE = (sys.executable, str(BASE_DIR / "manage.py"))
 WEB_READY_SECONDS = 60
@@ -72,7 +75,7 @@ class Stack:
         self._lock.__exit__(None, None, None)
 
     def _start(self) -> None:
-        if not port_is_free(self.web_port):
+        if not _gets_free(self.web_port):
             other = self.web_port + 1
             raise StartError(f"Port {self.web_port} is taken by another program. Choose one: WEB_PORT={other} make up")
         given = {**os.environ, **self.environment}
@@ -159,3 +162,10 @@ def _answers(port: int) -> bool:
             return bool(web.getresponse().status)
         except (OSError, HTTPException):
             return False
+
+
+def _gets_free(port: int) -> bool:
+    deadline = time.monotonic() + PORT_SECONDS
+    while not (free := port_is_free(port)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return free
