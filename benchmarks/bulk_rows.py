@@ -61,7 +61,8 @@ def start_time(stage: Stage, scale: Scale) -> list[Result]:
     """Bulk row 2. No workers: what is measured is what a request waits for."""
     from django.db import connection
 
-    from syncsvc.models import Operation, Repository
+    from syncsvc.models import Repository
+    from syncsvc.store.operations import cancel_operation
 
     few: list[float] = []
     many: list[float] = []
@@ -75,7 +76,7 @@ def start_time(stage: Stage, scale: Scale) -> list[Result]:
             operation = system.retry()
             times.append((time.perf_counter() - began) * 1000)
             assert operation.total == count, f"{operation.total} instead of {count}"
-            Operation.objects.cancel(operation.id)
+            cancel_operation(operation.id)
             Fleet.rest(chosen)
     Repository.objects.filter(subscriptions__app__in=fleet).update(is_active=False)  # other rows run a scheduler
     long, short = stats.median(many), stats.median(few)
@@ -121,6 +122,8 @@ def statements(stage: Stage, scale: Scale) -> list[Result]:
 
 def beside_bulk(stage: Stage, scale: Scale) -> list[Result]:
     """Bulk row 4: the app of the live sync has a receiver of its own."""
+    from syncsvc.store.operations import cancel_operation
+
     alone, beside = [], []
     receiver = Receiver()
     try:
@@ -138,7 +141,7 @@ def beside_bulk(stage: Stage, scale: Scale) -> list[Result]:
                 if operation.ended:
                     break
             progress = operation.completed
-            type(operation).objects.cancel(operation.id)
+            cancel_operation(operation.id)
     finally:
         receiver.close()
     busy, quiet = stats.median(beside), stats.median(alone)

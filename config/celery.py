@@ -1,27 +1,19 @@
 """Celery, which only wakes workers: what is due, and when, stands in the database."""
 
-import contextlib
 import os
-import threading
-import time
 
 from celery import Celery
-from celery.signals import setup_logging, worker_shutting_down
+from celery.signals import setup_logging
 from django.conf import settings
-from django.db import Error
 from kombu import Queue
 
 if not settings.configured:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-from syncsvc.stopping import STOPPING
-
 # Celery would run every check of Django, for which all pages of the console are loaded; ours have been run.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 KINDS = ("live", "bulk")  # in this order: a worker with a free slot takes what is live first
-# Seconds that runs have for recording after STOP_SECONDS.
-STOP_MARGIN = 2
 QUEUES = [f"{kind}.{shard}" for kind in KINDS for shard in range(settings.SYNC_QUEUES)]
 
 
@@ -72,19 +64,3 @@ app.autodiscover_tasks(["syncsvc"])
 @setup_logging.connect
 def _keep_our_logging(**_: object) -> None:
     """Being connected is enough: Celery then leaves logging as config.logs set it up."""
-
-
-@worker_shutting_down.connect
-def _stop(**_: object) -> None:
-    STOPPING.set()
-    threading.Thread(target=_end_in_time, daemon=True).start()
-
-
-def _end_in_time() -> None:
-    """Ends what does not look at STOPPING: a long fetch, a database that is away."""
-    from syncsvc.sync.lease import KEEPER
-
-    time.sleep(settings.STOP_SECONDS + STOP_MARGIN)
-    with contextlib.suppress(Error):
-        KEEPER.give_up()
-    os._exit(0)

@@ -66,7 +66,7 @@ def _database(url: str) -> dict[str, object]:
         "HOST": unquote(parts.hostname or ""),
         "PORT": str(parts.port or ""),
         "CONN_HEALTH_CHECKS": True,
-        # Only what `syncsvc.models.hot` runs is prepared; the ORM's own statements never are.
+        # Only what `syncsvc.store.statements` runs is prepared; the ORM's own statements never are.
         "OPTIONS": {"connect_timeout": 5, "pool": _pool(), "prepare_threshold": 0},
     }
 

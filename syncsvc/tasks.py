@@ -1,18 +1,29 @@
 """Thin Celery tasks: they take ids and call one function."""
 
+import contextlib
+import os
+import threading
+import time
 import uuid
 from typing import Any
 
 from celery import Task, shared_task
-from celery.signals import worker_ready
+from celery.signals import worker_ready, worker_shutting_down
+from django.conf import settings
+from django.db import Error
 
 from syncsvc import wakeup
 from syncsvc.operations.release import go_on
+from syncsvc.stopping import STOPPING
 from syncsvc.sync.heartbeat import start_heartbeat
+from syncsvc.sync.lease import KEEPER
 from syncsvc.sync.poll import poll_repository as poll
 from syncsvc.sync.preview import make_preview
 from syncsvc.sync.retention import delete_expired
 from syncsvc.sync.slots import SLOTS
+
+# Seconds that runs have for recording after STOP_SECONDS.
+STOP_MARGIN = 2
 
 
 @shared_task(name=wakeup.RUN_SUBSCRIPTION, bind=True)
@@ -43,3 +54,17 @@ def delete_expired_rows() -> None:
 @worker_ready.connect
 def _ready(sender: Any, **_: object) -> None:
     start_heartbeat(sender.hostname)
+
+
+@worker_shutting_down.connect
+def _stop(**_: object) -> None:
+    STOPPING.set()
+    threading.Thread(target=_end_in_time, daemon=True).start()
+
+
+def _end_in_time() -> None:
+    """Ends threads that do not look at STOPPING: a long fetch, a database that is away."""
+    time.sleep(settings.STOP_SECONDS + STOP_MARGIN)
+    with contextlib.suppress(Error):
+        KEEPER.give_up()
+    os._exit(0)

@@ -155,6 +155,8 @@ class OperationFactory(DjangoModelFactory[Operation]):
     source = Operation.Source.COMMAND
     total = 3
     waiting = 3
+    finished_at = factory.LazyAttribute(lambda row: timezone.now() if row.status in Operation.ENDED else None)
+    status = Operation.Status.RUNNING
 
     class Meta:
         model = Operation

@@ -1,5 +1,6 @@
 """The project polices itself: what exists is documented, and what is documented exists."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -53,6 +54,30 @@ def test_no_file_is_longer_than_it_should_be() -> None:
     long = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in (ROOT / "syncsvc").rglob("*.py")}
     long = {file: lines for file, lines in long.items() if lines > 400 and "migrations" not in file.parts}
     assert long == {}
+
+
+# Imports at the top show which way data flows; a late one, or one for the type checker alone, hides a circle.
+FREE_OF_CIRCLES = ("models", "store", "statistics", "sync", "operations")
+
+
+def hidden_imports(source: str) -> list[int]:
+    """Lines of a module that import anywhere but at its top level, or look at TYPE_CHECKING."""
+    tree = ast.parse(source)
+    late = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) and node not in tree.body]
+    checked = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "TYPE_CHECKING"]
+    return [node.lineno for node in (*late, *checked)]
+
+
+def test_hidden_imports_are_found() -> None:
+    assert hidden_imports("import a\n\ndef f():\n    import b\n") == [4]
+    assert hidden_imports("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import b\n") == [3, 2]
+
+
+def test_no_import_is_hidden_where_data_flows() -> None:
+    files = [file for folder in FREE_OF_CIRCLES for file in (ROOT / "syncsvc" / folder).rglob("*.py")]
+    hidden = {str(file): lines for file in files if (lines := hidden_imports(file.read_text(encoding="utf-8")))}
+    assert len(files) > len(FREE_OF_CIRCLES)
+    assert hidden == {}
 
 
 def test_templates_have_no_inline_script_style_or_handler() -> None:

@@ -19,7 +19,7 @@ from syncsvc.admin.pausing import PauseActions
 from syncsvc.admin.status import RESYNC, RETRY, changed_status, followed_status, statuses
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, Repository, Subscription
-from syncsvc.models.transitions import SubscriptionQuerySet
+from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.operations import single
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.scope import Scope

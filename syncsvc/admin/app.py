@@ -24,6 +24,7 @@ from syncsvc.admin.search import uuid_of
 from syncsvc.admin.standing import rows_context
 from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App, Subscription
+from syncsvc.store import circuits
 
 ROTATE = Button("rotate", "Rotate secret", "Make a new secret; for 24 hours both sign", confirms="ask_rotate")
 TEST = Button("test", "Send test", "Send a signed ping now and show the answer", failed="Failed to send the test")
@@ -101,7 +102,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         if change and typed:
             secrets.rotate(obj.pk, typed)
         if change and "url" in form.changed_data:
-            App.objects.endpoint_answered(obj.pk)  # the streak and the circuit were another endpoint's
+            circuits.endpoint_answered(obj.pk)  # the streak and the circuit were another endpoint's
 
     def response_add(self, request: HttpRequest, obj: App, post_url_continue: str | None = None) -> HttpResponse:
         """To the app's own page, which shows the secret."""

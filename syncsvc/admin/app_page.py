@@ -10,7 +10,7 @@ from syncsvc.admin import kept
 from syncsvc.admin.moments import with_moments
 from syncsvc.admin.moved import version_of
 from syncsvc.models import App
-from syncsvc.models.page_sql import app_counts, app_day, app_latency, app_with_numbers
+from syncsvc.statistics.pages import app_counts, app_day, app_latency, app_with_numbers
 
 LATENCY_SECONDS = 60  # reading a day's attempts takes a large app 60 ms
 MOVING, STILL = 2, 15  # seconds between two questions of a tab

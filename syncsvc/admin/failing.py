@@ -17,8 +17,9 @@ from django.utils.http import urlencode
 
 from syncsvc.admin.operation_bar import bar
 from syncsvc.models import Status, Subscription
-from syncsvc.models.failing_sql import failing_numbers
 from syncsvc.models.hosts import cause_host
+from syncsvc.models.status import FAILING
+from syncsvc.statistics.failures import failing_numbers
 
 KEY = "failing"
 # However many tabs are open, it is asked of the database once in so many seconds.
@@ -27,7 +28,6 @@ PAGE = 40
 # Rows that a tab asks for again by their ids, in an address that servers take.
 KEPT = 60
 NO_HOST = "-"
-FAILING = Q(status=Status.FAILED) | Q(status=Status.PENDING, retry_count__gt=0)
 
 
 def numbers() -> dict[str, Any]:

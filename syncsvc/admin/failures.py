@@ -12,7 +12,7 @@ from syncsvc.admin import failing
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.confirm import Question, confirm
 from syncsvc.admin.parts import part_of, render_page, sees
-from syncsvc.admin.status import RETRY, is_retrying
+from syncsvc.admin.status import RETRY
 from syncsvc.models import Operation, Status, Subscription
 from syncsvc.operations.scope import Scope
 from syncsvc.types import ErrorKind
@@ -113,7 +113,7 @@ def _retry(row: Subscription) -> dict[str, Any]:
 
 
 def _is_retriable(row: Subscription) -> bool:
-    return not row.paused and (row.status == Status.FAILED or is_retrying(row))
+    return not row.paused and (row.status == Status.FAILED or row.is_retrying)
 
 
 def _moves(row: Subscription) -> bool:

@@ -16,7 +16,7 @@ from syncsvc.admin.cells import badge, list_link, moment
 from syncsvc.admin.confirm import Question, asker_of, confirm, counted
 from syncsvc.admin.filters import when
 from syncsvc.admin.history import HistoryAdmin
-from syncsvc.admin.operation_bar import ENDED, bar_of, bulk_name, followed_bar
+from syncsvc.admin.operation_bar import bar_of, bulk_name, followed_bar
 from syncsvc.admin.search import uuid_of
 from syncsvc.exceptions import Refused
 from syncsvc.models import Operation, OperationItem
@@ -75,7 +75,7 @@ class OperationAdmin(HistoryAdmin):
         whole_list = (
             match is not None and match.url_name == "syncsvc_operation_changelist" and not set(request.GET) - PAGES
         )
-        return rows.filter(status__in=ENDED) if whole_list else rows
+        return rows.filter(finished_at__isnull=False) if whole_list else rows
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         going_on = Operation.objects.open().order_by("created_at")[:GOING_ON]

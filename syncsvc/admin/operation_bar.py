@@ -18,7 +18,6 @@ from syncsvc.models import Operation
 from syncsvc.operations.progress import FIELDS, progress
 
 TEMPLATE = "admin/syncsvc/_operation_bar.html"
-ENDED = (Operation.Status.FINISHED, Operation.Status.CANCELLED)
 OUTCOMES = ("succeeded", "failed", "skipped", "cancelled")
 # For so long an ended one still stands where its button is.
 LINGERS = timedelta(minutes=1)
@@ -42,7 +41,7 @@ def shown_bar(operation_id: uuid.UUID, counts: dict[str, Any]) -> dict[str, Any]
         "operation": counts,
         "id": operation_id,
         "name": bulk_name(counts["kind"]),
-        "ended": counts["status"] in ENDED,
+        "ended": counts["status"] in Operation.ENDED,
         "outcomes": named,
         "summary": summary(counts),
         "left": left_text(counts.get("seconds_left")),
@@ -78,7 +77,7 @@ def bars_for(request: HttpRequest, **scope: uuid.UUID | str) -> list[dict[str, A
         return []
     about = {f"scope__{name}": str(value) for name, value in scope.items()}
     lately = Q(created_at__gte=Now() - timedelta(days=1), finished_at__gte=Now() - LINGERS)
-    found = Operation.objects.filter(~Q(status__in=ENDED) | lately, **about).order_by("created_at")
+    found = Operation.objects.filter(Q(finished_at=None) | lately, **about).order_by("created_at")
     return [shown for id in found.values_list("id", flat=True) if (shown := bar(id))]
 
 

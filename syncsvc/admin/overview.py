@@ -16,7 +16,7 @@ from syncsvc.admin.moments import with_moments
 from syncsvc.admin.operation_bar import bar
 from syncsvc.admin.parts import part_of, sees
 from syncsvc.models import Operation, Subscription
-from syncsvc.models.overview_sql import overview_numbers
+from syncsvc.statistics.overview import overview_numbers
 from syncsvc.sync.circuit import GONE
 from syncsvc.sync.health import Alive, alive
 

@@ -19,7 +19,7 @@ from syncsvc.admin import kept
 from syncsvc.admin.moments import with_moments
 from syncsvc.admin.parts import part_of, sees
 from syncsvc.models import Subscription
-from syncsvc.models.queue_sql import STATES, queue_numbers
+from syncsvc.statistics.queue import STATES, queue_numbers
 from syncsvc.sync.health import Alive, alive
 
 TEMPLATE = "admin/syncsvc/queue.html"

@@ -13,7 +13,7 @@ from syncsvc.admin import kept
 from syncsvc.admin.moments import with_moments
 from syncsvc.admin.moved import version_of
 from syncsvc.models import Repository
-from syncsvc.models.page_sql import repository_counts, repository_with_counts
+from syncsvc.statistics.pages import repository_counts, repository_with_counts
 
 MOVING, STILL = 2, 15  # seconds between two questions of a tab
 SNAPSHOTS = 10

@@ -10,7 +10,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from syncsvc.models import App, Repository, Status, Subscription
-from syncsvc.models.page_sql import Standing, standings
+from syncsvc.models.status import RETRYING
+from syncsvc.statistics.pages import Standing, standings
 
 PAGE = 25  # a row with its buttons is a millisecond of Python
 # (name in the address, word, name of its count); in the order in which they matter.
@@ -23,12 +24,11 @@ STATES = (
     ("synced", "Synced", "synced"),
     ("paused", "Paused", "paused"),
 )
-RETRYING = Q(status=Status.PENDING, retry_count__gt=0)
 CONDITIONS = {
     "failed": Q(status=Status.FAILED),
     "retrying": RETRYING,
     "syncing": Q(status=Status.SYNCING),
-    "pending": Q(status=Status.PENDING, retry_count=0),
+    "pending": Q(status=Status.PENDING) & ~RETRYING,
     "synced": Q(status=Status.SYNCED),
     "paused": Q(is_active=False),
 }

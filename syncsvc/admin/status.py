@@ -34,14 +34,10 @@ RESYNC = Button(
 )
 
 
-def is_retrying(subscription: Subscription) -> bool:
-    return subscription.status == Status.PENDING and subscription.retry_count > 0
-
-
 def status_context(subscription: Subscription, *, follow: bool = False, swap: bool = False) -> dict[str, Any]:
     """`follow`: it asks how it goes on until that run ends; `swap`: it takes the place of each one on the page."""
     status = Status(subscription.status)
-    word, tone = ("Retrying", "warn") if is_retrying(subscription) else (status.label.capitalize(), TONES[status])
+    word, tone = ("Retrying", "warn") if subscription.is_retrying else (status.label.capitalize(), TONES[status])
     moves = status in (Status.PENDING, Status.SYNCING)
     return {
         "subscription": subscription,

@@ -21,7 +21,7 @@ from syncsvc.admin.filters import AutocompleteFilter, PausedFilter
 from syncsvc.admin.parts import render_part
 from syncsvc.admin.removal import RemovalMixin
 from syncsvc.admin.search import uuid_of
-from syncsvc.admin.status import RESYNC, RETRY, is_retrying, status_cell
+from syncsvc.admin.status import RESYNC, RETRY, status_cell
 from syncsvc.exceptions import Refused
 from syncsvc.models import DeliveredFile, DeliveryAttempt, Status, Subscription, SyncRun
 from syncsvc.operations import single
@@ -88,7 +88,7 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
         offered = [PAUSE if row.is_active else RESUME]
         if row.paused:
             return offered
-        if row.status == Status.FAILED or is_retrying(row) or row.error_kind:
+        if row.status == Status.FAILED or row.is_retrying or row.error_kind:
             offered = [RETRY, RESYNC, *offered]
         else:
             offered = [RESYNC, *offered]

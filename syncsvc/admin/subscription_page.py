@@ -30,7 +30,7 @@ def now(request: HttpRequest, row: Subscription) -> dict[str, Any]:
         "every": MOVING_SECONDS if moves(row) else RESTING_SECONDS,
         "held": single.held_run(row),
         "pause_reason": single.pause_reason(row),
-        "retrying": row.status == Status.PENDING and row.retry_count > 0,
+        "retrying": row.is_retrying,
     }
 
 

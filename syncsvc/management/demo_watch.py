@@ -20,6 +20,7 @@ from syncsvc.management.demo_source import GitFailedError, Source
 from syncsvc.management.terminal import Progress
 from syncsvc.management.waiting import database_time
 from syncsvc.models import App, Repository, Snapshot, Status, Subscription, SyncRun, Trigger
+from syncsvc.store import circuits
 from syncsvc.sync.asking import ask_for_runs
 
 APP = "demo-receiver"
@@ -148,7 +149,7 @@ def subscribed(facts: Facts) -> Subscription:
         app.save()
     else:
         app.save(update_fields=["url", "secret", "is_active", "pause_reason"])
-        App.objects.endpoint_answered(app.id)  # an earlier demo may have ended with its circuit open
+        circuits.endpoint_answered(app.id)  # an earlier demo may have ended with its circuit open
     if facts.receiver_is_new:  # what an earlier one held is gone: it has to be sent again
         Subscription.objects.filter(app=app).delete()
     repository = Repository.objects.filter(url=facts.url, branch=facts.branch).first()

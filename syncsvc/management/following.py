@@ -15,7 +15,6 @@ from syncsvc.operations.progress import progress
 
 BAR = 24  # characters
 FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
-ENDED = (Operation.Status.FINISHED, Operation.Status.CANCELLED)
 
 
 def follow(
@@ -45,7 +44,7 @@ def bar_line(counts: dict[str, Any]) -> str:
     filled = BAR * completed // total if total else BAR
     told = [f"{counts[name]} {name}" for name in ("succeeded", "failed", "skipped", "cancelled", "running")]
     parts = [f"{completed}/{total} completed", *(text for text in told if not text.startswith("0 "))]
-    if counts["status"] not in (Operation.Status.RUNNING, *ENDED):
+    if counts["status"] not in (Operation.Status.RUNNING, *Operation.ENDED):
         parts.append(counts["status"])
     pace = f"; {counts['items_per_second']}/s" if counts.get("items_per_second") else ""
     left = f", about {counts['seconds_left']:.0f} s left" if counts.get("seconds_left") else ""
@@ -58,7 +57,7 @@ def _watch(operation: Operation, shown: Progress, deadline: float | None) -> boo
     while counts := progress(operation.id):
         shown.show(bar_line(counts))
         # The row as well: whoever settled the last item may have died before it could say so.
-        if counts["status"] in ENDED or Operation.objects.filter(id=operation.id, status__in=ENDED).exists():
+        if counts["status"] in Operation.ENDED or not Operation.objects.open().filter(id=operation.id).exists():
             return True
         if deadline is not None and time.monotonic() >= deadline:
             return False

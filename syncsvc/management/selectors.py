@@ -7,7 +7,7 @@ from typing import Any
 
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Repository, Subscription
-from syncsvc.models.transitions import SubscriptionQuerySet
+from syncsvc.models.subscription import SubscriptionQuerySet
 
 LISTED = "`manage.py status` lists what there is."
 

@@ -5,9 +5,9 @@ from syncsvc.models.operation import Operation, OperationItem
 from syncsvc.models.repository import Repository
 from syncsvc.models.run import SyncRun, Trigger
 from syncsvc.models.snapshot import Snapshot
+from syncsvc.models.status import Status
 from syncsvc.models.subscription import Subscription
 from syncsvc.models.token import ApiToken
-from syncsvc.models.transitions import Status
 
 __all__ = [
     "ApiToken",

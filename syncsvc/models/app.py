@@ -2,13 +2,13 @@
 
 import re
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import connection, models
-from django.db.models import F, Q
+from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from syncsvc.delivery.addresses import check_webhook_url
@@ -50,68 +50,6 @@ class AppQuerySet(models.QuerySet["App"]):
 
     def pause(self, reason: str) -> int:
         return self.update(is_active=False, pause_reason=reason)
-
-    # The circuit. Each verb is one statement, so that any number of workers may call it.
-
-    def count_failures(self, app_id: uuid.UUID, failures: int, *, threshold: int, cooldown: float) -> bool:
-        """Adds failures in a row, opens the circuit where they reach the threshold, and says whether it is open.
-
-        `cooldown` is in seconds. An open circuit stays as it is: only its probe lengthens it.
-        """
-        opened = circuit_sql(
-            """UPDATE syncsvc_app SET failure_streak = failure_streak + %(failures)s,
-                 circuit_openings = CASE WHEN opens THEN 1 ELSE circuit_openings END,
-                 circuit_opened_at = CASE WHEN opens THEN now() ELSE circuit_opened_at END,
-                 circuit_until = CASE WHEN opens THEN now() + make_interval(secs => %(cooldown)s) ELSE circuit_until END
-               FROM (SELECT id AS app_id, circuit_opened_at IS NULL
-                            AND failure_streak + %(failures)s >= %(threshold)s AS opens
-                     FROM syncsvc_app WHERE id = %(app_id)s FOR UPDATE) before
-               WHERE id = app_id RETURNING circuit_opened_at IS NOT NULL""",
-            app_id=app_id,
-            failures=failures,
-            threshold=threshold,
-            cooldown=cooldown,
-        )
-        return bool(opened)
-
-    def take_probe(self, app_id: uuid.UUID, *, early: bool, seconds: float) -> bool:
-        """Claims the one probe of an open circuit: when its cool-down is over, or at once where `early`."""
-        free = Q(probe_until=None) | Q(probe_until__lte=Now())
-        ready = Q() if early else Q(circuit_until__lte=Now())
-        probe = self.filter(free, ready, id=app_id, circuit_opened_at__isnull=False)
-        return probe.update(probe_until=Now() + timedelta(seconds=seconds)) == 1
-
-    def probe_failed(self, app_id: uuid.UUID, *, cooldown: float) -> None:
-        """Keeps the circuit open for another cool-down, in seconds."""
-        self.filter(id=app_id, circuit_opened_at__isnull=False).update(
-            circuit_openings=F("circuit_openings") + 1,
-            circuit_until=Now() + timedelta(seconds=cooldown),
-            probe_until=None,
-        )
-
-    def release_probe(self, app_id: uuid.UUID) -> None:
-        """Gives back a probe that was never sent."""
-        self.filter(id=app_id).update(probe_until=None)
-
-    def endpoint_answered(self, app_id: uuid.UUID) -> bool:
-        """Ends the streak of failures; says whether that closed an open circuit."""
-        was_open = circuit_sql(
-            """UPDATE syncsvc_app SET failure_streak = 0, circuit_openings = 0, circuit_opened_at = NULL,
-                 circuit_until = NULL, probe_until = NULL
-               FROM (SELECT id AS app_id, circuit_opened_at IS NOT NULL AS was_open FROM syncsvc_app
-                     WHERE id = %(app_id)s AND (failure_streak > 0 OR circuit_opened_at IS NOT NULL) FOR UPDATE) before
-               WHERE id = app_id RETURNING was_open""",
-            app_id=app_id,
-        )
-        return bool(was_open)
-
-
-def circuit_sql(sql: str, **values: Any) -> Any:
-    """The first column of the one row that an UPDATE … RETURNING gives; the ORM has no RETURNING of old values."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        row = cursor.fetchone()
-    return row and row[0]
 
 
 class App(models.Model):

@@ -11,7 +11,7 @@ ERROR_KIND_CHOICES = [(kind.value, kind.value) for kind in ErrorKind]
 
 def error_kind_field(**options: Any) -> "models.CharField[Any, Any]":
     """Blank where nothing is wrong."""
-    return models.CharField(max_length=32, blank=True, default="", choices=ERROR_KIND_CHOICES, **options)
+    return models.CharField(max_length=32, blank=True, default="", db_default="", choices=ERROR_KIND_CHOICES, **options)
 
 
 def error_kind_known(name: str) -> models.CheckConstraint:

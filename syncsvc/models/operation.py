@@ -2,102 +2,26 @@
 
 import uuid
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import ClassVar
 
 from django.conf import settings
-from django.db import connection, models, transaction
+from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 
 from syncsvc.models.error import error_kind_field, error_kind_known
-from syncsvc.models.hot import columns_of, fetch_one, hot_cursor, row_of
-from syncsvc.models.operation_sql import CANCEL, PAUSE, PUT_BACK_ITEM, RELEASE, SETTLE_ITEM, SKIP_UNFIT
 
 # A window is refilled in so many steps: an item more or less of a large one does not matter, a statement does.
 REFILLS_A_WINDOW = 5
 COUNTS = ("waiting", "running", "succeeded", "failed", "skipped", "cancelled")
 
 
-class Release(NamedTuple):
-    """A subscription that may run now, as the wake-up needs it."""
-
-    id: uuid.UUID
-    repository_id: uuid.UUID
-
-
 class OperationQuerySet(models.QuerySet["Operation"]):
-    """Every verb moves items and counts in one statement, so that these add up at every instant."""
+    """Verbs that move items and counts together stand in `syncsvc.store.operations`."""
 
     def open(self) -> "OperationQuerySet":
-        return self.exclude(status__in=(Operation.Status.FINISHED, Operation.Status.CANCELLED))
-
-    def lock(self, operation_id: uuid.UUID) -> "Operation | None":
-        """The operation as it is, until the transaction ends. In SQL: many an item's end asks for it."""
-        sql = f"SELECT {columns_of(self.model, 'o')} FROM syncsvc_operation o WHERE id = %(id)s FOR UPDATE"  # noqa: S608
-        row = fetch_one(sql, {"id": operation_id})
-        return row_of(self.model, row) if row else None
-
-    def release(self, operation_id: uuid.UUID) -> tuple[list[Release], bool]:
-        """Marks waiting items as released, apps in turn, as far as the operation's window goes; False where it is full.
-
-        While others wait an app gets a quarter of the window; in a second pass, what is left of it. Passed over until
-        later: subscriptions that are queued, syncing or released by another operation, and those of an app whose
-        circuit is open. Lock the operation before.
-        """
-        released: list[Release] = []
-        for within_share in (True, False):
-            while batch := self._release(operation_id, within_share):
-                room, found = batch
-                released += found
-                if len(found) == room:
-                    return released, False
-                if not found:
-                    break
-        return released, True
-
-    def _release(self, operation_id: uuid.UUID, within_share: bool) -> tuple[int, list[Release]]:
-        with hot_cursor() as cursor:
-            cursor.execute(
-                RELEASE,
-                {"operation": operation_id, "requeue": settings.REQUEUE_AFTER, "within_share": within_share},
-            )
-            rows = cursor.fetchall()
-        return (rows[0][0] if rows else 0), [Release(id, repository) for _, id, repository in rows if id]
-
-    def skip_unfit(self, operation_id: uuid.UUID) -> int:
-        """Settles as skipped, with the reason, what needs no run or can have none any more; how many.
-
-        Lock the operation before.
-        """
-        return _moved(SKIP_UNFIT, {"operation": operation_id, "requeue": settings.REQUEUE_AFTER})
-
-    def settle_item(
-        self, run_id: uuid.UUID, *, status: str, reason: str, error_kind: str, files: int
-    ) -> "Operation | None":
-        """Settles the item that this run was for; its operation after it, None where the run was for none."""
-        values = {"run": run_id, "status": status, "reason": reason[:500], "kind": error_kind, "files": files}
-        return next(iter(self.raw(SETTLE_ITEM.format(status=status), values)), None)
-
-    def put_back_item(self, run_id: uuid.UUID, *, released: bool) -> "Operation | None":
-        """The run did not end by itself, or could not begin: its item waits again; under a cancel it is cancelled."""
-        return next(iter(self.raw(PUT_BACK_ITEM, {"run": run_id, "released": released})), None)
-
-    def put_back_items(self, run_ids: Sequence[uuid.UUID]) -> None:
-        """The same for the runs that dead workers left."""
-        for run_id in run_ids:
-            self.put_back_item(run_id, released=True)
-
-    def cancel(self, operation_id: uuid.UUID) -> bool:
-        """Cancels every item that no worker has claimed; those subscriptions are as they were. False if too late."""
-        with transaction.atomic():
-            self.lock(operation_id)
-            return _moved(CANCEL, {"operation": operation_id}) == 1
-
-    def pause(self, operation_id: uuid.UUID, reason: str = "") -> bool:
-        """Takes the mark off every item that no worker has claimed, and releases no more."""
-        with transaction.atomic():
-            self.lock(operation_id)
-            return _moved(PAUSE, {"operation": operation_id, "reason": reason[:500]}) == 1
+        """Operations that have not ended."""
+        return self.filter(finished_at=None)
 
     def resume(self, operation_id: uuid.UUID) -> bool:
         """Goes on releasing; who resumes an operation that paused itself does not want it to do so again."""
@@ -110,15 +34,7 @@ class OperationQuerySet(models.QuerySet["Operation"]):
     def lock_for(self, subscription_ids: Sequence[uuid.UUID]) -> None:
         """Locks the operations that have released items for these, before the subscriptions themselves are locked."""
         released = OperationItem.objects.filter(subscription__in=subscription_ids, released_at__isnull=False)
-        ids = released.filter(status__in=("waiting", "running")).values("operation_id")
-        list(self.filter(id__in=ids).order_by("id").select_for_update().values_list("id"))
-
-
-def _moved(sql: str, values: dict[str, Any]) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        row = cursor.fetchone()
-    return int(row[0]) if row else 0
+        list(self.filter(id__in=released.values("operation_id")).order_by("id").select_for_update().values_list("id"))
 
 
 class Operation(models.Model):
@@ -139,6 +55,9 @@ class Operation(models.Model):
         CONSOLE = "console"
         COMMAND = "command"
         API = "api"
+
+    # Nothing of an ended operation moves any more; it has a `finished_at`.
+    ENDED: ClassVar = (Status.FINISHED, Status.CANCELLED)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(max_length=6, choices=Kind)
@@ -186,12 +105,16 @@ class Operation(models.Model):
                 name="operation_counts_add_up",
             ),
             models.CheckConstraint(condition=Q(max_running__gt=0), name="operation_max_running"),
+            # An operation has ended exactly where it has the time of its end.
+            models.CheckConstraint(
+                condition=Q(status__in=["finished", "cancelled"], finished_at__isnull=False)
+                | (~Q(status__in=["finished", "cancelled"]) & Q(finished_at=None)),
+                name="operation_end_has_time",
+            ),
         )
         indexes = (
             # The sweep that mends lost wake-ups; what the console shows as running.
-            models.Index(
-                fields=["created_at"], condition=~Q(status__in=["finished", "cancelled"]), name="operation_open"
-            ),
+            models.Index(fields=["created_at"], condition=Q(finished_at=None), name="operation_open"),
             models.Index(fields=["-created_at"], name="operation_newest"),
         )
         permissions = (
@@ -220,7 +143,7 @@ class Operation(models.Model):
 
     @property
     def ended(self) -> bool:
-        return self.status in (self.Status.FINISHED, self.Status.CANCELLED)
+        return self.status in self.ENDED
 
 
 class OperationItem(models.Model):
@@ -241,28 +164,30 @@ class OperationItem(models.Model):
     app_id = models.UUIDField()
     app_name = models.CharField(max_length=100)
     repository_name = models.CharField(max_length=200)
-    # The how manieth of its app: items are released by it, so that apps take turns.
+    # Position of the item among its app's items; defines the release order, so that apps take turns.
     turn = models.PositiveIntegerField()
-    status = models.CharField(max_length=9, choices=Status, default=Status.WAITING)
-    # The mark: a run of its subscription may begin for this item.
+    status = models.CharField(max_length=9, choices=Status, default=Status.WAITING, db_default=Status.WAITING)
+    # The mark: a run of its subscription may begin for this item. An item with the mark is in flight until it settles;
+    # an item in flight that waits is claimable.
     released_at = models.DateTimeField(null=True)
     # A re-sync has forgotten the ledger already: a second claim goes on instead of beginning anew.
     applied_at = models.DateTimeField(null=True)
     run_id = models.UUIDField(null=True)
-    reason = models.CharField(max_length=500, blank=True, default="")
+    reason = models.CharField(max_length=500, blank=True, default="", db_default="")
     error_kind = error_kind_field()
-    files = models.PositiveIntegerField(default=0)
+    files = models.PositiveIntegerField(default=0, db_default=0)
     settled_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ("id",)
         constraints = (
             error_kind_known("item"),
-            # At most one released item a subscription, over all operations.
+            models.CheckConstraint(
+                condition=Q(released_at=None) | Q(status__in=["waiting", "running"]), name="item_settled_has_no_mark"
+            ),
+            # At most one item in flight a subscription, over all operations.
             models.UniqueConstraint(
-                fields=["subscription"],
-                condition=Q(released_at__isnull=False, status__in=["waiting", "running"]),
-                name="item_released_once",
+                fields=["subscription"], condition=Q(released_at__isnull=False), name="item_released_once"
             ),
         )
         indexes = (
@@ -279,11 +204,7 @@ class OperationItem(models.Model):
                 name="item_claimable",
             ),
             # What is in flight: the window, each app's share of it, and wake-ups that were lost.
-            models.Index(
-                fields=["operation", "app_id"],
-                condition=Q(released_at__isnull=False, status__in=["waiting", "running"]),
-                name="item_in_flight",
-            ),
+            models.Index(fields=["operation", "app_id"], condition=Q(released_at__isnull=False), name="item_in_flight"),
             # The operation's page, and its items by cursor.
             models.Index(fields=["operation", "id"], name="item_of_operation"),
             # The item of a run that settles.

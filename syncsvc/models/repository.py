@@ -7,9 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
-from django.db import connection, models
-from django.db.models import F, Q
-from django.db.models.functions import Greatest, Now
+from django.db import models
+from django.db.models import Case, F, Q, When
+from django.db.models.functions import Coalesce, Greatest, Now
 
 from syncsvc.exceptions import InvalidUrlError
 from syncsvc.git.remote import HttpCredential, Remote, SshCredential
@@ -109,21 +109,17 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
 
     def count_failure(self, repository_id: uuid.UUID, *, kind: str, error: str) -> None:
         """Adds a failure of git, and opens the circuit at CIRCUIT_THRESHOLD in a row."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """UPDATE syncsvc_repository SET failure_streak = failure_streak + 1, error_kind = %(kind)s,
-                     last_error = %(error)s, failing_since = coalesce(failing_since, now()),
-                     circuit_until = CASE WHEN failure_streak + 1 >= %(threshold)s
-                                          THEN now() + make_interval(secs => %(cooldown)s) END
-                   WHERE id = %(id)s""",
-                {
-                    "id": repository_id,
-                    "kind": kind,
-                    "error": error[:1000],
-                    "threshold": settings.CIRCUIT_THRESHOLD,
-                    "cooldown": settings.GIT_CIRCUIT_COOLDOWN_SECONDS,
-                },
-            )
+        too_often = When(
+            failure_streak__gte=settings.CIRCUIT_THRESHOLD - 1,
+            then=Now() + timedelta(seconds=settings.GIT_CIRCUIT_COOLDOWN_SECONDS),
+        )
+        self.filter(id=repository_id).update(
+            failure_streak=F("failure_streak") + 1,
+            error_kind=kind,
+            last_error=error[:1000],
+            failing_since=Coalesce("failing_since", Now()),
+            circuit_until=Case(too_often, default=None),
+        )
 
 
 class Repository(models.Model):

@@ -1,7 +1,6 @@
 """Runs of a subscription."""
 
 import uuid
-from typing import Any
 
 from django.db import models
 from django.db.models import Q
@@ -27,15 +26,6 @@ class Trigger(models.TextChoices):
         return self not in (Trigger.POLL, Trigger.BACK_OFF)
 
 
-class SyncRunQuerySet(models.QuerySet["SyncRun"]):
-    def end(self, run_id: uuid.UUID, *, outcome: str, **record: Any) -> "SyncRun":
-        """Writes how a run ended, and gives it back; in SQL, for the ORM's UPDATE returns no row."""
-        columns = ", ".join(f"{column} = %({column})s" for column in ("outcome", *record))
-        changed = f"finished_at = statement_timestamp(), {columns}"
-        sql = f"UPDATE syncsvc_syncrun SET {changed} WHERE id = %(run)s RETURNING *"  # noqa: S608 - names of columns
-        return self.raw(sql, {**record, "outcome": outcome, "run": run_id})[0]
-
-
 class SyncRun(models.Model):
     """One run of one subscription: what it set out to tell, and what the app took."""
 
@@ -50,29 +40,27 @@ class SyncRun(models.Model):
     subscription = models.ForeignKey("syncsvc.Subscription", on_delete=models.CASCADE, related_name="runs")
     trigger = models.CharField(max_length=12, choices=Trigger)
     # A user's name, a command, or blank for the system itself.
-    asked_by = models.CharField(max_length=150, blank=True, default="")
+    asked_by = models.CharField(max_length=150, blank=True, default="", db_default="")
     epoch = models.PositiveIntegerField()
-    from_commit = models.CharField(max_length=64, blank=True, default="")
-    to_commit = models.CharField(max_length=64, blank=True, default="")
+    from_commit = models.CharField(max_length=64, blank=True, default="", db_default="")
+    to_commit = models.CharField(max_length=64, blank=True, default="", db_default="")
     # Blank while it runs.
-    outcome = models.CharField(max_length=12, choices=Outcome, blank=True, default="")
-    created = models.PositiveIntegerField(default=0)
-    updated = models.PositiveIntegerField(default=0)
-    deleted = models.PositiveIntegerField(default=0)
-    delivered = models.PositiveIntegerField(default=0)
-    failed = models.PositiveIntegerField(default=0)
-    requests = models.PositiveIntegerField(default=0)
-    bytes = models.PositiveBigIntegerField(default=0)
-    deletes_allowed = models.BooleanField(default=False)
+    outcome = models.CharField(max_length=12, choices=Outcome, blank=True, default="", db_default="")
+    created = models.PositiveIntegerField(default=0, db_default=0)
+    updated = models.PositiveIntegerField(default=0, db_default=0)
+    deleted = models.PositiveIntegerField(default=0, db_default=0)
+    delivered = models.PositiveIntegerField(default=0, db_default=0)
+    failed = models.PositiveIntegerField(default=0, db_default=0)
+    requests = models.PositiveIntegerField(default=0, db_default=0)
+    bytes = models.PositiveBigIntegerField(default=0, db_default=0)
+    deletes_allowed = models.BooleanField(default=False, db_default=False)
     error_kind = error_kind_field()
-    error = models.TextField(blank=True, default="")
+    error = models.TextField(blank=True, default="", db_default="")
     # The traceback of a bug; never of a failure of the world outside.
-    traceback = models.TextField(blank=True, default="")
-    worker = models.CharField(max_length=100, blank=True, default="")
+    traceback = models.TextField(blank=True, default="", db_default="")
+    worker = models.CharField(max_length=100, blank=True, default="", db_default="")
     started_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
-
-    objects = SyncRunQuerySet.as_manager()
 
     class Meta:
         ordering = ("-started_at",)

@@ -5,15 +5,16 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from syncsvc.exceptions import Refused
 from syncsvc.models import Operation
-from syncsvc.models.transitions import SubscriptionQuerySet
+from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.preview import Preview, Shown, preview, read_digest, totals
 from syncsvc.operations.release import release
 from syncsvc.operations.scope import Scope
+from syncsvc.store.operations import freeze_items
 
 # A re-sync whose files grew by more than this since the preview is another one than was confirmed.
 GROWTH = 1.1
@@ -117,24 +118,10 @@ def _check_growth(scope: Scope, files_shown: int, at: datetime) -> None:
 
 
 def _freeze(operation: Operation, found: SubscriptionQuerySet) -> Operation:
-    """The operation's row and one row a subscription, in one INSERT … SELECT: turns interleave the apps."""
-    chosen, values = found.order_by().values("id", "app_id", "app__name", "repository__name").query.sql_with_params()
+    """Saves the operation and one item a subscription."""
     operation.total = operation.waiting = 0
     operation.save(force_insert=True)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""WITH chosen (id, app_id, app_name, repository_name) AS ({chosen}), frozen AS (
-                  INSERT INTO syncsvc_operationitem (operation_id, subscription_id, app_id, app_name, repository_name,
-                    turn, status, reason, error_kind, files)
-                  SELECT %s, id, app_id, app_name, repository_name,
-                    row_number() OVER (PARTITION BY app_id ORDER BY repository_name), 'waiting', '', '', 0
-                  FROM chosen RETURNING id
-                ), n AS (SELECT count(*)::int AS n FROM frozen)
-                UPDATE syncsvc_operation SET total = n, waiting = n FROM n WHERE syncsvc_operation.id = %s
-                RETURNING total""",  # noqa: S608 - Django's own SQL, its values beside it
-            [*values, operation.id, operation.id],
-        )
-        operation.total = operation.waiting = cursor.fetchone()[0]
+    operation.total = operation.waiting = freeze_items(operation.id, found)
     if not operation.total:
         raise Refused("conflict", f"There is nothing to do: of {operation.scope_text} none is left.")
     return operation

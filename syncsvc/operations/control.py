@@ -7,6 +7,7 @@ from syncsvc.models import Operation
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.progress import publish
 from syncsvc.operations.release import release
+from syncsvc.store.operations import cancel_operation, pause_operation
 
 
 def get_operation(operation_id: uuid.UUID) -> Operation:
@@ -21,7 +22,7 @@ def cancel(operation_id: uuid.UUID, asker: Asker) -> Operation:
     operation = get_operation(operation_id)
     if operation.status == Operation.Status.FINISHED:
         raise Refused("conflict", "The operation has finished already; there is nothing left to cancel.")
-    return _changed(operation, Operation.objects.cancel(operation_id), asker, "Cancelled.")
+    return _changed(operation, cancel_operation(operation_id), asker, "Cancelled.")
 
 
 def pause(operation_id: uuid.UUID, asker: Asker) -> Operation:
@@ -29,7 +30,7 @@ def pause(operation_id: uuid.UUID, asker: Asker) -> Operation:
     operation = get_operation(operation_id)
     if operation.status not in (Operation.Status.RUNNING, Operation.Status.PAUSED):
         raise Refused("conflict", f"The operation is {operation.status}; only a running one can be paused.")
-    return _changed(operation, Operation.objects.pause(operation_id, f"Paused by {asker.name}."), asker, "Paused.")
+    return _changed(operation, pause_operation(operation_id, f"Paused by {asker.name}."), asker, "Paused.")
 
 
 def resume(operation_id: uuid.UUID, asker: Asker) -> Operation:

@@ -11,7 +11,7 @@ from django.db.models import Count, F, OuterRef, Subquery
 
 from syncsvc.exceptions import Refused
 from syncsvc.models import Operation, Snapshot
-from syncsvc.models.transitions import SubscriptionQuerySet
+from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.operations.scope import Scope
 
 DIGEST_SALT = "syncsvc.operations.preview"

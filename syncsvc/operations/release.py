@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from syncsvc import wakeup
 from syncsvc.models import Operation, OperationItem, Subscription
 from syncsvc.operations.progress import publish
+from syncsvc.store.operations import lock_operation, pause_operation, release_items, skip_unfit
 
 logger = structlog.get_logger(__name__)
 
@@ -31,13 +32,13 @@ def release(operation_id: uuid.UUID, *, look_at_all: bool = False) -> int:
     What needs no run is looked for where the window is not full; with `look_at_all` in any case.
     """
     with transaction.atomic():
-        operation = Operation.objects.lock(operation_id)
+        operation = lock_operation(operation_id)
         if operation is None:
             return 0
         running = operation.status == Operation.Status.RUNNING
         changed = running and operation.fails_too_much and _pause(operation)
-        released, has_room = Operation.objects.release(operation_id) if operation.waiting else ([], False)
-        if (look_at_all or has_room) and Operation.objects.skip_unfit(operation_id):
+        released, has_room = release_items(operation_id) if operation.waiting else ([], False)
+        if (look_at_all or has_room) and skip_unfit(operation_id):
             changed = True
         wakeup.wake_for_released(subscription.repository_id for subscription in released)
     publish(operation_id, None if changed else operation)
@@ -94,7 +95,7 @@ def knock_again() -> None:
 
 def _pause(operation: Operation) -> bool:
     reason = f"Paused by itself: {operation.failed} of {operation.succeeded + operation.failed} failed."
-    paused = Operation.objects.pause(operation.id, reason)
+    paused = pause_operation(operation.id, reason)
     if paused:
         logger.warning("operation.paused", operation=str(operation.id), failed=operation.failed)
     return paused

@@ -12,7 +12,7 @@ from django.db.models import Q
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, OperationItem, Repository, Status, Subscription
 from syncsvc.models.hosts import cause_host
-from syncsvc.models.transitions import SubscriptionQuerySet
+from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.types import ErrorKind
 
 # What an operation's row has room for.

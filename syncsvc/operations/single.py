@@ -7,8 +7,9 @@ from django.db import transaction
 
 from syncsvc import wakeup
 from syncsvc.exceptions import Refused
-from syncsvc.models import DeliveredFile, Status, Subscription, SyncRun, Trigger
+from syncsvc.models import Status, Subscription, SyncRun, Trigger
 from syncsvc.operations.asker import Asker
+from syncsvc.store import ledger
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.types import ErrorKind
 
@@ -65,7 +66,7 @@ def send_again(subscription_id: uuid.UUID, path: bytes, asker: Asker) -> Queued:
         # From here on no run begins until the commit; and none that goes on takes the ledger for clean at its end.
         if not only.exclude(status=Status.SYNCING).update(clean_snapshot=None):
             raise Refused("conflict", SYNC_IN_PROGRESS)
-        DeliveredFile.objects.forget(subscription_id, path)
+        ledger.forget(subscription_id, path)
         ask_for_runs(only, Trigger.SYNC, asked_by=asker.name)
         asker.log(subscription, f"Sending again asked for: {path.decode(errors='backslashreplace')[:500]}")
     return Queued(subscription)

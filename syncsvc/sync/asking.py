@@ -4,7 +4,7 @@ from django.db import transaction
 
 from syncsvc import wakeup
 from syncsvc.models import Trigger
-from syncsvc.models.transitions import SubscriptionQuerySet
+from syncsvc.models.subscription import SubscriptionQuerySet
 
 
 def ask_for_runs(

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from syncsvc.delivery.retry_policy import CircuitPolicy
 from syncsvc.delivery.transport import Answer, counts_for_circuit
 from syncsvc.models import App, Subscription
+from syncsvc.store import circuits
 from syncsvc.sync.lease import Lease
 from syncsvc.sync.outage import through_outage
 from syncsvc.types import ErrorKind
@@ -69,7 +70,7 @@ class EndpointCircuit:
         self._healthy = not streak
         if state is None:
             return None
-        if App.objects.take_probe(self._app_id, early=early, seconds=settings.LEASE_SECONDS):
+        if circuits.take_probe(self._app_id, early=early, seconds=settings.LEASE_SECONDS):
             self.probing = True
             return None
         return state
@@ -99,7 +100,7 @@ class EndpointCircuit:
         """Ends the streak in the database where the endpoint has answered since the last call."""
         self._last_flush = time.monotonic()
         if self._answered:
-            if through_outage(self._lease, lambda: App.objects.endpoint_answered(self._app_id)):
+            if through_outage(self._lease, lambda: circuits.endpoint_answered(self._app_id)):
                 through_outage(self._lease, self._let_runs_go_on)
             self._answered = self.probing = self.opened = False
 
@@ -108,7 +109,7 @@ class EndpointCircuit:
         if not self._healthy or time.monotonic() - self._last_flush >= FLUSH_SECONDS:
             self.flush()
         if self.probing:
-            through_outage(self._lease, lambda: App.objects.release_probe(self._app_id))
+            through_outage(self._lease, lambda: circuits.release_probe(self._app_id))
             self.probing = False
 
     def remaining(self) -> float:
@@ -118,10 +119,10 @@ class EndpointCircuit:
 
     def _probe_failed(self) -> None:
         openings = App.objects.values_list("circuit_openings", flat=True).get(id=self._app_id)
-        App.objects.probe_failed(self._app_id, cooldown=self._policy.cooldown_after(openings + 1))
+        circuits.probe_failed(self._app_id, cooldown=self._policy.cooldown_after(openings + 1))
 
     def _count_failure(self) -> bool:
-        return App.objects.count_failures(
+        return circuits.count_failures(
             self._app_id, 1, threshold=self._policy.threshold, cooldown=self._policy.cooldown_after(1)
         )
 

@@ -16,8 +16,8 @@ from syncsvc.delivery.transport import Answer, Request
 from syncsvc.exceptions import GitError
 from syncsvc.git.blobs import BlobReader
 from syncsvc.git.mirror import Mirror
-from syncsvc.models.attempt import Attempt
 from syncsvc.stopping import STOPPING
+from syncsvc.store.attempts import Attempt
 from syncsvc.sync.cargo import Batch, Cargo, Parts
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.in_flight import IN_FLIGHT

@@ -9,7 +9,7 @@ from django.db import transaction
 from syncsvc.exceptions import GitError
 from syncsvc.git.remote import remote_head
 from syncsvc.models import Repository, Subscription, Trigger
-from syncsvc.models.transitions import SubscriptionQuerySet
+from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.job import Job, git_limits
 from syncsvc.sync.shared import Shared

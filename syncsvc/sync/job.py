@@ -2,16 +2,16 @@
 
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from django.conf import settings
 
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits
 from syncsvc.models import App, Repository, Subscription, Trigger
-from syncsvc.models.claimed import Claimed
+from syncsvc.store.claim import Claimed, claim, claim_next_released
 from syncsvc.sync.lease import Lease
 
 FRESH_SECONDS = 1.0
@@ -38,14 +38,16 @@ class Job:
     def claim(cls, subscription_id: uuid.UUID, *, worker: str) -> "Job | None":
         """The run of one that is due, or that an operation has released; None where it is not, or another runs it."""
         lease, run_id = Lease(), uuid.uuid4()
-        claimed = Subscription.objects.claim(subscription_id, token=lease.token, run_id=run_id, worker=worker)
+        claimed = claim(subscription_id, token=lease.token, run_id=run_id, worker=worker)
         return cls._of(claimed, run_id, lease) if claimed else None
 
     @classmethod
-    def claim_next_released(cls, *, worker: str, **choice: Any) -> "Job | None":
-        """The run of what operations have released the longest ago; `choice` is that of the queryset's verb."""
+    def claim_next_released(
+        cls, *, worker: str, barred: Sequence[uuid.UUID] = (), shards: Sequence[int] | None = None
+    ) -> "Job | None":
+        """The run of the item that was released first; `barred` and `shards` as in the store's claim."""
         lease, run_id = Lease(), uuid.uuid4()
-        claimed = Subscription.objects.claim_next_released(token=lease.token, run_id=run_id, worker=worker, **choice)
+        claimed = claim_next_released(token=lease.token, run_id=run_id, worker=worker, barred=barred, shards=shards)
         return cls._of(claimed, run_id, lease) if claimed else None
 
     @classmethod

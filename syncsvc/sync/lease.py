@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import Error, connection
 
 from syncsvc.models import Subscription
+from syncsvc.store.leases import renew_leases
 
 logger = structlog.get_logger(__name__)
 
@@ -64,7 +65,7 @@ class LeaseKeeper:
         if not leases:
             return
         asked_at = time.monotonic()
-        held = Subscription.objects.renew(list(leases))
+        held = renew_leases(list(leases))
         for token, lease in leases.items():
             if token in held:
                 lease.renewed(asked_at)

@@ -8,9 +8,9 @@ from django.conf import settings
 from syncsvc.delivery.addresses import AddressPolicy
 from syncsvc.delivery.once import send_once
 from syncsvc.delivery.payload import Origin, sync_failed, timestamp_text
-from syncsvc.models import DeliveryAttempt, Subscription, SyncRun
-from syncsvc.models.attempt import Attempt
-from syncsvc.models.transitions import Failure
+from syncsvc.models import Subscription, SyncRun
+from syncsvc.models.status import Failure
+from syncsvc.store.attempts import Attempt, log_attempts
 from syncsvc.sync.circuit import pause_gone
 from syncsvc.sync.job import Job
 from syncsvc.sync.transports import USER_AGENT
@@ -58,4 +58,4 @@ def tell_app_of_failure(job: Job, run: SyncRun, failure: Failure, *, delay: floa
         milliseconds=int(answer.seconds * 1000),
         answer=answer.body,
     )
-    DeliveryAttempt.objects.log(job.subscription.id, run.id, [attempt])
+    log_attempts(job.subscription.id, run.id, [attempt])

@@ -8,7 +8,8 @@ from django.conf import settings
 
 from syncsvc.git.manifest import read_manifest
 from syncsvc.git.mirror import Mirror
-from syncsvc.models import DeliveredFile, Snapshot
+from syncsvc.models import Snapshot
+from syncsvc.store import ledger
 from syncsvc.sync.changes import from_ledger, from_trees
 from syncsvc.sync.job import Job
 from syncsvc.sync.snapshots import difference
@@ -38,7 +39,7 @@ def make_plan(job: Job, mirror: Mirror, snapshot: Snapshot, spool: Spool) -> Pla
     if clean is not None and mirror.has_commit(clean.commit):
         _spool(_since(job.repository.id, mirror, clean, snapshot), spool)
         return Plan(known=clean.files, deletes=spool.counts[ChangeKind.DELETED])
-    rows = _Counted(DeliveredFile.objects.rows(job.subscription.id))
+    rows = _Counted(ledger.rows(job.subscription.id))
     _spool(from_ledger(read_manifest(mirror, snapshot.commit), rows, epoch=job.epoch), spool)
     return Plan(known=rows.count, deletes=spool.counts[ChangeKind.DELETED])
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from syncsvc.models import DeliveredFile
-from syncsvc.models.attempt import Attempt, DeliveryAttempt
+from syncsvc.store import ledger
+from syncsvc.store.attempts import Attempt, log_attempts
 from syncsvc.sync.lease import Lease, LeaseLostError
 from syncsvc.sync.outage import through_outage
 from syncsvc.sync.spool import GROUP
@@ -86,14 +86,12 @@ class Recorder:
             self._writes.append(self._submit(lambda: self._record(acknowledged, attempts)))
 
     def _mark(self, changes: Sequence[Change]) -> None:
-        if not DeliveredFile.objects.mark_in_doubt(
-            self._subscription_id, changes, lease_token=self._lease.token, epoch=self._epoch
-        ):
+        if not ledger.mark_in_doubt(self._subscription_id, changes, lease_token=self._lease.token, epoch=self._epoch):
             self._lease_is_gone()
 
     def _record(self, acknowledged: Sequence[Change], attempts: Sequence[Attempt]) -> None:
         if self._thread is None and len(attempts) <= FEW:
-            held = DeliveredFile.objects.acknowledge_and_log(
+            held = ledger.acknowledge_and_log(
                 self._subscription_id,
                 acknowledged,
                 attempts,
@@ -110,10 +108,10 @@ class Recorder:
         held = True
         with transaction.atomic():
             if acknowledged:
-                held = DeliveredFile.objects.acknowledge(
+                held = ledger.acknowledge(
                     self._subscription_id, acknowledged, lease_token=self._lease.token, epoch=self._epoch
                 )
-            DeliveryAttempt.objects.log(self._subscription_id, self._run_id, attempts)
+            log_attempts(self._subscription_id, self._run_id, attempts)
         return held
 
     def _lease_is_gone(self) -> None:

@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from syncsvc import wakeup
 from syncsvc.models import Operation, Repository, Subscription, SyncRun
+from syncsvc.store.operations import put_back_items
 
 logger = structlog.get_logger(__name__)
 
@@ -28,7 +29,7 @@ def end_expired_leases() -> int:
         expired = Subscription.objects.expire(over)
         if expired:
             open_runs = SyncRun.objects.filter(subscription__in=expired, outcome="")
-            Operation.objects.put_back_items(list(open_runs.values_list("id", flat=True)))
+            put_back_items(list(open_runs.values_list("id", flat=True)))
             open_runs.update(outcome=SyncRun.Outcome.INTERRUPTED, finished_at=Now())
             logger.warning("sweep.leases_expired", subscriptions=len(expired))
     return len(expired)

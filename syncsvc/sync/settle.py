@@ -11,7 +11,10 @@ from django.db import transaction
 
 from syncsvc.delivery.retry_policy import RetryPolicy
 from syncsvc.models import Operation, Subscription, SyncRun
-from syncsvc.models.transitions import Failure
+from syncsvc.models.status import Failure
+from syncsvc.store.complete import RunRecord, complete
+from syncsvc.store.operations import put_back_item, settle_item_as_failed
+from syncsvc.store.runs import end_run
 from syncsvc.sync.circuit import pause_gone
 from syncsvc.sync.deliver import Tally
 from syncsvc.sync.ending import Ending, Failed, HandedBack, Held, Incomplete, Synced, Waits
@@ -81,14 +84,14 @@ class Verdict:
 def _complete(job: Job, ending: Synced, settled: Callable[[Operation], None]) -> SyncRun | None:
     completed = through_outage(
         job.lease,
-        lambda: Subscription.objects.complete(
+        lambda: complete(
             job.subscription.id,
             token=job.lease.token,
             snapshot_id=ending.snapshot.id if ending.snapshot else None,
             epoch=job.epoch,
             run_id=job.run_id,
             head_moved_at=job.head_moved_at,
-            **_counts(job, ending),
+            record=RunRecord(**_counts(job, ending)),
         ),
     )
     if completed is None:
@@ -186,23 +189,21 @@ def _write(job: Job, ending: Ending, verdict: Verdict) -> tuple[SyncRun | None, 
         if isinstance(ending, HandedBack) and not ending.tally.requests:
             run.delete()
             return None, operation
-        return SyncRun.objects.end(job.run_id, outcome=verdict.outcome, **_record(job, ending, verdict)), operation
+        return end_run(job.run_id, outcome=verdict.outcome, **_record(job, ending, verdict)), operation
 
 
 def _settle_item(job: Job, ending: Ending, verdict: Verdict) -> Operation | None:
     """Moves the operation's item that this run was for, if there is one; the operation's id."""
-    operations = Operation.objects
     if not job.in_bulk:
         return None
     if isinstance(ending, HandedBack):
-        return operations.put_back_item(job.run_id, released=True)
+        return put_back_item(job.run_id, released=True)
     if isinstance(ending, Waits):
-        return operations.put_back_item(job.run_id, released=False)
+        return put_back_item(job.run_id, released=False)
     tally: Tally = getattr(ending, "tally", None) or Tally()
     assert verdict.failure is not None  # noqa: S101 - for the type: what is not handed back has failed
-    return operations.settle_item(
+    return settle_item_as_failed(
         job.run_id,
-        status="failed",
         reason=_item_reason(verdict.failure, verdict),
         error_kind=verdict.failure.kind,
         files=tally.delivered,

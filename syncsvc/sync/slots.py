@@ -14,8 +14,9 @@ from django.db.models.functions import Now
 
 from syncsvc import wakeup
 from syncsvc.models import Operation, Subscription
-from syncsvc.models.transitions import SubscriptionQuerySet
+from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.stopping import STOPPING
+from syncsvc.store.claim import share_of
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import Lease
 from syncsvc.sync.live_first import let_live_runs_pass, live_run
@@ -93,7 +94,7 @@ class Slots:
 
     def _run_one(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[Operation], None]) -> bool:
         """False where its app has its share of the slots. What an operation has released waits for its turn there."""
-        found = Subscription.objects.share_of(subscription_id)
+        found = share_of(subscription_id)
         if found is None:
             return True
         app_id, bulk = found

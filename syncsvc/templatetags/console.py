@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from syncsvc.admin import cells
 from syncsvc.admin.buttons import Button
-from syncsvc.admin.status import RESYNC, RETRY, is_retrying, status_context
+from syncsvc.admin.status import RESYNC, RETRY, status_context
 from syncsvc.models import Status, Subscription, Trigger
 
 register = template.Library()
@@ -90,7 +90,7 @@ def subscription_status(subscription: Subscription) -> dict[str, Any]:
 @register.inclusion_tag("admin/syncsvc/_subscription_buttons.html", takes_context=True)
 def subscription_buttons(context: RequestContext, subscription: Subscription) -> dict[str, Any]:
     """Retry, where something failed, and Re-sync: of what the user may; none while it is paused, which refuses both."""
-    offered = [RETRY, RESYNC] if subscription.status == Status.FAILED or is_retrying(subscription) else [RESYNC]
+    offered = [RETRY, RESYNC] if subscription.status == Status.FAILED or subscription.is_retrying else [RESYNC]
     if subscription.paused:
         offered = []
     may = context.request.user.has_perm

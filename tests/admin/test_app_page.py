@@ -14,6 +14,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from syncsvc.admin import kept
 from syncsvc.models import App, Status, Subscription
+from syncsvc.store import circuits
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -59,7 +60,7 @@ def test_the_page_says_whether_the_app_is_well(console: Client) -> None:
 
 def test_an_open_circuit_is_explained(console: Client) -> None:
     app = factories.AppFactory()
-    App.objects.count_failures(app.pk, 5, threshold=5, cooldown=30)
+    circuits.count_failures(app.pk, 5, threshold=5, cooldown=30)
 
     page = console.get(page_of(app)).text
 

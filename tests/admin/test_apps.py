@@ -14,6 +14,7 @@ from standardwebhooks import Webhook
 
 from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App
+from syncsvc.store import circuits
 from tests.factories import AppFactory
 from tests.receiver import Receiver
 
@@ -163,7 +164,7 @@ def test_buttons_are_posts_of_people_who_may_change_apps(press: str, staff: Call
 
 def test_saving_leaves_what_workers_write_meanwhile(console: Client) -> None:
     app = AppFactory(name="shop", url="https://shop.example.com/hook", is_active=False, pause_reason="answered 410")
-    App.objects.count_failures(app.pk, 5, threshold=5, cooldown=30)
+    circuits.count_failures(app.pk, 5, threshold=5, cooldown=30)
 
     console.post(page_of(app), form())
 
@@ -173,7 +174,7 @@ def test_saving_leaves_what_workers_write_meanwhile(console: Client) -> None:
 
 def test_a_new_url_starts_with_a_closed_circuit(console: Client) -> None:
     app = AppFactory(name="shop")
-    App.objects.count_failures(app.pk, 5, threshold=5, cooldown=30)
+    circuits.count_failures(app.pk, 5, threshold=5, cooldown=30)
 
     console.post(page_of(app), form(url="https://new.example.com/hook"))
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from html import unescape
 
 import pytest
+from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries, Settings
@@ -46,18 +47,18 @@ def test_the_page_shows_how_far_it_is_and_why_some_failed(console: Client) -> No
 
 def test_at_the_end_it_says_what_came_of_it(console: Client) -> None:
     operation = operation_with_items(succeeded=20, failed=3)
-    Operation.objects.update(status="finished")
+    Operation.objects.update(status="finished", finished_at=Now())
 
     page = console.get(page_of(operation)).text
     assert "Bulk retry complete: 20 succeeded, 3 failed" in page
     assert "/retry_failed/" in page
     assert "data-every" not in page
 
-    Operation.objects.update(status="running")
+    Operation.objects.update(status="running", finished_at=None)
     operation.refresh_from_db()
     part = console.get(f"{page_of(operation)}?part=progress", headers=HTMX)
     assert part.status_code == 200
-    Operation.objects.update(status="finished")
+    Operation.objects.update(status="finished", finished_at=Now())
     part = console.get(f"{page_of(operation)}?part=progress", headers=HTMX)
     assert part.status_code == 286
     assert "Bulk retry complete: 20 succeeded, 3 failed" in part.headers["HX-Trigger"]
@@ -69,7 +70,7 @@ def test_the_page_needs_as_many_queries_for_one_item_as_for_many(
     items: int, console: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     operation = operation_with_items(failed=items, succeeded=items)
-    Operation.objects.update(status="finished")
+    Operation.objects.update(status="finished", finished_at=Now())
     console.get(page_of(operation))
     # The user, the operation, its errors (two), its items, what retries it.
     with django_assert_num_queries(6):
@@ -109,7 +110,7 @@ def test_without_redis_the_page_still_works(console: Client, settings: Settings)
 
 def test_items_are_chosen_by_outcome_and_kind_and_come_in_pages(console: Client) -> None:
     operation = operation_with_items(succeeded=3, failed=2, waiting=0)
-    Operation.objects.update(status="finished")
+    Operation.objects.update(status="finished", finished_at=Now())
     OperationItem.objects.filter(status="failed").first().delete()  # type: ignore[union-attr]
 
     def shown(**query: str) -> int:

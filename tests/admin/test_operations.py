@@ -8,6 +8,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.db import connection
+from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -243,7 +244,7 @@ def test_cancel_pause_and_resume(console: Client) -> None:
 def test_what_failed_is_retried_as_a_linked_operation(console: Client) -> None:
     operation = operation_with_items(failed=2, succeeded=1)
     assert "has not ended" in said(console, press(console, operation, "retry_failed"))
-    Operation.objects.update(status="finished")
+    Operation.objects.update(status="finished", finished_at=Now())
     Subscription.objects.update(status="failed", failed_at="2026-01-01T00:00:00Z", due_at=None)
 
     page = press(console, operation, "retry_failed").text  # type: ignore[attr-defined]
@@ -315,7 +316,7 @@ def test_who_may_press_which_button(group: str, button: str, what: str, allowed:
     subscription = factories.SubscriptionFactory(failed=True)
     operation = operation_with_items(waiting=1) if button != "retry_failed" else operation_with_items(failed=1)
     if button == "retry_failed":
-        Operation.objects.update(status="finished")
+        Operation.objects.update(status="finished", finished_at=Now())
         Subscription.objects.update(status="failed", failed_at="2026-01-01T00:00:00Z", due_at=None)
     rows = {"subscription": subscription, "app": subscription.app, "repository": subscription.repository}
     row = {**rows, "operation": operation}[what]

@@ -14,7 +14,7 @@ from redis import Redis
 
 from syncsvc.management.embedded import free_port
 from syncsvc.models import Subscription
-from syncsvc.models.queue_sql import SHOWN
+from syncsvc.statistics.queue import SHOWN
 from syncsvc.sync.health import worker_seen
 from syncsvc.wakeup import queue_name
 from tests import factories

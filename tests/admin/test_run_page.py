@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from syncsvc.admin.run_page import ATTEMPTS
 from syncsvc.models import SyncRun, Trigger
+from syncsvc.store.runs import end_run
 from tests.factories import DeliveryAttemptFactory, OperationItemFactory, SnapshotFactory, SyncRunFactory
 from tests.sync.answers import refuses
 from tests.sync.conftest import world
@@ -87,7 +88,7 @@ def test_a_run_that_goes_on_is_followed_to_its_end(console: Client) -> None:
     goes_on = console.get(page(run), {"part": "facts", "was": "running"}, headers=HTMX)
     assert (goes_on.status_code, "HX-Trigger-After-Swap" in goes_on.headers) == (200, False)
     assert 'data-every="2"' in goes_on.content.decode()
-    SyncRun.objects.end(run.pk, outcome="synced")
+    end_run(run.pk, outcome="synced")
 
     ended = console.get(page(run), {"part": "facts", "was": "running"}, headers=HTMX)
 

@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -55,7 +56,7 @@ def test_pause_resume_cancel_and_retrying_what_failed(operation: str, operator: 
     assert post("pause").status_code == 409
     OperationItem.objects.filter(operation_id=operation).update(status="failed")
     operator("post", "retry/all", Idempotency_Key="taken")
-    Operation.objects.exclude(id=operation).update(status="finished")
+    Operation.objects.exclude(id=operation).update(status="finished", finished_at=Now())
     path = f"operations/{operation}/retry-failed"
     assert operator("post", path, Idempotency_Key="taken").status_code == 409
     again = operator("post", path, Idempotency_Key="free").json()["data"]
@@ -91,7 +92,11 @@ def test_items_come_in_pages(operation: str, operator: Calls) -> None:
 
 def test_errors_are_grouped_by_kind(operation: str, operator: Calls) -> None:
     OperationItem.objects.filter(operation_id=operation).update(
-        status="failed", error_kind="endpoint_timeout", reason="No answer in 15 s.", settled_at=timezone.now()
+        status="failed",
+        error_kind="endpoint_timeout",
+        reason="No answer in 15 s.",
+        settled_at=timezone.now(),
+        released_at=None,
     )
 
     errors = operator("get", f"operations/{operation}/errors").json()["data"]["errors"]

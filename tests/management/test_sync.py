@@ -14,6 +14,7 @@ from django.db import connection
 
 from syncsvc.models import Status, Subscription, SyncRun, Trigger
 from syncsvc.stopping import STOPPING
+from syncsvc.store.claim import claim
 from syncsvc.sync.pipeline import run_subscription
 from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory, SyncRunFactory
 from tests.gitrepo import GitRepo
@@ -242,7 +243,7 @@ def test_a_paused_app_does_not_keep_the_others_from_being_synced(run: Run, subsc
 
 def test_inline_waits_for_a_run_that_goes_on_elsewhere(run: Run, subscription: Subscription) -> None:
     token, run_id = uuid.uuid4(), uuid.uuid4()
-    assert Subscription.objects.claim(subscription.id, token=token, run_id=run_id, worker="elsewhere")
+    assert claim(subscription.id, token=token, run_id=run_id, worker="elsewhere")
 
     def hand_back() -> None:
         time.sleep(0.5)

@@ -11,8 +11,10 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from syncsvc import store
 from syncsvc.models import App, Operation, OperationItem, Repository, Status, Subscription, SyncRun, Trigger
-from syncsvc.models.transitions import TRANSITIONS, Failure
+from syncsvc.models.status import TRANSITIONS, Failure
+from syncsvc.store.leases import renew_leases
 from syncsvc.types import ErrorKind
 from tests.factories import SnapshotFactory, SubscriptionFactory
 
@@ -21,11 +23,11 @@ FAILURE = Failure(kind=ErrorKind.ENDPOINT_ERROR, error="The endpoint failed.", r
 
 
 def claim(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
-    return bool(Subscription.objects.claim(id, token=token, run_id=uuid.uuid4(), worker="w"))
+    return bool(store.claim.claim(id, token=token, run_id=uuid.uuid4(), worker="w"))
 
 
 def complete(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
-    return bool(Subscription.objects.complete(id, token=token, snapshot_id=None, epoch=1, run_id=uuid.uuid4()))
+    return bool(store.complete.complete(id, token=token, snapshot_id=None, epoch=1, run_id=uuid.uuid4()))
 
 
 def postpone(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
@@ -227,7 +229,7 @@ def test_completing_clears_what_was_wrong_and_what_was_approved() -> None:
     )
     snapshot = SnapshotFactory()
 
-    assert Subscription.objects.complete(id, token=TOKEN, snapshot_id=snapshot.id, epoch=4, run_id=uuid.uuid4())
+    assert store.complete.complete(id, token=TOKEN, snapshot_id=snapshot.id, epoch=4, run_id=uuid.uuid4())
 
     row = Subscription.objects.get(id=id)
     assert (row.retry_count, row.error_kind, row.last_error, row.failing_since) == (0, "", "", None)
@@ -345,7 +347,7 @@ def test_renewing_lengthens_held_leases_only() -> None:
     id = in_status(Status.SYNCING, lease_expires_at=timezone.now() + timedelta(seconds=1))
     hand_back(in_status(Status.SYNCING, lease_token=other), other)
 
-    assert Subscription.objects.renew([TOKEN, other]) == {TOKEN}
+    assert renew_leases([TOKEN, other]) == {TOKEN}
     expires = Subscription.objects.get(id=id).lease_expires_at
     assert expires is not None
     assert expires > timezone.now() + timedelta(seconds=50)

@@ -23,6 +23,7 @@ from syncsvc.operations.preview import preview
 from syncsvc.operations.progress import progress
 from syncsvc.operations.release import go_on
 from syncsvc.operations.scope import Scope
+from syncsvc.store.claim import claim
 from syncsvc.sync.pipeline import run_subscription
 from syncsvc.sync.scheduler import end_expired_leases
 from syncsvc.types import ErrorKind
@@ -105,7 +106,7 @@ def test_an_item_that_was_interrupted_goes_on_and_forgets_only_once(world: World
     world.repo.commit({"a": b"1"})
     world.run()
     operation = bulk.start(Scope(kind=Operation.Kind.RESYNC), ASKER)
-    Subscription.objects.claim(world.id, token=uuid.uuid4(), run_id=uuid.uuid4(), worker="dead")
+    claim(world.id, token=uuid.uuid4(), run_id=uuid.uuid4(), worker="dead")
     assert adds_up(operation)
     assert operation.running == 1
     epoch = world.subscription.epoch

@@ -12,6 +12,7 @@ from syncsvc.exceptions import Refused
 from syncsvc.models import Operation, OperationItem, Subscription
 from syncsvc.operations import bulk, control
 from syncsvc.operations.asker import Asker
+from syncsvc.store.operations import cancel_operation
 from syncsvc.sync.scheduler import end_expired_leases
 from tests.operations.fleet import (
     ASKER,
@@ -54,7 +55,7 @@ def test_cancel_changes_all_items_and_counts_in_one_statement() -> None:
     fleet(apps=3, each=40)
     operation = bulk.start(RETRY, ASKER)
     with CaptureQueriesContext(connection) as queries:
-        Operation.objects.cancel(operation.id)
+        cancel_operation(operation.id)
     written = [query["sql"] for query in queries if "UPDATE syncsvc" in query["sql"]]
     assert len(written) == 1
     assert counts(operation) == {"cancelled": 120}

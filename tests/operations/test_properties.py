@@ -23,6 +23,7 @@ from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, OperationItem, Repository, Status, Subscription, SyncRun, Trigger
 from syncsvc.operations import bulk, control, single
 from syncsvc.operations.release import sweep_operations
+from syncsvc.store.claim import share_of
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.ending import HandedBack
 from syncsvc.sync.job import Job
@@ -72,7 +73,7 @@ def refusal(call: Callable[..., object], *arguments: Any, **options: Any) -> str
 
 def claim_as_a_slot_does(id: uuid.UUID) -> Job | None:
     """What an operation has released is claimed in its turn, whose wake-up ever it was."""
-    share = Subscription.objects.share_of(id)
+    share = share_of(id)
     return Job.claim_next_released(worker="test") if share and share[1] else claim(id)
 
 

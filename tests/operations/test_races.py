@@ -14,6 +14,7 @@ from syncsvc.exceptions import Refused
 from syncsvc.models import Operation, Repository, Status, Subscription, SyncRun, Trigger
 from syncsvc.operations import bulk, control, single
 from syncsvc.operations.release import sweep_operations
+from syncsvc.store.leases import renew_leases
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.scheduler import end_expired_leases, wake_due_subscriptions
@@ -85,7 +86,7 @@ def test_nothing_waits_for_each_other_and_every_look_adds_up() -> None:
         wake_due_subscriptions()
         sweep_operations()
         tokens = Subscription.objects.filter(status=Status.SYNCING).values_list("lease_token", flat=True)
-        Subscription.objects.renew([token for token in tokens if token])
+        renew_leases([token for token in tokens if token])
 
     actors = [work] * 6 + [operate] * 2 + [ask] * 2 + [sweep] * 2
 

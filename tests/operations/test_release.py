@@ -14,6 +14,8 @@ from syncsvc.models import App, Operation, OperationItem, Repository, Status, Su
 from syncsvc.operations import bulk
 from syncsvc.operations.release import knock_again, release, sweep_operations, wake_released
 from syncsvc.operations.scope import Scope
+from syncsvc.store import circuits
+from syncsvc.store.operations import cancel_operation, pause_operation
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.scheduler import sweep
 from syncsvc.sync.spool import Spool
@@ -93,7 +95,7 @@ def test_after_a_pause_an_app_that_was_behind_does_not_take_the_window_for_itsel
     operation = bulk.start(RETRY, ASKER, max_running=8)
     slow = subscriptions[0].app_id
     operation.items.exclude(app_id=slow).update(turn=100)
-    Operation.objects.pause(operation.id)
+    pause_operation(operation.id)
     Operation.objects.resume(operation.id)
     release(operation.id)
     assert (len(released()), Counter(apps_of(released()))[slow]) == (8, 2)
@@ -118,7 +120,7 @@ def test_release_changes_the_mark_and_queued_at_only() -> None:
 def test_what_is_queued_or_syncing_waits_for_that_end_and_is_looked_at_then(kind: Scope) -> None:
     queued, syncing = fleet(apps=1, each=2)
     operation = bulk.start(kind, ASKER, max_running=1)
-    Operation.objects.pause(operation.id)
+    pause_operation(operation.id)
     Subscription.objects.update(status=Status.PENDING, due_at=Now())
     Subscription.objects.filter(id=queued.id).update(queued_at=Now())
     job = claim(syncing.id)
@@ -143,7 +145,7 @@ def test_a_retry_whose_subscription_failed_again_meanwhile_runs() -> None:
     (subscription,) = fleet(apps=1, each=1)
     Subscription.objects.update(due_at=Now())
     operation = bulk.start(RETRY, ASKER)
-    Operation.objects.pause(operation.id)
+    pause_operation(operation.id)
     job = claim(subscription.id)
     assert job is not None
     Operation.objects.resume(operation.id)
@@ -211,7 +213,7 @@ def test_an_operation_that_is_cancelled_while_its_last_running_subscription_is_d
     (subscription,) = fleet(apps=1, each=1)
     operation = bulk.start(RETRY, ASKER)
     claim(subscription.id)
-    Operation.objects.cancel(operation.id)
+    cancel_operation(operation.id)
     Subscription.objects.all().delete()
     sweep_operations()
     assert (counts(operation), operation.status) == ({"skipped": 1}, "cancelled")
@@ -226,7 +228,7 @@ def test_items_of_an_app_whose_circuit_is_open_wait_for_its_end() -> None:
     work(subscriptions)
     assert counts(operation) == {"succeeded": 2, "waiting": 2}
 
-    App.objects.endpoint_answered(broken.id)
+    circuits.endpoint_answered(broken.id)
     sweep_operations()
     work(subscriptions)
     assert (counts(operation), operation.status) == ({"succeeded": 4}, "finished")
@@ -253,7 +255,7 @@ def test_an_item_that_meets_an_open_circuit_waits_again_and_is_not_failed() -> N
     with Spool("") as spool:
         end(job, meets_open_circuit(job, spool))
     assert (counts(operation), released(), adds_up()) == ({"waiting": 1}, [], True)
-    App.objects.endpoint_answered(subscription.app_id)
+    circuits.endpoint_answered(subscription.app_id)
     sweep_operations()
     work([subscription])
     assert counts(operation) == {"succeeded": 1}

@@ -14,6 +14,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from syncsvc.models import App, DeliveryAttempt, Repository, Status, Subscription, SyncRun, Trigger
+from syncsvc.store import circuits
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.pipeline import run_subscription
 from tests.factories import RepositoryFactory, SubscriptionFactory
@@ -230,7 +231,7 @@ def test_a_probe_that_died_is_freed_when_its_lease_would_have_ended(world: World
     world.repo.commit({f"{n}": b"1" for n in range(5)})
     open_circuit(world)
     end_cooldown()
-    assert App.objects.take_probe(world.app.id, early=False, seconds=60)
+    assert circuits.take_probe(world.app.id, early=False, seconds=60)
     world.receiver.answer = accept
     assert world.run().error_kind == "endpoint_circuit_open"
     App.objects.update(probe_until=Now())

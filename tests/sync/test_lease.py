@@ -14,6 +14,7 @@ from pytest_django import Settings
 
 from syncsvc.models import App, DeliveryAttempt, Status, Subscription, SyncRun, Trigger
 from syncsvc.stopping import STOPPING
+from syncsvc.store.claim import claim
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.lease import KEEPER, Lease, LeaseKeeper
 from syncsvc.sync.pipeline import run_subscription
@@ -149,7 +150,7 @@ def test_renewals_keep_a_run_that_is_longer_than_its_lease(world: World, short_l
 
 def test_the_keeper_renews_by_itself_until_the_run_is_over(world: World, short_leases: None) -> None:
     lease = Lease()
-    Subscription.objects.claim(world.id, token=lease.token, run_id=uuid.uuid4(), worker="w")
+    claim(world.id, token=lease.token, run_id=uuid.uuid4(), worker="w")
     claimed = world.subscription.lease_expires_at
     assert claimed is not None
 
@@ -182,7 +183,7 @@ def test_a_request_that_could_outlast_the_lease_is_not_started(settings: Setting
 def test_what_a_dead_worker_left_is_pending_again_and_its_run_is_interrupted() -> None:
     dead, alive = SubscriptionFactory(), SubscriptionFactory()
     for subscription in (dead, alive):
-        Subscription.objects.claim(subscription.id, token=uuid.uuid4(), run_id=uuid.uuid4(), worker="w")
+        claim(subscription.id, token=uuid.uuid4(), run_id=uuid.uuid4(), worker="w")
     over = SyncRunFactory(subscription=dead, outcome="synced")
     Subscription.objects.filter(id=dead.id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
 

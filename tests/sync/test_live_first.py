@@ -8,7 +8,6 @@ import pytest
 from django.conf import settings as configured
 from pytest_django import Settings
 
-from syncsvc.models.claim_sql import LONGEST, claim_sql
 from syncsvc.sync.live_first import FILE, WAIT_SECONDS, let_live_runs_pass, live_run
 
 HOLD = """
@@ -49,8 +48,3 @@ def test_one_of_another_process_counts_and_is_over_when_that_process_dies() -> N
     process.wait()
     process.stdout.close()
     assert seconds() < WAIT_SECONDS
-
-
-@pytest.mark.parametrize("next_released", [False, True])
-def test_the_claim_is_short_enough_for_psycopg_to_keep_what_it_made_of_it(next_released: bool) -> None:
-    assert len(claim_sql(next_released=next_released)) <= LONGEST

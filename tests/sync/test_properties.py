@@ -25,6 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from pytest_django import Settings
 
 from syncsvc.models import App, DeliveredFile, Repository, Status, Subscription, SyncRun, Trigger
+from syncsvc.store import circuits
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.pipeline import run_subscription
 from syncsvc.sync.scheduler import end_expired_leases
@@ -231,7 +232,7 @@ class Syncing(RuleBasedStateMachine):
 
     @rule()
     def converge(self) -> None:
-        App.objects.endpoint_answered(self.world.app.id)
+        circuits.endpoint_answered(self.world.app.id)
         with self._noting_failure():
             run = self._run(Trigger.SYNC)
             assert run is not None

@@ -14,6 +14,7 @@ from pytest_django import Settings
 from redis import Redis
 
 from syncsvc.models import App, Repository, Subscription
+from syncsvc.store.claim import claim
 from syncsvc.sync.scheduler import sweep, wake_due_repositories, wake_due_subscriptions
 from syncsvc.wakeup import queue_name
 from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
@@ -76,7 +77,7 @@ def test_what_wants_no_run_now_is_not_woken() -> None:
     due(1, synced=True)
     due(1, failed=True)
     claimed = due(1)[0]
-    Subscription.objects.claim(claimed, token=uuid.uuid4(), run_id=uuid.uuid4(), worker="w")
+    claim(claimed, token=uuid.uuid4(), run_id=uuid.uuid4(), worker="w")
 
     assert wake_due_subscriptions() == 0
 

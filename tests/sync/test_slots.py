@@ -19,6 +19,7 @@ from syncsvc.operations.asker import Asker
 from syncsvc.operations.release import go_on, release
 from syncsvc.operations.scope import Scope
 from syncsvc.stopping import STOPPING
+from syncsvc.store.operations import pause_operation
 from syncsvc.sync.ending import HandedBack
 from syncsvc.sync.job import Job
 from syncsvc.sync.settle import settle
@@ -205,7 +206,7 @@ def test_a_wake_up_for_a_released_one_begins_bulk_work_whichever_queue_it_came_b
 
 def test_a_wake_up_that_found_no_room_is_made_good_by_the_slot_that_ends(world: World, worker: Worker) -> None:
     operation, _ = retry_in_bulk(world, apps=5)
-    Operation.objects.pause(operation.id)
+    pause_operation(operation.id)
     Operation.objects.resume(operation.id)
     Operation.objects.filter(id=operation.id).update(max_running=4)
     release(operation.id)

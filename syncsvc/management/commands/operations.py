@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from syncsvc.management import base
-from syncsvc.management.following import ENDED
 from syncsvc.management.operation_lines import operation_line
 from syncsvc.models import Operation
 from syncsvc.operations.document import operation_document
@@ -22,7 +21,7 @@ class Command(base.Command):
         base.add_positive(parser, "--limit", metavar="N", default=LIMIT, help=f"at most so many (default: {LIMIT})")
 
     def answer(self, options: Mapping[str, Any]) -> base.Answer:
-        operations = Operation.objects.exclude(status__in=ENDED) if options["open"] else Operation.objects.all()
+        operations = Operation.objects.open() if options["open"] else Operation.objects.all()
         found = operations.order_by("-created_at")[: options["limit"]]
         documents = (operation_document(operation) for operation in found.iterator(PAGE))
         return base.Answer(document={"operations": documents}, lines=_lines(documents))

@@ -11,7 +11,8 @@ from django.utils.timesince import timesince
 from syncsvc.management import base
 from syncsvc.management.selectors import add_selectors, selected
 from syncsvc.models import Status
-from syncsvc.models.transitions import SubscriptionQuerySet
+from syncsvc.models.status import is_retrying
+from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.sync.health import Health, health
 
 PAGE = 2_000
@@ -68,7 +69,7 @@ def _lines(rows: Iterator[dict[str, Any]], totals: dict[str, int], state: Health
     kinds: Counter[str] = Counter()
     for row in rows:
         kinds["paused"] += row["paused"]
-        kinds["retrying"] += row["status"] == Status.PENDING and row["retry_count"] > 0
+        kinds["retrying"] += is_retrying(row["status"], row["retry_count"])
         yield _line(row)
     notes = "".join(f", {count} {kind}" for kind, count in kinds.items() if count)
     yield f"{sum(totals.values())} subscriptions: {', '.join(f'{n} {status}' for status, n in totals.items())}{notes}"

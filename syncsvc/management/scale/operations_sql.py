@@ -33,7 +33,7 @@ WITH chosen AS (
   FROM chosen c
 )
 SELECT d.id, d.subscription_id, d.app_id, a.name, r.name, d.turn, d.status,
-  CASE WHEN d.status NOT IN ('waiting', 'cancelled') THEN d.created_at + interval '1 second' END,
+  CASE WHEN d.status = 'running' THEN d.created_at + interval '1 second' END,
   CASE WHEN d.kind = 'resync' AND d.status IN ('running', 'succeeded', 'failed')
        THEN d.created_at + interval '2 seconds' END,
   CASE WHEN d.status = 'running' THEN run.id

@@ -9,14 +9,15 @@ from django.db.models import TextField
 from django.db.models.expressions import RawSQL
 
 from syncsvc.models import App, Repository
+from syncsvc.models.status import RETRYING_SQL
 
 # Of an app's, or a repository's, subscriptions: a few thousand at most, by the index of the foreign key.
-COUNTS = """
+COUNTS = f"""
 SELECT json_build_object(
   'total', count(*),
   'failed', count(*) FILTER (WHERE s.status = 'failed'),
-  'retrying', count(*) FILTER (WHERE s.status = 'pending' AND s.retry_count > 0),
-  'pending', count(*) FILTER (WHERE s.status = 'pending' AND s.retry_count = 0),
+  'retrying', count(*) FILTER (WHERE {RETRYING_SQL}),
+  'pending', count(*) FILTER (WHERE s.status = 'pending' AND NOT ({RETRYING_SQL})),
   'syncing', count(*) FILTER (WHERE s.status = 'syncing'),
   'synced', count(*) FILTER (WHERE s.status = 'synced'),
   'paused', count(*) FILTER (WHERE NOT s.is_active),

@@ -1,24 +1,28 @@
-"""The statements that move an operation's items and its counts together.
+"""The statements that move an operation's items and its counts together; `store.operations` runs them.
 
-Whatever locks several rows locks the operation, then items, then subscriptions, each by id or only those that are free:
-no two can wait for each other. What moves many items runs after a statement that has locked the operation, because a
-statement that had to wait for that lock does not see the items that were put back meanwhile.
+A statement that locks several rows locks the operation, then items, then subscriptions, each by id or only those that
+are free: no two can wait for each other. A statement that moves many items runs after another that has locked the
+operation, because a statement that waited for that lock does not see the items that were put back meanwhile.
 """
-# ruff: noqa: S608 - constants, put together from constants
 
-# Free to be run for an operation: looked at again once its row is locked, whoever changed it meanwhile.
-_FREE = """
+from syncsvc.models import Operation
+from syncsvc.store.statements import columns_of
+
+# A subscription that may be queued for an operation. Checked again once its row is locked.
+_IDLE = """
   s.status <> 'syncing'
   AND (s.queued_at IS NULL OR s.queued_at < statement_timestamp() - make_interval(secs => %(requeue)s))
 """
 
-# The index item_to_release has the items in this order, so that it is read no further than there is room: nothing is
-# joined before it. `room` is what the window has left; an app that has a quarter of it is passed over in the first of
-# two passes.
+# Marks waiting items as released and their subscriptions as queued, in the order of the index item_to_release, which is
+# read no further than there is room. `room` is what the window has left; in the first of two passes an app that holds
+# its share of the window (`within_share`: a quarter) is passed over. Passed over in both: a subscription that is
+# syncing, queued, paused or in flight for another operation, and an app whose circuit is open.
+# Locks items, then subscriptions, skipping what is locked. Called by `release_items`; the caller holds the operation.
 RELEASE = f"""
 WITH busy AS (
   SELECT app_id, count(*) AS n FROM syncsvc_operationitem
-  WHERE operation_id = %(operation)s AND released_at IS NOT NULL AND status IN ('waiting', 'running') GROUP BY app_id
+  WHERE operation_id = %(operation)s AND released_at IS NOT NULL GROUP BY app_id
 ), o AS (
   SELECT op.id, op.kind, greatest(op.max_running - coalesce((SELECT sum(n) FROM busy), 0), 0) AS room,
     CASE WHEN %(within_share)s THEN greatest(op.max_running / 4, 1) ELSE op.max_running END AS share
@@ -30,14 +34,13 @@ WITH busy AS (
   JOIN syncsvc_app a ON a.id = s.app_id
   JOIN syncsvc_repository r ON r.id = s.repository_id
   WHERE i.operation_id = %(operation)s AND i.status = 'waiting' AND i.released_at IS NULL
-    AND {_FREE} AND (s.status <> 'synced' OR (SELECT kind FROM o) = 'resync')
+    AND {_IDLE} AND (s.status <> 'synced' OR (SELECT kind FROM o) = 'resync')
     AND s.is_active AND a.is_active AND r.is_active
     AND (a.circuit_opened_at IS NULL
          OR greatest(a.circuit_until, a.probe_until) <= statement_timestamp())
     AND i.app_id NOT IN (SELECT app_id FROM busy, o WHERE busy.n >= o.share)
     AND NOT EXISTS (SELECT FROM syncsvc_operationitem other
-                    WHERE other.subscription_id = s.id AND other.released_at IS NOT NULL
-                      AND other.status IN ('waiting', 'running'))
+                    WHERE other.subscription_id = s.id AND other.released_at IS NOT NULL)
   ORDER BY i.turn, i.id
   LIMIT coalesce((SELECT room FROM o), 0)
 ), nth AS (
@@ -46,7 +49,7 @@ WITH busy AS (
 ), chosen AS (
   SELECT i.id, s.id AS subscription_id, s.repository_id
   FROM nth JOIN syncsvc_operationitem i ON i.id = nth.id JOIN syncsvc_subscription s ON s.id = nth.subscription_id
-  WHERE nth.n <= (SELECT share FROM o) AND {_FREE}
+  WHERE nth.n <= (SELECT share FROM o) AND {_IDLE}
   FOR UPDATE OF i SKIP LOCKED FOR NO KEY UPDATE OF s SKIP LOCKED
 ), released AS (
   UPDATE syncsvc_operationitem i SET released_at = statement_timestamp() FROM chosen c WHERE i.id = c.id
@@ -56,8 +59,7 @@ WITH busy AS (
 SELECT o.room::int, c.subscription_id, c.repository_id FROM o LEFT JOIN chosen c ON TRUE
 """
 
-# What release did to a subscription, its queued_at, goes with the mark. Locked in the order of their ids, as wherever
-# many subscriptions are: two statements cannot wait for each other.
+# Takes back what RELEASE wrote to subscriptions. They are locked in the order of their ids, as everywhere.
 _TAKE_MARKS_OFF = """
   unmarked AS (
     SELECT s.id FROM marked JOIN syncsvc_subscription s ON s.id = marked.subscription_id
@@ -67,6 +69,8 @@ _TAKE_MARKS_OFF = """
   )
 """
 
+# Settles as skipped, with the reason, each item whose subscription needs no run or can have none any more.
+# Locks items (skipping locked ones), then subscriptions. Called by `skip_unfit`; the caller holds the operation.
 SKIP_UNFIT = (
     """
 WITH op AS (
@@ -108,26 +112,29 @@ FROM n WHERE o.id = %(operation)s AND waited + ran > 0 RETURNING waited + ran
 """
 )
 
-SETTLE_ITEM = """
+# Settles the running item of one run as failed, and counts it.
+# Locks the operation, then the item. Called at the end of a run that did not complete.
+SETTLE_ITEM_AS_FAILED = f"""
 WITH op AS (
   SELECT id FROM syncsvc_operation
   WHERE id = (SELECT operation_id FROM syncsvc_operationitem WHERE run_id = %(run)s AND status = 'running')
   FOR UPDATE
 ), settled AS (
-  UPDATE syncsvc_operationitem i SET status = %(status)s, reason = %(reason)s, error_kind = %(kind)s,
+  UPDATE syncsvc_operationitem i SET status = 'failed', reason = %(reason)s, error_kind = %(kind)s,
     files = i.files + %(files)s, settled_at = statement_timestamp(), released_at = NULL
   FROM op WHERE i.operation_id = op.id AND i.run_id = %(run)s AND i.status = 'running' RETURNING i.operation_id
 )
-UPDATE syncsvc_operation o SET running = o.running - 1, {status} = o.{status} + 1, files = o.files + %(files)s,
+UPDATE syncsvc_operation o SET running = o.running - 1, failed = o.failed + 1, files = o.files + %(files)s,
   version = o.version + 1,
   status = CASE WHEN o.waiting + o.running - 1 > 0 THEN o.status
                 WHEN o.status = 'cancelling' THEN 'cancelled' ELSE 'finished' END,
   finished_at = CASE WHEN o.waiting + o.running - 1 > 0 THEN NULL ELSE statement_timestamp() END
-FROM settled WHERE o.id = settled.operation_id RETURNING o.*
+FROM settled WHERE o.id = settled.operation_id RETURNING {columns_of(Operation, "o")}
 """
 
-# In a cancelling operation nothing waits any more.
-PUT_BACK_ITEM = """
+# Puts the running item of a run that did not end by itself back to waiting; in a cancelling operation it is cancelled.
+# Locks the operation, then the item. Called at the end of a run that was handed back, and by the sweep.
+PUT_BACK_ITEM = f"""
 WITH o AS (
   SELECT op.id, op.status = 'cancelling' AS cancelling, op.status = 'running' AS goes_on
   FROM syncsvc_operation op JOIN syncsvc_operationitem i ON i.operation_id = op.id
@@ -143,9 +150,10 @@ UPDATE syncsvc_operation op SET running = op.running - 1, version = op.version +
   waiting = op.waiting + (NOT cancelling)::int, cancelled = op.cancelled + cancelling::int,
   status = CASE WHEN cancelling AND op.running = 1 THEN 'cancelled' ELSE op.status END,
   finished_at = CASE WHEN cancelling AND op.running = 1 THEN statement_timestamp() END
-FROM o, back WHERE op.id = o.id RETURNING op.*
+FROM o, back WHERE op.id = o.id RETURNING {columns_of(Operation, "op")}
 """
 
+# Cancels every waiting item. Locks items, then subscriptions. Called by `cancel_operation`, which locks the operation.
 CANCEL = (
     """
 WITH o AS (
@@ -167,6 +175,7 @@ FROM o, n WHERE op.id = o.id RETURNING 1
 """
 )
 
+# Takes the mark off every item that no worker has claimed, and pauses. Locks as CANCEL. Called by `pause_operation`.
 PAUSE = (
     """
 WITH o AS (

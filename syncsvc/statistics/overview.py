@@ -6,12 +6,13 @@ from django.conf import settings
 from django.db import connection
 
 from syncsvc.models.hosts import OF_SCP, OF_URL
+from syncsvc.models.status import FAILING_SQL, RETRYING_SQL
 
 NAMED = 6  # rows of each list that are shown; the pages behind them have all
 COLUMNS = ("counts", "causes", "apps", "held", "circuits", "gone", "stale", "running", "operations")
 
 # A repository is stale when three polls of it, and five minutes, have gone by.
-OVERVIEW = """
+OVERVIEW = f"""
 WITH s AS MATERIALIZED (
   SELECT s.id, s.app_id, s.repository_id, s.status, s.retry_count, s.error_kind, s.due_at, s.queued_at,
          s.failing_since, s.last_success_at, a.name AS app, r.name AS repository,
@@ -21,7 +22,7 @@ WITH s AS MATERIALIZED (
 ), wrong AS MATERIALIZED (
   SELECT *, lower(coalesce(substring(url FROM %(of_url)s), substring(url FROM %(of_scp)s), '')) AS host,
          status = 'failed' AS failed
-  FROM s WHERE status = 'failed' OR (status = 'pending' AND retry_count > 0)
+  FROM s WHERE {FAILING_SQL}
 ), causes AS (
   SELECT error_kind, host, count(*) FILTER (WHERE failed) AS failed, count(*) FILTER (WHERE NOT failed) AS retrying,
          min(failing_since) AS since, count(DISTINCT app_id) AS apps, min(app) AS app,
@@ -50,8 +51,8 @@ WITH s AS MATERIALIZED (
   FROM s JOIN syncsvc_syncrun x ON x.subscription_id = s.id AND x.outcome = ''
   WHERE s.status = 'syncing'
 ), operations AS (
-  SELECT id, status, created_at FROM syncsvc_operation
-  WHERE status NOT IN ('finished', 'cancelled')
+  SELECT id, status, created_at, finished_at FROM syncsvc_operation
+  WHERE finished_at IS NULL
         OR created_at > statement_timestamp() - interval '1 day'
            AND finished_at > statement_timestamp() - interval '1 minute'
 )
@@ -60,7 +61,7 @@ SELECT
      'total', count(*),
      'synced', count(*) FILTER (WHERE status = 'synced'),
      'failed', count(*) FILTER (WHERE status = 'failed'),
-     'retrying', count(*) FILTER (WHERE status = 'pending' AND retry_count > 0),
+     'retrying', count(*) FILTER (WHERE {RETRYING_SQL}),
      'syncing', count(*) FILTER (WHERE status = 'syncing'),
      'paused', count(*) FILTER (WHERE NOT active),
      'held', count(*) FILTER (WHERE status = 'failed' AND error_kind = 'mass_delete_held'),
@@ -77,7 +78,7 @@ SELECT
      'failing_apps', (SELECT count(*) FROM of_apps),
      'circuits', (SELECT count(*) FROM circuits),
      'stale', (SELECT count(*) FROM stale),
-     'operations', (SELECT count(*) FROM operations WHERE status NOT IN ('finished', 'cancelled')),
+     'operations', (SELECT count(*) FROM operations WHERE finished_at IS NULL),
      'gone', (SELECT count(*) FROM syncsvc_app WHERE NOT is_active AND pause_reason = %(gone)s)
    ) FROM s),
   (SELECT json_agg(t) FROM (

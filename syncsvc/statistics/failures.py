@@ -5,19 +5,20 @@ from typing import Any
 from django.db import connection
 
 from syncsvc.models.hosts import OF_SCP, OF_URL
+from syncsvc.models.status import FAILING_SQL
 
 CAUSES_SHOWN = 60
 CHOICES = 200  # apps, and repositories, that a filter offers
 COLUMNS = ("counts", "causes", "apps", "repositories", "operations")
 
-FAILING = """
+FAILING = f"""
 WITH wrong AS MATERIALIZED (
   SELECT s.id, s.app_id, s.repository_id, s.error_kind, s.failing_since, a.name AS app, r.name AS repository,
          s.status = 'failed' AS failed,
          lower(coalesce(substring(u.url FROM %(of_url)s), substring(u.url FROM %(of_scp)s), '')) AS host
   FROM syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
     CROSS JOIN LATERAL (SELECT CASE WHEN s.error_kind LIKE 'git\\_%%' THEN r.url ELSE a.url END AS url) u
-  WHERE s.status = 'failed' OR (s.status = 'pending' AND s.retry_count > 0)
+  WHERE {FAILING_SQL}
 ), causes AS (
   SELECT error_kind, host, count(*) FILTER (WHERE failed) AS failed, count(*) FILTER (WHERE NOT failed) AS retrying,
          count(DISTINCT app_id) AS apps, min(failing_since) AS since,
@@ -37,7 +38,7 @@ SELECT
   (SELECT json_agg(t) FROM (SELECT repository_id AS id, min(repository) AS name, count(*) AS count FROM wrong
      GROUP BY repository_id ORDER BY count DESC, name LIMIT %(choices)s) t),
   (SELECT json_agg(t) FROM (SELECT id, scope FROM syncsvc_operation
-     WHERE kind = 'retry' AND (status NOT IN ('finished', 'cancelled')
+     WHERE kind = 'retry' AND (finished_at IS NULL
        OR created_at > now() - interval '1 day' AND finished_at > now() - interval '1 minute')
      ORDER BY created_at) t)
 """

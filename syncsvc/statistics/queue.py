@@ -14,7 +14,7 @@ QUEUE = """
 WITH clock (now, lost) AS MATERIALIZED (
   SELECT statement_timestamp(), statement_timestamp() - make_interval(secs => %(requeue)s)
 ), bulk AS (
-  SELECT subscription_id FROM syncsvc_operationitem WHERE released_at IS NOT NULL AND status IN ('waiting', 'running')
+  SELECT subscription_id FROM syncsvc_operationitem WHERE released_at IS NOT NULL
 ), found AS MATERIALIZED (
   SELECT s.id, a.name || '/' || r.name AS name, s.repository_id, s.retry_count, s.error_kind, s.trigger, s.asked_by,
          s.lease_expires_at, b.subscription_id IS NOT NULL AS bulk, x.id AS run, coalesce(x.worker, '') AS worker,

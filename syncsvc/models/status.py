@@ -1,0 +1,54 @@
+"""A subscription's statuses, the table of their transitions, and what a failed run leaves behind."""
+
+from dataclasses import dataclass
+
+from django.db import models
+from django.db.models import Q
+
+from syncsvc.types import ErrorKind
+
+
+class Status(models.TextChoices):
+    PENDING = "pending"
+    SYNCING = "syncing"
+    SYNCED = "synced"
+    FAILED = "failed"
+
+
+def is_retrying(status: str, retry_count: int) -> bool:
+    """A run failed, and the next try comes by itself."""
+    return status == Status.PENDING and retry_count > 0
+
+
+# The same for the ORM, and for SQL about a subscription `s`; a test compares the three.
+RETRYING = Q(status=Status.PENDING, retry_count__gt=0)
+RETRYING_SQL = "s.status = 'pending' AND s.retry_count > 0"
+# Failed for good, or retrying.
+FAILING = Q(status=Status.FAILED) | RETRYING
+FAILING_SQL = f"(s.status = 'failed' OR {RETRYING_SQL})"
+
+# Every change of status there is, and the verb that makes it; "claim_released" is the claim of one that an operation
+# has released. A test walks all pairs.
+TRANSITIONS: dict[tuple[Status, Status], tuple[str, ...]] = {
+    (Status.PENDING, Status.SYNCING): ("claim", "claim_released"),
+    (Status.FAILED, Status.SYNCING): ("claim", "claim_released"),
+    (Status.SYNCED, Status.SYNCING): ("claim_released",),
+    (Status.SYNCING, Status.SYNCED): ("complete",),
+    (Status.SYNCING, Status.PENDING): ("postpone", "hand_back", "expire", "complete", "fail"),
+    (Status.SYNCING, Status.FAILED): ("fail",),
+    (Status.SYNCED, Status.PENDING): ("request", "resync"),
+    (Status.FAILED, Status.PENDING): ("request", "retry", "resync"),
+    (Status.PENDING, Status.PENDING): ("request", "retry", "resync"),
+    (Status.SYNCING, Status.SYNCING): ("request",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a run did not get everything across. An approval of deletes lives on until the run that completes."""
+
+    kind: ErrorKind
+    error: str
+    retry_count: int
+    approved_commit: str = ""
+    approved_deletes: int = 0

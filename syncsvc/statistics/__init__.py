@@ -1,0 +1,1 @@
+"""Numbers for pages and commands: each page's numbers are of one instant, read in one statement."""

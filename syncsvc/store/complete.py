@@ -1,0 +1,111 @@
+"""The end of a run that got everything across: subscription, run, item and counts move in one statement."""
+
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from syncsvc.models import Operation, SyncRun
+from syncsvc.store.statements import columns_of, fetch_one, row_of, width_of
+
+# The branch moved after the run had read where it stands. The poll that found the move asked for a run, but a claim
+# that waited for this row meanwhile read the repository as it had been.
+_OVERTAKEN = "(r.head_moved_at IS DISTINCT FROM %(head_moved_at)s::timestamptz AND r.head_commit <> %(to_commit)s)"
+
+# Locks the operation, then the subscription (`locked` is read so that the order holds), then updates the item.
+# Called by `settle` for a run that ended as synced.
+_COMPLETE = f"""
+WITH op AS (
+  SELECT id FROM syncsvc_operation
+  WHERE id = (SELECT operation_id FROM syncsvc_operationitem WHERE run_id = %(run)s AND status = 'running')
+  FOR UPDATE
+), done AS (
+  UPDATE syncsvc_subscription s SET
+    lease_token = NULL, lease_expires_at = NULL, run_again = FALSE,
+    status = CASE WHEN s.run_again OR {_OVERTAKEN} THEN 'pending' ELSE 'synced' END,
+    due_at = CASE WHEN s.run_again OR {_OVERTAKEN} THEN statement_timestamp() END,
+    allow_deletes = s.run_again AND s.allow_deletes,
+    snapshot_id = %(snapshot)s::bigint, clean_snapshot_id = %(snapshot)s::bigint, clean_epoch = %(epoch)s,
+    retry_count = 0, error_kind = '', last_error = '', failing_since = NULL, failed_at = NULL,
+    failure_notified = FALSE, last_success_at = statement_timestamp(), approved_commit = '', approved_deletes = 0
+  FROM (SELECT count(*) FROM op) AS locked, syncsvc_repository r
+  WHERE s.id = %(subscription)s AND s.lease_token = %(token)s AND s.status = 'syncing' AND r.id = s.repository_id
+  RETURNING s.id
+), settled AS (
+  UPDATE syncsvc_operationitem i SET
+    status = 'succeeded', reason = '', error_kind = '', files = i.files + %(delivered)s,
+    settled_at = statement_timestamp(), released_at = NULL
+  FROM op, done WHERE i.operation_id = op.id AND i.run_id = %(run)s AND i.status = 'running'
+  RETURNING i.operation_id
+), counted AS (
+  UPDATE syncsvc_operation o SET
+    running = o.running - 1, succeeded = o.succeeded + 1, files = o.files + %(delivered)s, version = o.version + 1,
+    status = CASE WHEN o.waiting + o.running - 1 > 0 THEN o.status
+                  WHEN o.status = 'cancelling' THEN 'cancelled' ELSE 'finished' END,
+    finished_at = CASE WHEN o.waiting + o.running - 1 > 0 THEN NULL ELSE statement_timestamp() END
+  FROM settled WHERE o.id = settled.operation_id RETURNING o.*
+), ended AS (
+  UPDATE syncsvc_syncrun r SET
+    outcome = 'synced', finished_at = statement_timestamp(), from_commit = %(from_commit)s, to_commit = %(to_commit)s,
+    created = %(created)s, updated = %(updated)s, deleted = %(deleted)s, delivered = %(delivered)s,
+    requests = %(requests)s, bytes = %(bytes)s
+  FROM done WHERE r.id = %(run)s RETURNING r.*
+)
+SELECT {columns_of(Operation, "counted")}, {columns_of(SyncRun, "ended")}
+FROM done LEFT JOIN ended ON TRUE LEFT JOIN counted ON TRUE"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """Commits, counts and bytes of a run's content, as its row keeps them."""
+
+    from_commit: str = ""
+    to_commit: str = ""
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    delivered: int = 0
+    requests: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The run's row after its end, and the operation whose item it moved; None where there is none."""
+
+    run: SyncRun | None
+    operation: Operation | None
+
+
+def complete(
+    subscription_id: uuid.UUID,
+    *,
+    token: uuid.UUID,
+    run_id: uuid.UUID,
+    snapshot_id: int | None,
+    epoch: int,
+    head_moved_at: datetime | None = None,
+    record: RunRecord = RunRecord(),
+) -> Completed | None:
+    """syncing → synced: the app has everything of the snapshot. With run_again → pending, due now.
+
+    Also pending where the repository's head has moved since `head_moved_at`, as this run has read it. Ends the run with
+    its `record` and settles its operation's item. None where the lease is lost.
+    """
+    values = {
+        "subscription": subscription_id,
+        "token": token,
+        "run": run_id,
+        "snapshot": snapshot_id,
+        "epoch": epoch,
+        "head_moved_at": head_moved_at,
+        **asdict(record),
+    }
+    row = fetch_one(_COMPLETE, values)
+    if row is None:
+        return None
+    width = width_of(Operation)
+    operation, run = row[:width], row[width:]
+    return Completed(
+        run=None if run[0] is None else row_of(SyncRun, run),
+        operation=None if operation[0] is None else row_of(Operation, operation),
+    )

@@ -1,0 +1,132 @@
+"""Verbs of bulk operations: each moves items and counts in one statement, so that these add up at every instant."""
+
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from syncsvc.models import Operation
+from syncsvc.models.subscription import SubscriptionQuerySet
+from syncsvc.store.operation_statements import (
+    CANCEL,
+    PAUSE,
+    PUT_BACK_ITEM,
+    RELEASE,
+    SETTLE_ITEM_AS_FAILED,
+    SKIP_UNFIT,
+)
+from syncsvc.store.statements import columns_of, fetch_all, fetch_one, row_of
+
+REASON_LETTERS = 500
+
+
+class Released(NamedTuple):
+    """A subscription that may run now, as its wake-up needs it."""
+
+    id: uuid.UUID
+    repository_id: uuid.UUID
+
+
+def lock_operation(operation_id: uuid.UUID) -> Operation | None:
+    """Reads the operation and locks it until the transaction ends."""
+    sql = f"SELECT {columns_of(Operation, 'o')} FROM syncsvc_operation o WHERE id = %(id)s FOR UPDATE"
+    return _operation(sql, {"id": operation_id})
+
+
+def freeze_items(operation_id: uuid.UUID, chosen: SubscriptionQuerySet) -> int:
+    """Makes one item for each chosen subscription of a new operation, and counts them; how many.
+
+    One INSERT … SELECT over the ORM's own query. `turn` interleaves the apps. Locks nothing that others have.
+    """
+    columns = ("id", "app_id", "app__name", "repository__name")
+    query, values = chosen.order_by().values(*columns).query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""WITH chosen (id, app_id, app_name, repository_name) AS ({query}), frozen AS (
+                  INSERT INTO syncsvc_operationitem (operation_id, subscription_id, app_id, app_name, repository_name,
+                    turn)
+                  SELECT %s, id, app_id, app_name, repository_name,
+                    row_number() OVER (PARTITION BY app_id ORDER BY repository_name)
+                  FROM chosen RETURNING id
+                ), n AS (SELECT count(*)::int AS n FROM frozen)
+                UPDATE syncsvc_operation SET total = n, waiting = n FROM n WHERE syncsvc_operation.id = %s
+                RETURNING total""",
+            [*values, operation_id, operation_id],
+        )
+        return int(cursor.fetchone()[0])
+
+
+def release_items(operation_id: uuid.UUID) -> tuple[list[Released], bool]:
+    """Marks waiting items as released, apps in turn, up to the operation's window; False where the window is full.
+
+    While others wait an app gets a quarter of the window; in a second pass, what is left of it. Lock the operation
+    before.
+    """
+    released: list[Released] = []
+    for within_share in (True, False):
+        while batch := _release(operation_id, within_share):
+            room, found = batch
+            released += found
+            if len(found) == room:
+                return released, False
+            if not found:
+                break
+    return released, True
+
+
+def skip_unfit(operation_id: uuid.UUID) -> int:
+    """Settles as skipped what needs no run or can have none any more; how many. Lock the operation before."""
+    return _moved(SKIP_UNFIT, {"operation": operation_id, "requeue": settings.REQUEUE_AFTER})
+
+
+def settle_item_as_failed(run_id: uuid.UUID, *, reason: str, error_kind: str, files: int) -> Operation | None:
+    """Settles the item of this run; its operation afterwards, None for a run without an item."""
+    values = {"run": run_id, "reason": reason[:REASON_LETTERS], "kind": error_kind, "files": files}
+    return _operation(SETTLE_ITEM_AS_FAILED, values)
+
+
+def put_back_item(run_id: uuid.UUID, *, released: bool) -> Operation | None:
+    """Lets the item of a run that did not end by itself wait again; under a cancel it is cancelled.
+
+    `released` keeps it released: the next free slot takes it.
+    """
+    return _operation(PUT_BACK_ITEM, {"run": run_id, "released": released})
+
+
+def put_back_items(run_ids: Iterable[uuid.UUID]) -> None:
+    """Lets the items of runs that dead workers left wait again."""
+    for run_id in run_ids:
+        put_back_item(run_id, released=True)
+
+
+@transaction.atomic
+def cancel_operation(operation_id: uuid.UUID) -> bool:
+    """Cancels every item that no worker has claimed; those subscriptions are as they were. False if too late."""
+    lock_operation(operation_id)
+    return _moved(CANCEL, {"operation": operation_id}) == 1
+
+
+@transaction.atomic
+def pause_operation(operation_id: uuid.UUID, reason: str = "") -> bool:
+    """Takes the mark off every item that no worker has claimed, and releases no more."""
+    lock_operation(operation_id)
+    return _moved(PAUSE, {"operation": operation_id, "reason": reason[:REASON_LETTERS]}) == 1
+
+
+def _release(operation_id: uuid.UUID, within_share: bool) -> tuple[int, list[Released]]:
+    values = {"operation": operation_id, "requeue": settings.REQUEUE_AFTER, "within_share": within_share}
+    rows = fetch_all(RELEASE, values)
+    return (rows[0][0] if rows else 0), [Released(id, repository) for _, id, repository in rows if id]
+
+
+def _moved(sql: str, values: Mapping[str, Any]) -> int:
+    row = fetch_one(sql, values)
+    return int(row[0]) if row else 0
+
+
+def _operation(sql: str, values: Mapping[str, Any]) -> Operation | None:
+    """Of a statement that returns the operation's columns."""
+    row = fetch_one(sql, values)
+    return row_of(Operation, row) if row else None

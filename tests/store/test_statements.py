@@ -1,0 +1,64 @@
+"""Statements reach PostgreSQL as they are written, whatever their length, and come back as models."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from syncsvc.models import App, Status, Subscription
+from syncsvc.models.status import FAILING, FAILING_SQL, RETRYING, RETRYING_SQL
+from syncsvc.store.statements import columns_of, fetch_all, fetch_one, numbered, row_of
+from tests.factories import AppFactory, SubscriptionFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def test_names_become_numbers() -> None:
+    assert numbered("SELECT %(a)s, %(b)s, %(a)s, 7 %% 4") == ("SELECT $1, $2, $1, 7 % 4", ("a", "b"))
+
+
+def test_length_and_comments_cost_nothing() -> None:
+    comment = "-- a comment, with %% and 'quotes'\n" * 500
+    row = fetch_one(f"{comment}SELECT %(word)s::text, 7 %% 4", {"word": "here", "unused": 1})
+    assert row == ("here", 3)
+
+
+def test_a_statement_is_prepared_once_a_connection() -> None:
+    for number in range(3):
+        assert fetch_all("SELECT %(number)s::int AS of_this_test", {"number": number}) == [(number,)]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%of_this_test%'")
+        assert cursor.fetchone() == (1,)
+
+
+def test_statements_are_logged_like_the_orm_s() -> None:
+    with CaptureQueriesContext(connection) as queries:
+        fetch_one("SELECT %(word)s::text", {"word": "here"})
+    assert len(queries) == 1
+    assert "here" in queries[0]["sql"]
+
+
+def test_a_row_comes_back_as_the_orm_gives_it() -> None:
+    app = AppFactory()
+    row = fetch_one(f"SELECT {columns_of(App, 'a')} FROM syncsvc_app a WHERE id = %(id)s", {"id": app.id})  # noqa: S608
+    assert row is not None
+    found, expected = row_of(App, row), App.objects.get(id=app.id)
+    assert found.secret.reveal() == expected.secret.reveal()
+    for field in App._meta.concrete_fields:
+        if field.name != "secret":
+            assert getattr(found, field.attname) == getattr(expected, field.attname), field.attname
+
+
+@pytest.mark.parametrize("retry_count", [0, 1, 3])
+@pytest.mark.parametrize("status", [Status.PENDING, Status.FAILED, Status.SYNCED])
+def test_retrying_and_failing_mean_one_thing_in_the_orm_in_sql_and_on_a_row(status: Status, retry_count: int) -> None:
+    row = SubscriptionFactory(
+        status=status, retry_count=retry_count, **({"due_at": None} if status == Status.SYNCED else {})
+    )
+    with connection.cursor() as cursor:
+        sql = f"SELECT {RETRYING_SQL}, {FAILING_SQL} FROM syncsvc_subscription s WHERE id = %s"  # noqa: S608
+        cursor.execute(sql, [row.id])
+        in_sql = cursor.fetchone()
+    found = Subscription.objects.filter(id=row.id)
+
+    assert in_sql == (row.is_retrying, row.is_retrying or status == Status.FAILED)
+    assert in_sql == (found.filter(RETRYING).exists(), found.filter(FAILING).exists())
