@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pycurl
 
+from syncsvc.error_kinds import POLICIES, Circuit, kind_of_status
 from syncsvc.types import ErrorKind
 
 
@@ -39,13 +40,6 @@ class Verdict(NamedTuple):
 
 
 ACKNOWLEDGED = Verdict(None, "")
-CIRCUIT_KINDS = {
-    ErrorKind.ENDPOINT_TIMEOUT,
-    ErrorKind.ENDPOINT_UNREACHABLE,
-    ErrorKind.ENDPOINT_TLS,
-    ErrorKind.ENDPOINT_ERROR,
-}
-THROTTLED = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 TLS_ERRORS = {
     pycurl.E_PEER_FAILED_VERIFICATION,
     pycurl.E_SSL_CACERT_BADFILE,
@@ -75,35 +69,43 @@ NOT_HTTP = {pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_FTP_WEIRD_SERVER_REPLY}
 
 
 def counts_for_circuit(answer: Answer) -> bool:
-    """True for timeouts, unreachable endpoints, TLS failures, 5xx and 503; any other answer resets the count."""
-    return answer.error_kind in CIRCUIT_KINDS or answer.status == HTTPStatus.SERVICE_UNAVAILABLE
+    """True where the answer counts for the endpoint's circuit; any other answer resets the count."""
+    if answer.error_kind is None:
+        return False
+    return POLICIES[answer.error_kind].counts_for(Circuit.ENDPOINT, answer.status)
 
 
-def verdict_on_status(status: int) -> Verdict:
-    return ACKNOWLEDGED if 200 <= status < 300 else _refusal(status)
+def honours_retry_after(status: int) -> bool:
+    """True where the answer's Retry-After says when the next request may come."""
+    kind = kind_of_status(status)
+    return kind is not None and POLICIES[kind].honours_retry_after
+
+
+def refuses_content(status: int) -> bool:
+    """True for errors that may be due to what was sent: of a batch, its files are worth a request each."""
+    kind = kind_of_status(status)
+    return status >= 400 and kind is not None and not POLICIES[kind].stops_run
 
 
 @lru_cache(maxsize=1024)
-def _refusal(status: int) -> Verdict:
-    name = _status_name(status)
-    if status == HTTPStatus.GONE:
-        return Verdict(
-            ErrorKind.ENDPOINT_GONE,
-            f"The endpoint answered {name}: it wants no more webhooks. Set the app's new URL, or delete the app.",
-        )
-    if status == HTTPStatus.REQUEST_TIMEOUT:
-        return Verdict(
-            ErrorKind.ENDPOINT_TIMEOUT,
-            f"The endpoint answered {name}: it did not read the webhook in time. Look at what stands in front of it.",
-        )
-    if status in THROTTLED:
-        return Verdict(
-            ErrorKind.ENDPOINT_THROTTLED,
-            f"The endpoint answered {name}: fewer requests, please. If this stays, lower the app's in-flight limit.",
-        )
-    if status >= 500:
-        return Verdict(ErrorKind.ENDPOINT_ERROR, f"The endpoint failed with {name}. Look at its answer and its log.")
-    return Verdict(ErrorKind.ENDPOINT_REJECTED, f"The endpoint answered {name}. {_advice(status)}")
+def verdict_on_status(status: int) -> Verdict:
+    kind = kind_of_status(status)
+    return ACKNOWLEDGED if kind is None else Verdict(kind, _refusal(kind, status))
+
+
+def _refusal(kind: ErrorKind, status: int) -> str:
+    answered = f"The endpoint answered {_status_name(status)}"
+    match kind:
+        case ErrorKind.ENDPOINT_GONE:
+            return f"{answered}: it wants no more webhooks. Set the app's new URL, or delete the app."
+        case ErrorKind.ENDPOINT_TIMEOUT:
+            return f"{answered}: it did not read the webhook in time. Look at what stands in front of it."
+        case ErrorKind.ENDPOINT_THROTTLED:
+            return f"{answered}: fewer requests, please. If this stays, lower the app's in-flight limit."
+        case ErrorKind.ENDPOINT_ERROR:
+            return f"The endpoint failed with {_status_name(status)}. Look at its answer and its log."
+        case _:
+            return f"{answered}. {_advice(status)}"
 
 
 def _advice(status: int) -> str:

@@ -12,11 +12,11 @@ import pycurl
 
 from syncsvc.delivery.addresses import AddressPolicy
 from syncsvc.delivery.answers import (
-    THROTTLED,
     Answer,
     Request,
     Verdict,
     counts_for_circuit,
+    honours_retry_after,
     verdict_on_status,
 )
 from syncsvc.delivery.slot import Slot, trusted_authorities
@@ -96,7 +96,7 @@ class Transport:
     def abort(self) -> list[Request]:
         """Closes what is in flight at once; whether an endpoint acted on one of these is not known."""
         slots = list(self._open.values())
-        return [self._release(slot) for slot in slots]
+        return [self._reclaim(slot) for slot in slots]
 
     def close(self) -> None:
         self.abort()
@@ -149,22 +149,22 @@ class Transport:
 
     def _answered(self, slot: Slot) -> Answer:
         status: int = slot.easy.getinfo(pycurl.RESPONSE_CODE)
-        return self._settle(slot, status, verdict_on_status(status))
+        return self._finish(slot, status, verdict_on_status(status))
 
     def _failed(self, slot: Slot, code: int, message: str) -> Answer:
         status: int = slot.easy.getinfo(pycurl.RESPONSE_CODE)
         if slot.cut_off and code == pycurl.E_WRITE_ERROR:
-            return self._settle(slot, status, verdict_on_status(status))
-        return self._settle(slot, status, slot.verdict(code, message))
+            return self._finish(slot, status, verdict_on_status(status))
+        return self._finish(slot, status, slot.verdict(code, message))
 
-    def _settle(self, slot: Slot, status: int, verdict: Verdict) -> Answer:
-        retry_after = slot.easy.getinfo(pycurl.RETRY_AFTER) if status in THROTTLED else 0
+    def _finish(self, slot: Slot, status: int, verdict: Verdict) -> Answer:
+        retry_after = slot.easy.getinfo(pycurl.RETRY_AFTER) if honours_retry_after(status) else 0
         seconds: float = slot.easy.getinfo(pycurl.TOTAL_TIME)
         body = slot.body
-        request = self._release(slot)
+        request = self._reclaim(slot)
         return Answer(request, status or None, verdict.kind, verdict.error, body, seconds, retry_after or None)
 
-    def _release(self, slot: Slot) -> Request:
+    def _reclaim(self, slot: Slot) -> Request:
         del self._open[slot.easy]
         self._multi.remove_handle(slot.easy)
         self._running = min(self._running, len(self._open))

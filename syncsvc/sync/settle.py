@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 from syncsvc.delivery.retry_policy import RetryPolicy
+from syncsvc.error_kinds import POLICIES
 from syncsvc.models import Operation, Subscription, SyncRun
 from syncsvc.models.transitions import Failure
 from syncsvc.sync.circuit import pause_gone
@@ -49,7 +50,7 @@ def settle(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> Sy
             verdict = _handed_back(ending)
         case Held():
             verdict = _failed(job, ErrorKind.MASS_DELETE_HELD, _held_text(job, ending), outcome=SyncRun.Outcome.HELD)
-        case Failed() if ending.at_least and not ending.kind.permanent:
+        case Failed() if ending.at_least and not POLICIES[ending.kind].permanent:
             verdict = _waits_for_remote(job, ending)
         case Failed():
             verdict = _failed(job, ending.kind, ending.error, at_least=ending.at_least, traceback=ending.traceback)
@@ -108,7 +109,7 @@ def _handed_back(ending: HandedBack) -> Verdict:
 def _incomplete(job: Job, ending: Incomplete) -> Verdict:
     tally = ending.tally
     kind = tally.kind or ErrorKind.INTERNAL
-    retry_after = tally.retry_after if kind is ErrorKind.ENDPOINT_THROTTLED else None
+    retry_after = tally.retry_after if POLICIES[kind].honours_retry_after else None
     at_least = max(ending.at_least, min(retry_after or 0.0, settings.RETRY_AFTER_MAX_SECONDS))
     approval = _approval(job, ending.plan, ending.snapshot.commit)
     text = _incomplete_text(tally, len(ending.spool))
@@ -180,7 +181,7 @@ def _write(job: Job, ending: Ending, verdict: Verdict) -> tuple[SyncRun | None, 
         verb = getattr(Subscription.objects, verdict.verb)
         if not verb(job.subscription.id, token=job.lease.token, **verdict.values):
             raise LeaseLostError
-        if verdict.failure is not None and verdict.failure.kind is ErrorKind.ENDPOINT_GONE:
+        if verdict.failure is not None and POLICIES[verdict.failure.kind].pauses_app:
             pause_gone(job.app)
         run = SyncRun.objects.filter(id=job.run_id)
         if isinstance(ending, HandedBack) and not ending.tally.requests:
