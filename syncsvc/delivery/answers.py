@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pycurl
@@ -11,7 +11,7 @@ from syncsvc.error_kinds import POLICIES, Circuit, kind_of_status
 from syncsvc.types import ErrorKind
 
 
-class Request(NamedTuple):
+class Request[Tag](NamedTuple):
     """One webhook to send: `headers` are whole lines, `timeout` is in seconds, `tag` is the sender's own."""
 
     webhook_id: str
@@ -19,13 +19,13 @@ class Request(NamedTuple):
     headers: list[bytes]
     body: bytes
     timeout: float
-    tag: Any = None
+    tag: Tag
 
 
-class Answer(NamedTuple):
+class Answer[Tag](NamedTuple):
     """`error_kind` is None where the endpoint acknowledged. `body` is the answer's beginning, `seconds` its time."""
 
-    request: Request
+    request: Request[Tag]
     status: int | None
     error_kind: ErrorKind | None
     error: str
@@ -68,7 +68,7 @@ BROKEN_OFF = {
 NOT_HTTP = {pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_FTP_WEIRD_SERVER_REPLY}
 
 
-def counts_for_circuit(answer: Answer) -> bool:
+def counts_for_circuit[Tag](answer: Answer[Tag]) -> bool:
     """True where the answer counts for the endpoint's circuit; any other answer resets the count."""
     if answer.error_kind is None:
         return False
@@ -127,7 +127,7 @@ def _status_name(status: int) -> str:
         return str(status)
 
 
-def verdict_on_timeout(request: Request, *, connected: bool) -> Verdict:
+def verdict_on_timeout[Tag](request: Request[Tag], *, connected: bool) -> Verdict:
     """`connected` says whether the request could leave."""
     host = _host(request.url)
     text = (
@@ -138,7 +138,7 @@ def verdict_on_timeout(request: Request, *, connected: bool) -> Verdict:
     return Verdict(ErrorKind.ENDPOINT_TIMEOUT, text)
 
 
-def verdict_on_failure(code: int, message: str, request: Request) -> Verdict:
+def verdict_on_failure[Tag](code: int, message: str, request: Request[Tag]) -> Verdict:
     """What libcurl's error `code` means, timeouts apart."""
     host = _host(request.url)
     if code in TLS_ERRORS:
@@ -150,7 +150,7 @@ def verdict_on_failure(code: int, message: str, request: Request) -> Verdict:
     return Verdict(ErrorKind.ENDPOINT_UNREACHABLE, _unreachable(code, message, host))
 
 
-def forbidden(address: str, request: Request) -> Verdict:
+def forbidden[Tag](address: str, request: Request[Tag]) -> Verdict:
     return Verdict(
         ErrorKind.ENDPOINT_FORBIDDEN_ADDRESS,
         f"{_host(request.url)} leads to {address}, which is not a public address."

@@ -191,8 +191,8 @@ class Delivery:
         headers = self._signer.headers(webhook_id, int(now), body)
         self._transport.send(Request(webhook_id, self._url, headers, body, self._timeout, cargo))
 
-    def _answered(self, answer: Answer) -> None:
-        cargo: Cargo = answer.request.tag
+    def _answered(self, answer: Answer[Cargo]) -> None:
+        cargo = answer.request.tag
         tally = self.tally
         tally.requests += 1
         self._log(cargo, answer)
@@ -214,7 +214,7 @@ class Delivery:
         else:
             self._send(cargo)
 
-    def _not_acknowledged(self, cargo: Cargo, answer: Answer, kind: ErrorKind) -> None:
+    def _not_acknowledged(self, cargo: Cargo, answer: Answer[Cargo], kind: ErrorKind) -> None:
         refused = answer.status is not None and refuses_content(answer.status)
         if refused and isinstance(cargo, Batch) and len(cargo.singles) > 1 and not self.tally.stop:
             self._one_by_one.extend(cargo.singles)
@@ -235,7 +235,7 @@ class Delivery:
         self._places -= 1
         IN_FLIGHT.give_back(self._app_key)
 
-    def _log(self, cargo: Cargo, answer: Answer) -> None:
+    def _log(self, cargo: Cargo, answer: Answer[Cargo]) -> None:
         path = cargo.changes[0].path if len(cargo.changes) == 1 else None
         kind = answer.error_kind
         self._recorder.attempted(

@@ -2,9 +2,9 @@
 
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from django.conf import settings
 
@@ -42,10 +42,17 @@ class Job:
         return cls._of(claimed, run_id, lease) if claimed else None
 
     @classmethod
-    def claim_next_released(cls, *, worker: str, **choice: Any) -> "Job | None":
-        """The run of what operations have released the longest ago; `choice` is that of the queryset's verb."""
+    def claim_next_released(
+        cls, *, worker: str, barred: Sequence[uuid.UUID] = (), shards: Sequence[int] | None = None
+    ) -> "Job | None":
+        """The run of what operations have released the longest ago.
+
+        Apps in `barred` are passed over; `shards` are those whose repositories are wanted, None for all.
+        """
         lease, run_id = Lease(), uuid.uuid4()
-        claimed = Subscription.objects.claim_next_released(token=lease.token, run_id=run_id, worker=worker, **choice)
+        claimed = Subscription.objects.claim_next_released(
+            token=lease.token, run_id=run_id, worker=worker, barred=barred, shards=shards
+        )
         return cls._of(claimed, run_id, lease) if claimed else None
 
     @classmethod
