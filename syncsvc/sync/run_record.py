@@ -2,14 +2,10 @@
 
 from typing import TypedDict
 
-import structlog
-
 from syncsvc.models import SyncRun
 from syncsvc.sync.ending import Ending, Failed, Held, progress_of
 from syncsvc.sync.job import Job
 from syncsvc.sync.settlement import Fail, HandBack, Postpone
-
-logger = structlog.get_logger(__name__)
 
 
 class Counts(TypedDict):
@@ -75,26 +71,4 @@ def counts_of(job: Job, ending: Ending) -> Counts:
         delivered=tally.delivered,
         requests=tally.requests,
         bytes=tally.content_bytes,
-    )
-
-
-def log_end(job: Job, run: SyncRun) -> None:
-    logger.info(
-        "run.ended",
-        run=str(run.id),
-        subscription=str(job.subscription.id),
-        app=job.app.name,
-        repository=job.repository.name,
-        trigger=run.trigger,
-        outcome=run.outcome,
-        commit=run.to_commit,
-        created=run.created,
-        updated=run.updated,
-        deleted=run.deleted,
-        delivered=run.delivered,
-        failed=run.failed,
-        requests=run.requests,
-        bytes=run.bytes,
-        seconds=run.seconds,
-        error_kind=run.error_kind,
     )

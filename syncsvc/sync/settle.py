@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
+import structlog
 from django.conf import settings
 from django.db import transaction
 
@@ -16,9 +17,11 @@ from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.notify import tell_app_of_failure
 from syncsvc.sync.outage import through_outage
-from syncsvc.sync.run_record import counts_of, end_run, log_end
+from syncsvc.sync.run_record import counts_of, end_run
 from syncsvc.sync.settlement import Approval, Complete, Fail, HandBack, Postpone, SettlementPolicy, Standing
 from syncsvc.sync.settlement_text import item_reason
+
+logger = structlog.get_logger(__name__)
 
 
 class Written(NamedTuple):
@@ -52,7 +55,7 @@ def settle(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> Sy
     if operation is not None:
         settled(operation)
     if run is not None:
-        log_end(job, run)
+        _log(job, run)
         if isinstance(settlement, Fail):
             tell_app_of_failure(job, run, settlement.failure, delay=settlement.delay)
     return run
@@ -121,4 +124,26 @@ def _move_item(job: Job, ending: Ending, settlement: Postpone | Fail | HandBack)
         reason=item_reason(settlement.failure.error, settlement.delay),
         error_kind=settlement.failure.kind,
         files=progress.tally.delivered if progress else 0,
+    )
+
+
+def _log(job: Job, run: SyncRun) -> None:
+    logger.info(
+        "run.ended",
+        run=str(run.id),
+        subscription=str(job.subscription.id),
+        app=job.app.name,
+        repository=job.repository.name,
+        trigger=run.trigger,
+        outcome=run.outcome,
+        commit=run.to_commit,
+        created=run.created,
+        updated=run.updated,
+        deleted=run.deleted,
+        delivered=run.delivered,
+        failed=run.failed,
+        requests=run.requests,
+        bytes=run.bytes,
+        seconds=run.seconds,
+        error_kind=run.error_kind,
     )

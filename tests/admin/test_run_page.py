@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from syncsvc.admin.run_page import ATTEMPTS
 from syncsvc.models import SyncRun, Trigger
+from tests.admin.labels import label
 from tests.factories import DeliveryAttemptFactory, OperationItemFactory, SnapshotFactory, SyncRunFactory
 from tests.sync.answers import refuses
 from tests.sync.conftest import world
@@ -44,7 +45,7 @@ def test_a_real_run_is_told_whole_and_leads_everywhere(console: Client, world: W
     response = console.get(page(run))
 
     shown = text(response)
-    assert "Ended Postponed endpoint_rejected" in shown
+    assert f"Ended Postponed {label('endpoint_rejected')} endpoint_rejected" in shown
     assert "1 created, 1 updated, 1 deleted" in shown
     assert "2 of 3, 1 not taken" in shown
     assert "Sync: a test" in shown
