@@ -1,5 +1,6 @@
 """One exception per boundary, carrying what kind of failure it was."""
 
+from syncsvc.error_kinds import POLICIES
 from syncsvc.types import ErrorKind
 
 
@@ -12,7 +13,7 @@ class BoundaryError(Exception):
 
     @property
     def permanent(self) -> bool:
-        return self.kind.permanent
+        return POLICIES[self.kind].permanent
 
 
 class GitError(BoundaryError):

@@ -9,7 +9,7 @@ SUBMODULE_MODE = "160000"
 
 
 class ErrorKind(StrEnum):
-    """Why something failed: the same word in rows, console, commands and webhooks."""
+    """Why something failed: the same word in rows, console, commands and webhooks. `error_kinds` has their meaning."""
 
     ENDPOINT_TIMEOUT = "endpoint_timeout"
     ENDPOINT_UNREACHABLE = "endpoint_unreachable"
@@ -27,26 +27,6 @@ class ErrorKind(StrEnum):
     GIT_CORRUPT = "git_corrupt"
     MASS_DELETE_HELD = "mass_delete_held"
     INTERNAL = "internal"
-
-    @property
-    def permanent(self) -> bool:
-        """True where quick retries are pointless: the subscription fails at once."""
-        return self in PERMANENT_KINDS
-
-    @property
-    def about_git(self) -> bool:
-        return self.value.startswith("git_")
-
-
-PERMANENT_KINDS = frozenset(
-    {
-        ErrorKind.ENDPOINT_GONE,
-        ErrorKind.ENDPOINT_FORBIDDEN_ADDRESS,
-        ErrorKind.GIT_AUTH,
-        ErrorKind.GIT_NOT_FOUND,
-        ErrorKind.MASS_DELETE_HELD,
-    }
-)
 
 
 class ChangeKind(StrEnum):

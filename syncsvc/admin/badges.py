@@ -3,7 +3,7 @@
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncsvc.admin.cells import badge
+from syncsvc.admin.cells import badge, kind_cell
 from syncsvc.models import DeliveryAttempt, SyncRun
 
 TONES = {"synced": "good", "postponed": "warn", "failed": "bad", "held": "bad", "interrupted": "quiet"}
@@ -28,4 +28,4 @@ def run_changes(run: SyncRun) -> str:
 
 
 def _with_kind(shown: SafeString, kind: str) -> SafeString:
-    return format_html('<span class="status">{} <span class="kind">{}</span></span>', shown, kind) if kind else shown
+    return format_html('<span class="status">{} {}</span>', shown, kind_cell(kind)) if kind else shown

@@ -10,6 +10,9 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
+from syncsvc.error_kinds import POLICIES
+from syncsvc.types import ErrorKind
+
 NOTHING = "-"
 PATH_SHOWN = 80  # characters
 STEPS = (
@@ -43,6 +46,13 @@ def relative(distance: timedelta) -> str:
 def badge(text: str, tone: str) -> SafeString:
     """`tone` is good, busy, bad, warn or quiet."""
     return format_html('<span class="badge {}">{}</span>', tone, text)
+
+
+def kind_cell(kind: str) -> SafeString:
+    """An error kind's label in words, the code name beside it in small print; blank where nothing is wrong."""
+    return (
+        format_html('{} <span class="kind">{}</span>', POLICIES[ErrorKind(kind)].label, kind) if kind else SafeString()
+    )
 
 
 def path_text(path: bytes | memoryview) -> str:

@@ -5,7 +5,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncsvc.admin.cells import NOTHING, badge, block, link, moment
+from syncsvc.admin.cells import NOTHING, badge, block, kind_cell, link, moment
 from syncsvc.admin.filters import AutocompleteFilter
 from syncsvc.admin.history import HistoryAdmin
 from syncsvc.models import OperationItem
@@ -62,7 +62,7 @@ class OperationItemAdmin(HistoryAdmin):
 
     @admin.display(description="status")
     def outcome(self, item: OperationItem) -> str:
-        return format_html("{} {}", item_badge(item), item.error_kind)
+        return format_html("{} {}", item_badge(item), kind_cell(item.error_kind))
 
     @admin.display(description="status")
     def state(self, item: OperationItem) -> str:

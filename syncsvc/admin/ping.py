@@ -18,7 +18,7 @@ from syncsvc.models import App
 ANSWER_BYTES = 1024
 
 
-def send_ping(app: App) -> Answer:
+def send_ping(app: App) -> Answer[None]:
     """Outside of any run: neither counted by the circuit nor written to the log of attempts."""
     return send_once(
         url=app.url,
@@ -33,7 +33,7 @@ def send_ping(app: App) -> Answer:
     )
 
 
-def describe(answer: Answer) -> SafeString:
+def describe(answer: Answer[None]) -> SafeString:
     """For a person: status, milliseconds, and the beginning of the answer's body."""
     milliseconds = round(answer.seconds * 1000)
     if answer.error_kind is None:

@@ -2,15 +2,16 @@
 
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pycurl
 
+from syncsvc.error_kinds import POLICIES, Circuit, kind_of_status
 from syncsvc.types import ErrorKind
 
 
-class Request(NamedTuple):
+class Request[Tag](NamedTuple):
     """One webhook to send: `headers` are whole lines, `timeout` is in seconds, `tag` is the sender's own."""
 
     webhook_id: str
@@ -18,13 +19,13 @@ class Request(NamedTuple):
     headers: list[bytes]
     body: bytes
     timeout: float
-    tag: Any = None
+    tag: Tag
 
 
-class Answer(NamedTuple):
+class Answer[Tag](NamedTuple):
     """`error_kind` is None where the endpoint acknowledged. `body` is the answer's beginning, `seconds` its time."""
 
-    request: Request
+    request: Request[Tag]
     status: int | None
     error_kind: ErrorKind | None
     error: str
@@ -39,13 +40,6 @@ class Verdict(NamedTuple):
 
 
 ACKNOWLEDGED = Verdict(None, "")
-CIRCUIT_KINDS = {
-    ErrorKind.ENDPOINT_TIMEOUT,
-    ErrorKind.ENDPOINT_UNREACHABLE,
-    ErrorKind.ENDPOINT_TLS,
-    ErrorKind.ENDPOINT_ERROR,
-}
-THROTTLED = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 TLS_ERRORS = {
     pycurl.E_PEER_FAILED_VERIFICATION,
     pycurl.E_SSL_CACERT_BADFILE,
@@ -74,36 +68,44 @@ BROKEN_OFF = {
 NOT_HTTP = {pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_FTP_WEIRD_SERVER_REPLY}
 
 
-def counts_for_circuit(answer: Answer) -> bool:
-    """True for timeouts, unreachable endpoints, TLS failures, 5xx and 503; any other answer resets the count."""
-    return answer.error_kind in CIRCUIT_KINDS or answer.status == HTTPStatus.SERVICE_UNAVAILABLE
+def counts_for_circuit[Tag](answer: Answer[Tag]) -> bool:
+    """True where the answer counts for the endpoint's circuit; any other answer resets the count."""
+    if answer.error_kind is None:
+        return False
+    return POLICIES[answer.error_kind].counts_for(Circuit.ENDPOINT, answer.status)
 
 
-def verdict_on_status(status: int) -> Verdict:
-    return ACKNOWLEDGED if 200 <= status < 300 else _refusal(status)
+def honours_retry_after(status: int) -> bool:
+    """True where the answer's Retry-After says when the next request may come."""
+    kind = kind_of_status(status)
+    return kind is not None and POLICIES[kind].honours_retry_after
+
+
+def refuses_content(status: int) -> bool:
+    """True for errors that may be due to what was sent: of a batch, its files are worth a request each."""
+    kind = kind_of_status(status)
+    return status >= 400 and kind is not None and not POLICIES[kind].stops_run
 
 
 @lru_cache(maxsize=1024)
-def _refusal(status: int) -> Verdict:
-    name = _status_name(status)
-    if status == HTTPStatus.GONE:
-        return Verdict(
-            ErrorKind.ENDPOINT_GONE,
-            f"The endpoint answered {name}: it wants no more webhooks. Set the app's new URL, or delete the app.",
-        )
-    if status == HTTPStatus.REQUEST_TIMEOUT:
-        return Verdict(
-            ErrorKind.ENDPOINT_TIMEOUT,
-            f"The endpoint answered {name}: it did not read the webhook in time. Look at what stands in front of it.",
-        )
-    if status in THROTTLED:
-        return Verdict(
-            ErrorKind.ENDPOINT_THROTTLED,
-            f"The endpoint answered {name}: fewer requests, please. If this stays, lower the app's in-flight limit.",
-        )
-    if status >= 500:
-        return Verdict(ErrorKind.ENDPOINT_ERROR, f"The endpoint failed with {name}. Look at its answer and its log.")
-    return Verdict(ErrorKind.ENDPOINT_REJECTED, f"The endpoint answered {name}. {_advice(status)}")
+def verdict_on_status(status: int) -> Verdict:
+    kind = kind_of_status(status)
+    return ACKNOWLEDGED if kind is None else Verdict(kind, _refusal(kind, status))
+
+
+def _refusal(kind: ErrorKind, status: int) -> str:
+    answered = f"The endpoint answered {_status_name(status)}"
+    match kind:
+        case ErrorKind.ENDPOINT_GONE:
+            return f"{answered}: it wants no more webhooks. Set the app's new URL, or delete the app."
+        case ErrorKind.ENDPOINT_TIMEOUT:
+            return f"{answered}: it did not read the webhook in time. Look at what stands in front of it."
+        case ErrorKind.ENDPOINT_THROTTLED:
+            return f"{answered}: fewer requests, please. If this stays, lower the app's in-flight limit."
+        case ErrorKind.ENDPOINT_ERROR:
+            return f"The endpoint failed with {_status_name(status)}. Look at its answer and its log."
+        case _:
+            return f"{answered}. {_advice(status)}"
 
 
 def _advice(status: int) -> str:
@@ -125,7 +127,7 @@ def _status_name(status: int) -> str:
         return str(status)
 
 
-def verdict_on_timeout(request: Request, *, connected: bool) -> Verdict:
+def verdict_on_timeout[Tag](request: Request[Tag], *, connected: bool) -> Verdict:
     """`connected` says whether the request could leave."""
     host = _host(request.url)
     text = (
@@ -136,7 +138,7 @@ def verdict_on_timeout(request: Request, *, connected: bool) -> Verdict:
     return Verdict(ErrorKind.ENDPOINT_TIMEOUT, text)
 
 
-def verdict_on_failure(code: int, message: str, request: Request) -> Verdict:
+def verdict_on_failure[Tag](code: int, message: str, request: Request[Tag]) -> Verdict:
     """What libcurl's error `code` means, timeouts apart."""
     host = _host(request.url)
     if code in TLS_ERRORS:
@@ -148,7 +150,7 @@ def verdict_on_failure(code: int, message: str, request: Request) -> Verdict:
     return Verdict(ErrorKind.ENDPOINT_UNREACHABLE, _unreachable(code, message, host))
 
 
-def forbidden(address: str, request: Request) -> Verdict:
+def forbidden[Tag](address: str, request: Request[Tag]) -> Verdict:
     return Verdict(
         ErrorKind.ENDPOINT_FORBIDDEN_ADDRESS,
         f"{_host(request.url)} leads to {address}, which is not a public address."

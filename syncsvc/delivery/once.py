@@ -20,11 +20,13 @@ def send_once(
     connect_timeout: float,
     user_agent: str,
     ca_file: str | None = None,
-) -> Answer:
+) -> Answer[None]:
     """One try over a connection of its own. `timestamp` and the timeouts are in seconds."""
     headers = Signer(secrets).headers(webhook_id, timestamp, body)
-    with Transport(addresses, connect_timeout=connect_timeout, user_agent=user_agent, ca_file=ca_file) as transport:
-        transport.send(Request(webhook_id, url, headers, body, timeout))
+    with Transport[None](
+        addresses, connect_timeout=connect_timeout, user_agent=user_agent, ca_file=ca_file
+    ) as transport:
+        transport.send(Request(webhook_id, url, headers, body, timeout, None))
         while True:
             if answers := transport.wait(timeout):  # libcurl ends the request at its timeout
                 return answers[0]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from syncsvc.error_kinds import POLICIES
 from syncsvc.types import ErrorKind
 
 
@@ -28,12 +29,13 @@ class RetryPolicy:
         self, retry_count: int, kind: ErrorKind, retry_after: float | None, random: Callable[[], float]
     ) -> Retry:
         """`retry_count` is how many quick tries were made; `random` gives numbers from 0 to 1."""
-        if kind is ErrorKind.MASS_DELETE_HELD:
+        policy = POLICIES[kind]
+        if not policy.retries_itself:
             return Retry(failed=True, delay=None, retry_count=retry_count)
-        if kind.permanent or retry_count >= len(self.delays):
+        if policy.permanent or retry_count >= len(self.delays):
             return Retry(failed=True, delay=self._delay(self.slow, retry_after, random), retry_count=retry_count)
         delay = self._delay(self.delays[retry_count], retry_after, random)
-        return Retry(failed=False, delay=delay, retry_count=retry_count + 1)
+        return Retry(failed=False, delay=delay, retry_count=retry_count + (1 if policy.uses_up_try else 0))
 
     def _delay(self, delay: float, retry_after: float | None, random: Callable[[], float]) -> float:
         spread = delay * (1 + self.jitter * (2 * random() - 1))

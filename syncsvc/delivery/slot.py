@@ -16,11 +16,11 @@ DNS_CACHE_SECONDS = 30
 CONSTANT_HEADERS = [b"Content-Type: application/json", b"Expect:"]
 
 
-class Slot:
+class Slot[Tag]:
     """An easy handle that is used again and again: what does not change is set once."""
 
     __slots__ = ("_addresses", "_timeout", "_url", "body", "cut_off", "easy", "refused_address", "request", "tried")
-    request: Request
+    request: Request[Tag]
     body: bytes
     cut_off: bool
     refused_address: str
@@ -39,7 +39,7 @@ class Slot:
         self.easy.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         self.easy.setopt(pycurl.WRITEFUNCTION, self._write)
 
-    def prepare(self, request: Request) -> None:
+    def prepare(self, request: Request[Tag]) -> None:
         easy = self.easy
         if request.url != self._url:
             easy.setopt(pycurl.URL, request.url)

@@ -12,11 +12,11 @@ import pycurl
 
 from syncsvc.delivery.addresses import AddressPolicy
 from syncsvc.delivery.answers import (
-    THROTTLED,
     Answer,
     Request,
     Verdict,
     counts_for_circuit,
+    honours_retry_after,
     verdict_on_status,
 )
 from syncsvc.delivery.slot import Slot, trusted_authorities
@@ -30,7 +30,7 @@ POLL_EVENTS = {
 }
 
 
-class Transport:
+class Transport[Tag]:
     """Sends requests and gives back answers; one thread's, except `wake`. Times are in seconds.
 
     Every connection, new or kept alive, was checked against `addresses` when its socket was opened.
@@ -43,8 +43,8 @@ class Transport:
         self._connect_timeout = connect_timeout
         self._user_agent = user_agent
         self._ca_file = ca_file or trusted_authorities()
-        self._idle: list[Slot] = []
-        self._open: dict[pycurl.Curl, Slot] = {}
+        self._idle: list[Slot[Tag]] = []
+        self._open: dict[pycurl.Curl, Slot[Tag]] = {}
         self._running = 0
         self._timer: float | None = None
         self._bell, self._clapper = socket.socketpair()
@@ -67,7 +67,7 @@ class Transport:
     def in_flight(self) -> int:
         return len(self._open)
 
-    def send(self, request: Request) -> None:
+    def send(self, request: Request[Tag]) -> None:
         """Takes the request; it goes out with the next `wait`."""
         slot = self._idle.pop() if self._idle else self._new_slot()
         slot.prepare(request)
@@ -75,7 +75,7 @@ class Transport:
         self._running += 1
         self._multi.add_handle(slot.easy)
 
-    def wait(self, timeout: float) -> list[Answer]:
+    def wait(self, timeout: float) -> list[Answer[Tag]]:
         """Answers as soon as there are any; none after `timeout`, after `wake`, or where nothing is in flight."""
         end = monotonic() + timeout
         while self._open:
@@ -93,10 +93,10 @@ class Transport:
         with suppress(OSError):  # full: it rings already; closed: nobody waits
             self._clapper.send(b"\0")
 
-    def abort(self) -> list[Request]:
+    def abort(self) -> list[Request[Tag]]:
         """Closes what is in flight at once; whether an endpoint acted on one of these is not known."""
         slots = list(self._open.values())
-        return [self._release(slot) for slot in slots]
+        return [self._reclaim(slot) for slot in slots]
 
     def close(self) -> None:
         self.abort()
@@ -107,7 +107,7 @@ class Transport:
         self._bell.close()
         self._clapper.close()
 
-    def _new_slot(self) -> Slot:
+    def _new_slot(self) -> Slot[Tag]:
         return Slot(
             self._addresses, connect_timeout=self._connect_timeout, user_agent=self._user_agent, ca_file=self._ca_file
         )
@@ -138,7 +138,7 @@ class Transport:
                 _, self._running = self._multi.socket_action(descriptor, _ready(events))
         return woken
 
-    def _collect(self) -> list[Answer]:
+    def _collect(self) -> list[Answer[Tag]]:
         if self._running >= len(self._open):
             return []
         _, done, failed = self._multi.info_read()
@@ -147,24 +147,24 @@ class Transport:
             *(self._failed(self._open[easy], code, message) for easy, code, message in failed),
         ]
 
-    def _answered(self, slot: Slot) -> Answer:
+    def _answered(self, slot: Slot[Tag]) -> Answer[Tag]:
         status: int = slot.easy.getinfo(pycurl.RESPONSE_CODE)
-        return self._settle(slot, status, verdict_on_status(status))
+        return self._finish(slot, status, verdict_on_status(status))
 
-    def _failed(self, slot: Slot, code: int, message: str) -> Answer:
+    def _failed(self, slot: Slot[Tag], code: int, message: str) -> Answer[Tag]:
         status: int = slot.easy.getinfo(pycurl.RESPONSE_CODE)
         if slot.cut_off and code == pycurl.E_WRITE_ERROR:
-            return self._settle(slot, status, verdict_on_status(status))
-        return self._settle(slot, status, slot.verdict(code, message))
+            return self._finish(slot, status, verdict_on_status(status))
+        return self._finish(slot, status, slot.verdict(code, message))
 
-    def _settle(self, slot: Slot, status: int, verdict: Verdict) -> Answer:
-        retry_after = slot.easy.getinfo(pycurl.RETRY_AFTER) if status in THROTTLED else 0
+    def _finish(self, slot: Slot[Tag], status: int, verdict: Verdict) -> Answer[Tag]:
+        retry_after = slot.easy.getinfo(pycurl.RETRY_AFTER) if honours_retry_after(status) else 0
         seconds: float = slot.easy.getinfo(pycurl.TOTAL_TIME)
         body = slot.body
-        request = self._release(slot)
+        request = self._reclaim(slot)
         return Answer(request, status or None, verdict.kind, verdict.error, body, seconds, retry_after or None)
 
-    def _release(self, slot: Slot) -> Request:
+    def _reclaim(self, slot: Slot[Tag]) -> Request[Tag]:
         del self._open[slot.easy]
         self._multi.remove_handle(slot.easy)
         self._running = min(self._running, len(self._open))

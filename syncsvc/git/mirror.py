@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from syncsvc.error_kinds import POLICIES
 from syncsvc.exceptions import GitError, MirrorBusyError
 from syncsvc.git.leftovers import FETCH_MARK, remove_leftovers
 from syncsvc.git.locks import locked
@@ -127,7 +128,7 @@ class Mirror:
             with self.reading(wait=wait):
                 return self._fetch_into(self.path, head)
         except GitError as error:
-            if error.kind not in {ErrorKind.GIT_CORRUPT, ErrorKind.INTERNAL}:
+            if not POLICIES[error.kind].suspects_mirror:
                 raise
         return self._replace(head, commit, wait)
 

@@ -2,7 +2,6 @@
 
 import uuid
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -88,15 +87,32 @@ def started_before(idempotency_key: str | None) -> Operation | None:
     return Operation.objects.filter(idempotency_key=idempotency_key).first() if idempotency_key else None
 
 
-def retry_failed_of(operation: Operation, asker: Asker, **options: Any) -> Operation:
+def retry_failed_of(
+    operation: Operation,
+    asker: Asker,
+    *,
+    typed_count: int | None = None,
+    confirmed: bool = False,
+    idempotency_key: str | None = None,
+    max_running: int | None = None,
+    abort_percent: int | None = None,
+) -> Operation:
     """A new operation over the failed items of an ended one whose subscription is still not synced, linked to it.
 
-    `options` are those of `start`.
+    The options are those of `start`.
     """
     if not operation.ended:
         raise Refused("conflict", "The operation has not ended yet; cancel it, or wait for its end.")
-    scope = Scope(kind=Operation.Kind.RETRY, failed_in=operation.id)
-    return start(scope, asker, retries=operation.id, **options)
+    return start(
+        Scope(kind=Operation.Kind.RETRY, failed_in=operation.id),
+        asker,
+        typed_count=typed_count,
+        confirmed=confirmed,
+        idempotency_key=idempotency_key,
+        max_running=max_running,
+        abort_percent=abort_percent,
+        retries=operation.id,
+    )
 
 
 def check_typed_count(shown: Preview | Shown, typed: int | None) -> None:

@@ -43,13 +43,17 @@ class Scope:
     def from_data(cls, data: Mapping[str, Any]) -> Self:
         """The reverse of `data`; Refused where it is not well formed."""
         try:
-            known: dict[str, Any] = {
-                name: uuid.UUID(data[name]) for name in ("app_id", "repository_id", "failed_in") if data.get(name)
-            }
-            known |= {name: str(data[name]) for name in ("endpoint", "host", "filters") if data.get(name) is not None}
-            kind = ErrorKind(data["error_kind"]) if data.get("error_kind") else None
-            ids = [uuid.UUID(id) for id in data["ids"]] if data.get("ids") is not None else None
-            return cls(kind=Operation.Kind(data["kind"]), error_kind=kind, ids=ids, **known)
+            return cls(
+                kind=Operation.Kind(data["kind"]),
+                app_id=_uuid(data, "app_id"),
+                repository_id=_uuid(data, "repository_id"),
+                error_kind=ErrorKind(data["error_kind"]) if data.get("error_kind") else None,
+                endpoint=_text(data, "endpoint"),
+                host=_text(data, "host"),
+                failed_in=_uuid(data, "failed_in"),
+                ids=[uuid.UUID(id) for id in data["ids"]] if data.get("ids") is not None else None,
+                filters=_text(data, "filters"),
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Refused("invalid", "The scope is not well formed; ask for a new preview.") from error
 
@@ -127,6 +131,14 @@ class Scope:
         if self.filters is not None:
             parts.append(f"of the list{_filter_words(self.filters)}")
         return " ".join(parts)[:WORDS_LENGTH]
+
+
+def _uuid(data: Mapping[str, Any], name: str) -> uuid.UUID | None:
+    return uuid.UUID(data[name]) if data.get(name) else None
+
+
+def _text(data: Mapping[str, Any], name: str) -> str | None:
+    return str(data[name]) if data.get(name) is not None else None
 
 
 def _filter_words(filters: str) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import connection
 
+from syncsvc.error_kinds import REMOTE_KINDS
 from syncsvc.models.hosts import OF_SCP, OF_URL
 from syncsvc.models.status import FAILING_SQL
 
@@ -17,7 +18,7 @@ WITH wrong AS MATERIALIZED (
          s.status = 'failed' AS failed,
          lower(coalesce(substring(u.url FROM %(of_url)s), substring(u.url FROM %(of_scp)s), '')) AS host
   FROM syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
-    CROSS JOIN LATERAL (SELECT CASE WHEN s.error_kind LIKE 'git\\_%%' THEN r.url ELSE a.url END AS url) u
+    CROSS JOIN LATERAL (SELECT CASE WHEN s.error_kind = ANY(%(of_remotes)s) THEN r.url ELSE a.url END AS url) u
   WHERE {FAILING_SQL}
 ), causes AS (
   SELECT error_kind, host, count(*) FILTER (WHERE failed) AS failed, count(*) FILTER (WHERE NOT failed) AS retrying,
@@ -47,6 +48,7 @@ SELECT
 def failing_numbers() -> dict[str, Any]:
     """By the names of COLUMNS: `counts` is a mapping, the others are lists of rows. Moments are text of ISO 8601."""
     values: dict[str, Any] = {"of_url": OF_URL, "of_scp": OF_SCP, "causes": CAUSES_SHOWN, "choices": CHOICES}
+    values["of_remotes"] = [kind.value for kind in REMOTE_KINDS]
     with connection.cursor() as cursor:
         cursor.execute(FAILING, values)
         row = cursor.fetchone()

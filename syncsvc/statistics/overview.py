@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
+from syncsvc.error_kinds import REMOTE_KINDS
 from syncsvc.models.hosts import OF_SCP, OF_URL
 from syncsvc.models.status import FAILING_SQL, RETRYING_SQL
 
@@ -17,7 +18,7 @@ WITH s AS MATERIALIZED (
   SELECT s.id, s.app_id, s.repository_id, s.status, s.retry_count, s.error_kind, s.due_at, s.queued_at,
          s.failing_since, s.last_success_at, a.name AS app, r.name AS repository,
          s.is_active AND a.is_active AND r.is_active AS active,
-         CASE WHEN s.error_kind LIKE 'git\\_%%' THEN r.url ELSE a.url END AS url
+         CASE WHEN s.error_kind = ANY(%(of_remotes)s) THEN r.url ELSE a.url END AS url
   FROM syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
 ), wrong AS MATERIALIZED (
   SELECT *, lower(coalesce(substring(url FROM %(of_url)s), substring(url FROM %(of_scp)s), '')) AS host,
@@ -109,6 +110,7 @@ def overview_numbers(*, gone: str) -> dict[str, Any]:
             {
                 "of_url": OF_URL,
                 "of_scp": OF_SCP,
+                "of_remotes": list(REMOTE_KINDS),
                 "poll": settings.POLL_SECONDS,
                 "requeue": settings.REQUEUE_AFTER,
                 "named": NAMED,

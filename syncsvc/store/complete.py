@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from syncsvc.models import Operation, SyncRun
+from syncsvc.store.runs import RunRecord
 from syncsvc.store.statements import columns_of, fetch_one, row_of, width_of
 
 # The branch moved after the run had read where it stands. The poll that found the move asked for a run, but a claim
@@ -54,20 +55,6 @@ SELECT {columns_of(Operation, "counted")}, {columns_of(SyncRun, "ended")}
 FROM done LEFT JOIN ended ON TRUE LEFT JOIN counted ON TRUE"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
-    """Commits, counts and bytes of a run's content, as its row keeps them."""
-
-    from_commit: str = ""
-    to_commit: str = ""
-    created: int = 0
-    updated: int = 0
-    deleted: int = 0
-    delivered: int = 0
-    requests: int = 0
-    bytes: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Completed:
     """The run's row after its end, and the operation whose item it moved; None where there is none."""
@@ -83,8 +70,8 @@ def complete(
     run_id: uuid.UUID,
     snapshot_id: int | None,
     epoch: int,
+    record: RunRecord,
     head_moved_at: datetime | None = None,
-    record: RunRecord = RunRecord(),
 ) -> Completed | None:
     """syncing → synced: the app has everything of the snapshot. With run_again → pending, due now.
 

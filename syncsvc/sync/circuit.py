@@ -75,7 +75,7 @@ class EndpointCircuit:
             return None
         return state
 
-    def note(self, answer: Answer) -> None:
+    def note[Tag](self, answer: Answer[Tag]) -> None:
         """Takes an answer into account. After it `opened` says whether to stop, `probing` whether to go one by one."""
         if not counts_for_circuit(answer):
             self._answered = True

@@ -10,9 +10,11 @@ from enum import Enum, auto
 import structlog
 from django.conf import settings
 
+from syncsvc.delivery.answers import refuses_content
 from syncsvc.delivery.payload import Origin, Payload, timestamp_text
 from syncsvc.delivery.signing import Signer
 from syncsvc.delivery.transport import Answer, Request
+from syncsvc.error_kinds import POLICIES
 from syncsvc.exceptions import GitError
 from syncsvc.git.blobs import BlobReader
 from syncsvc.git.mirror import Mirror
@@ -43,22 +45,11 @@ FEW_BYTES = 1024 * 1024
 
 
 class Stop(Enum):
-    """Why a run sends nothing more."""
+    """Why a run sends nothing more. FAILURE: one whose kind is about the endpoint as a whole."""
 
     CIRCUIT = auto()
-    THROTTLED = auto()
-    GONE = auto()
-    FORBIDDEN = auto()
+    FAILURE = auto()
     SHUTDOWN = auto()
-
-
-STOPPED_BY = {
-    ErrorKind.ENDPOINT_THROTTLED: Stop.THROTTLED,
-    ErrorKind.ENDPOINT_GONE: Stop.GONE,
-    ErrorKind.ENDPOINT_FORBIDDEN_ADDRESS: Stop.FORBIDDEN,
-}
-# Answers that say nothing against a batch as such.
-NOT_ABOUT_THE_BATCH = {410, 429, 503}
 
 
 @dataclass(slots=True)
@@ -79,7 +70,7 @@ class Tally:
     def fail(self, kind: ErrorKind, error: str, changes: Sequence[Change]) -> None:
         self.failed += len(changes)
         # What stops the run says more than what came before.
-        if self.kind is None or kind in STOPPED_BY:
+        if self.kind is None or POLICIES[kind].stops_run:
             self.kind, self.error, self.path = kind, error, changes[0].path if changes else None
 
 
@@ -200,8 +191,8 @@ class Delivery:
         headers = self._signer.headers(webhook_id, int(now), body)
         self._transport.send(Request(webhook_id, self._url, headers, body, self._timeout, cargo))
 
-    def _answered(self, answer: Answer) -> None:
-        cargo: Cargo = answer.request.tag
+    def _answered(self, answer: Answer[Cargo]) -> None:
+        cargo = answer.request.tag
         tally = self.tally
         tally.requests += 1
         self._log(cargo, answer)
@@ -209,7 +200,7 @@ class Delivery:
         if self._circuit.opened:
             tally.stop = tally.stop or Stop.CIRCUIT
         if answer.error_kind is not None:
-            self._not_acknowledged(cargo, answer)
+            self._not_acknowledged(cargo, answer, answer.error_kind)
             self._done(cargo)
         elif cargo.finished:
             tally.delivered += len(cargo.changes)
@@ -223,16 +214,14 @@ class Delivery:
         else:
             self._send(cargo)
 
-    def _not_acknowledged(self, cargo: Cargo, answer: Answer) -> None:
-        status = answer.status or 0
-        refused = status >= 400 and status not in NOT_ABOUT_THE_BATCH
+    def _not_acknowledged(self, cargo: Cargo, answer: Answer[Cargo], kind: ErrorKind) -> None:
+        refused = answer.status is not None and refuses_content(answer.status)
         if refused and isinstance(cargo, Batch) and len(cargo.singles) > 1 and not self.tally.stop:
             self._one_by_one.extend(cargo.singles)
             return
-        if answer.error_kind is None:
-            return
-        self.tally.fail(answer.error_kind, answer.error, list(cargo.changes))
-        self.tally.stop = self.tally.stop or STOPPED_BY.get(answer.error_kind)
+        self.tally.fail(kind, answer.error, list(cargo.changes))
+        if POLICIES[kind].stops_run:
+            self.tally.stop = self.tally.stop or Stop.FAILURE
         if answer.retry_after is not None:
             self.tally.retry_after = max(answer.retry_after, self.tally.retry_after or 0)
 
@@ -246,7 +235,7 @@ class Delivery:
         self._places -= 1
         IN_FLIGHT.give_back(self._app_key)
 
-    def _log(self, cargo: Cargo, answer: Answer) -> None:
+    def _log(self, cargo: Cargo, answer: Answer[Cargo]) -> None:
         path = cargo.changes[0].path if len(cargo.changes) == 1 else None
         kind = answer.error_kind
         self._recorder.attempted(

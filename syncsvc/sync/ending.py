@@ -1,4 +1,4 @@
-"""How a run can end."""
+"""The ways in which a run can end."""
 
 from dataclasses import dataclass, field
 
@@ -6,27 +6,30 @@ from syncsvc.models import Snapshot
 from syncsvc.sync.circuit import OpenCircuit
 from syncsvc.sync.deliver import Tally
 from syncsvc.sync.plan import Plan
-from syncsvc.sync.spool import Spool
 from syncsvc.types import ErrorKind
 
 
 @dataclass(frozen=True, slots=True)
-class Synced:
-    """The app has everything of the snapshot; None: the repository has no commit yet."""
+class Progress:
+    """How far a run came that had a plan: its snapshot, the planned changes, and the tally of the sending."""
 
-    snapshot: Snapshot | None
-    spool: Spool | None
-    tally: Tally
+    snapshot: Snapshot
+    plan: Plan
+    tally: Tally = field(default_factory=Tally)
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """The app has everything of the snapshot. Without progress: the repository has no commit yet."""
+
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Incomplete:
     """Something was not acknowledged; the next try is due in `at_least` seconds or later."""
 
-    snapshot: Snapshot
-    plan: Plan
-    spool: Spool
-    tally: Tally
+    progress: Progress
     at_least: float = 0.0
 
 
@@ -36,26 +39,31 @@ class Failed:
 
     kind: ErrorKind
     error: str
-    at_least: float = 0.0
     traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteLeftAlone:
+    """The repository's circuit stays open for `remaining` seconds: git was not asked. `kind` is its last failure's."""
+
+    kind: ErrorKind
+    error: str
+    remaining: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointLeftAlone:
+    """The app's circuit is open: no request was made."""
+
+    circuit: OpenCircuit
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """Too much would be deleted; somebody must allow it."""
 
-    snapshot: Snapshot
-    plan: Plan
-
-
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """The endpoint's circuit is open: no request was made."""
-
-    circuit: OpenCircuit
-    snapshot: Snapshot
-    plan: Plan
-    spool: Spool
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +72,16 @@ class HandedBack:
 
     delay: float = 0.0
     awaits_fetch: bool = False
-    snapshot: Snapshot | None = None
-    spool: Spool | None = None
-    tally: Tally = field(default_factory=Tally)
+    progress: Progress | None = None
 
 
-type Ending = Synced | Incomplete | Failed | Held | Waits | HandedBack
+type Ending = Synced | Incomplete | Failed | RemoteLeftAlone | EndpointLeftAlone | Held | HandedBack
+
+
+def progress_of(ending: Ending) -> Progress | None:
+    """None where the run did not get as far as a plan."""
+    match ending:
+        case Failed() | RemoteLeftAlone():
+            return None
+        case _:
+            return ending.progress

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
+from syncsvc.error_kinds import POLICIES, REMOTE_KINDS, Circuit
 from syncsvc.exceptions import GitError
 from syncsvc.git.remote import remote_head
 from syncsvc.models import Repository, Subscription, Trigger
@@ -111,7 +112,7 @@ def found(repository: Repository, head: RemoteHead, *, but_not: Subscription | N
     False as well where somebody else took note since `repository` was read: which of both is newer is not known.
     """
     if repository.failure_streak and Repository.objects.reached(repository.id):
-        waiting = Subscription.objects.filter(repository=repository, error_kind__startswith="git_")
+        waiting = Subscription.objects.filter(repository=repository, error_kind__in=REMOTE_KINDS)
         _ask(waiting.exclude(status="synced"), but_not)
     if _stands_at(repository, head):
         return False
@@ -129,7 +130,8 @@ def _look(repository: Repository, *, in_bulk: bool) -> RemoteHead:
     try:
         return remote_head(repository.remote, git_limits(in_bulk=in_bulk))
     except GitError as error:
-        Repository.objects.count_failure(repository.id, kind=error.kind, error=str(error))
+        if POLICIES[error.kind].counts_for(Circuit.REMOTE):
+            Repository.objects.count_failure(repository.id, kind=error.kind, error=str(error))
         raise
 
 

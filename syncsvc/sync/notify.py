@@ -8,18 +8,18 @@ from django.conf import settings
 from syncsvc.delivery.addresses import AddressPolicy
 from syncsvc.delivery.once import send_once
 from syncsvc.delivery.payload import Origin, sync_failed, timestamp_text
+from syncsvc.error_kinds import POLICIES
 from syncsvc.models import Subscription, SyncRun
 from syncsvc.models.status import Failure
 from syncsvc.store.attempts import Attempt, log_attempts
 from syncsvc.sync.circuit import pause_gone
 from syncsvc.sync.job import Job
 from syncsvc.sync.transports import USER_AGENT
-from syncsvc.types import ErrorKind
 
 
 def tell_app_of_failure(job: Job, run: SyncRun, failure: Failure, *, delay: float | None) -> None:
     """Sends what only the app's people can see from here: git failures and held deletes."""
-    if not (failure.kind.about_git or failure.kind is ErrorKind.MASS_DELETE_HELD) or not job.app.is_active:
+    if not POLICIES[failure.kind].told_to_app or not job.app.is_active:
         return
     if not Subscription.objects.filter(id=job.subscription.id, failure_notified=False).update(failure_notified=True):
         return
@@ -45,7 +45,7 @@ def tell_app_of_failure(job: Job, run: SyncRun, failure: Failure, *, delay: floa
         connect_timeout=settings.WEBHOOK_CONNECT_TIMEOUT,
         user_agent=USER_AGENT,
     )
-    if answer.error_kind is ErrorKind.ENDPOINT_GONE:
+    if answer.error_kind is not None and POLICIES[answer.error_kind].pauses_app:
         pause_gone(job.app)
     attempt = Attempt(
         webhook_id=answer.request.webhook_id,

@@ -12,9 +12,19 @@ from syncsvc.exceptions import GitError, MirrorBusyError
 from syncsvc.git.mirror import Mirror, evict
 from syncsvc.models import Operation, Snapshot, Subscription, SyncRun
 from syncsvc.sync.circuit import EndpointCircuit
-from syncsvc.sync.deliver import Delivery, Stop, Tally
-from syncsvc.sync.ending import Ending, Failed, HandedBack, Held, Incomplete, Synced, Waits
-from syncsvc.sync.heads import ask_remote, found, head_for
+from syncsvc.sync.deliver import Delivery, Stop
+from syncsvc.sync.ending import (
+    Ending,
+    EndpointLeftAlone,
+    Failed,
+    HandedBack,
+    Held,
+    Incomplete,
+    Progress,
+    RemoteLeftAlone,
+    Synced,
+)
+from syncsvc.sync.heads import GitCircuitOpenError, ask_remote, found, head_for
 from syncsvc.sync.job import Job, mirror_of
 from syncsvc.sync.lease import KEEPER, LeaseLostError
 from syncsvc.sync.outage import AWAY
@@ -33,7 +43,7 @@ PINS_BEFORE_MAINTENANCE = 50
 
 
 def _nobody(operation: Operation) -> None:
-    """Whom a settled item is told to where nobody asks."""
+    """Default callback: does nothing."""
 
 
 def run_subscription(
@@ -67,8 +77,10 @@ def _work(job: Job) -> Ending:
         return _bring_up_to_date(job, mirror, head)
     except MirrorBusyError:
         return HandedBack(delay=AWAIT_FETCH_SECONDS, awaits_fetch=True)
+    except GitCircuitOpenError as error:
+        return RemoteLeftAlone(error.kind, str(error), error.remaining)
     except GitError as error:
-        return Failed(error.kind, str(error), at_least=getattr(error, "remaining", 0.0))
+        return Failed(error.kind, str(error))
     except LeaseLostError:
         raise
     except AWAY as error:
@@ -96,7 +108,7 @@ def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
         commit = mirror.heal(head)
         with mirror.reading():
             ending = _plan_and_deliver(job, mirror, commit)
-    if isinstance(ending, Incomplete) and ending.tally.damaged:
+    if isinstance(ending, Incomplete) and ending.progress.tally.damaged:
         _heal(job, mirror, head)
     _maintain(job, mirror)
     return ending
@@ -130,19 +142,19 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
     with Spool(settings.SPOOL_DIR) as spool:
         plan = make_plan(job, mirror, snapshot, spool)
         if plan.deletes_too_much and not _deletes_are_allowed(job, snapshot, plan):
-            return Held(snapshot, plan)
-        if not len(spool):
-            return Synced(snapshot, spool, Tally())
+            return Held(Progress(snapshot, plan))
+        if not plan.changes:
+            return Synced(Progress(snapshot, plan))
         circuit = EndpointCircuit(job.app, job.lease)
         if open_circuit := circuit.enter(early=job.single_retry, known=job.is_fresh):
-            return Waits(open_circuit, snapshot, plan, spool)
+            return EndpointLeftAlone(open_circuit, Progress(snapshot, plan))
         tally = Delivery(job, commit=commit, mirror=mirror, spool=spool, circuit=circuit).deliver()
-        if tally.delivered == len(spool):
-            return Synced(snapshot, spool, tally)
+        progress = Progress(snapshot, plan, tally)
+        if tally.delivered == plan.changes:
+            return Synced(progress)
         if tally.stop is Stop.SHUTDOWN and not tally.failed:
-            return HandedBack(snapshot=snapshot, spool=spool, tally=tally)
-        cooldown = circuit.remaining() if tally.stop is Stop.CIRCUIT else 0.0
-        return Incomplete(snapshot, plan, spool, tally, at_least=cooldown)
+            return HandedBack(progress=progress)
+        return Incomplete(progress, at_least=circuit.remaining() if tally.stop is Stop.CIRCUIT else 0.0)
 
 
 def _deletes_are_allowed(job: Job, snapshot: Snapshot, plan: Plan) -> bool:
@@ -158,7 +170,7 @@ def _without_commits(job: Job) -> Ending:
     if job.subscription.delivered_files.exists():
         text = "The remote has no commits any more. Nothing was sent: push a commit, or correct the repository's URL."
         return Failed(ErrorKind.GIT_NOT_FOUND, text)
-    return Synced(None, None, Tally())
+    return Synced()
 
 
 def _maintain(job: Job, mirror: Mirror) -> None:

@@ -19,29 +19,41 @@ from syncsvc.types import Change, ChangeKind, LedgerRow
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`known` is how many files the app had by the ledger."""
+    """The changes by kind; `known` is how many files the app had by the ledger."""
 
     known: int
     deletes: int
+    created: int = 0
+    updated: int = 0
+    deletes_too_much: bool = False
 
     @property
-    def deletes_too_much(self) -> bool:
-        return (
-            self.known > settings.MASS_DELETE_MINIMUM and self.deletes * 100 > self.known * settings.MASS_DELETE_PERCENT
-        )
+    def changes(self) -> int:
+        return self.created + self.updated + self.deletes
 
 
 def make_plan(job: Job, mirror: Mirror, snapshot: Snapshot, spool: Spool) -> Plan:
     """Fills the spool with what the app must be told to have this snapshot. The mirror must be held for reading."""
     clean = job.subscription.clean_snapshot if job.subscription.ledger_is_clean else None
     if clean is not None and clean.id == snapshot.id:
-        return Plan(known=clean.files, deletes=0)
+        return _planned(clean.files, spool)
     if clean is not None and mirror.has_commit(clean.commit):
         _spool(_since(job.repository.id, mirror, clean, snapshot), spool)
-        return Plan(known=clean.files, deletes=spool.counts[ChangeKind.DELETED])
+        return _planned(clean.files, spool)
     rows = _Counted(ledger.rows(job.subscription.id))
     _spool(from_ledger(read_manifest(mirror, snapshot.commit), rows, epoch=job.epoch), spool)
-    return Plan(known=rows.count, deletes=spool.counts[ChangeKind.DELETED])
+    return _planned(rows.count, spool)
+
+
+def _planned(known: int, spool: Spool) -> Plan:
+    deletes = spool.counts[ChangeKind.DELETED]
+    return Plan(
+        known=known,
+        deletes=deletes,
+        created=spool.counts[ChangeKind.CREATED],
+        updated=spool.counts[ChangeKind.UPDATED],
+        deletes_too_much=known > settings.MASS_DELETE_MINIMUM and deletes * 100 > known * settings.MASS_DELETE_PERCENT,
+    )
 
 
 def _spool(changes: Iterator[Change], spool: Spool) -> None:

@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import batched
-from typing import Any
+from typing import Literal
 
 import structlog
 from django.conf import settings
@@ -36,9 +36,9 @@ FETCH_WAIT_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncPreview:
-    """`state` is asked, making, ready or failed; `bytes` is the content that would be sent."""
+    """`bytes` is the content that would be sent."""
 
-    state: str
+    state: Literal["asked", "making", "ready", "failed"]
     asked_at: datetime
     made_at: datetime | None = None
     commit: str = ""
@@ -88,25 +88,29 @@ def make_preview(subscription_id: uuid.UUID) -> None:
     known = known_preview(subscription_id) or SyncPreview(state="asked", asked_at=timezone.now())
     _keep(subscription_id, replace(known, state="making"))
     try:
-        found = _plan(subscription.get())
+        found = _plan(known, subscription.get())
     except Subscription.DoesNotExist:
         return
     except GitError as error:
-        found = {"state": "failed", "error": f"{error} ({error.kind})"}
+        found = _failed(known, f"{error} ({error.kind})")
     except MirrorBusyError:
-        found = {"state": "failed", "error": "The repository is being fetched by another; ask again in a moment."}
+        found = _failed(known, "The repository is being fetched by another; ask again in a moment.")
     except Exception as error:
         logger.exception("preview.crashed", subscription=str(subscription_id))
-        found = {"state": "failed", "error": f"An error in syncsvc itself ({type(error).__name__}); see its log."}
-    _keep(subscription_id, replace(known, made_at=timezone.now(), **found))
+        found = _failed(known, f"An error in syncsvc itself ({type(error).__name__}); see its log.")
+    _keep(subscription_id, replace(found, made_at=timezone.now()))
 
 
-def _plan(subscription: Subscription) -> dict[str, Any]:
+def _failed(known: SyncPreview, error: str) -> SyncPreview:
+    return replace(known, state="failed", error=error)
+
+
+def _plan(known: SyncPreview, subscription: Subscription) -> SyncPreview:
     repository = subscription.repository
     # Asked without taking note: a head that moved would have runs asked for.
     head = remote_head(repository.remote, git_limits())
     if head.commit is None:
-        return {"state": "failed", "error": "The remote has no commit."}
+        return _failed(known, "The remote has no commit.")
     mirror = mirror_of(repository)
     is_new = not mirror.path.exists()
     commit = head.commit
@@ -116,12 +120,12 @@ def _plan(subscription: Subscription) -> dict[str, Any]:
     with mirror.reading(wait=FETCH_WAIT_SECONDS):
         if is_new:
             evict(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
-        return _changes(subscription, mirror, commit)
+        return _changes(known, subscription, mirror, commit)
 
 
-def _changes(subscription: Subscription, mirror: Mirror, commit: str) -> dict[str, Any]:
-    known = Snapshot.objects.filter(repository=subscription.repository, commit=commit).first()
-    snapshot = known or Snapshot(repository=subscription.repository, commit=commit)
+def _changes(known: SyncPreview, subscription: Subscription, mirror: Mirror, commit: str) -> SyncPreview:
+    taken_in = Snapshot.objects.filter(repository=subscription.repository, commit=commit).first()
+    snapshot = taken_in or Snapshot(repository=subscription.repository, commit=commit)
     with Spool(settings.SPOOL_DIR) as spool:
         plan = make_plan(_as_job(subscription), mirror, snapshot, spool)
         changes = (change for kind in ChangeKind for group in spool.groups(kind) for change in group)
@@ -130,13 +134,14 @@ def _changes(subscription: Subscription, mirror: Mirror, commit: str) -> dict[st
                 break
             rows = [(change.kind.value, *change[1:]) for change in some]
             cache.set(_key(subscription.id, page), rows, KEPT_SECONDS)
-        return {
-            "state": "ready",
-            "commit": commit,
-            "counts": {kind.value: spool.counts[kind] for kind in ChangeKind},
-            "bytes": spool.bytes,
-            "is_held": plan.deletes_too_much,
-        }
+        return replace(
+            known,
+            state="ready",
+            commit=commit,
+            counts={kind.value: spool.counts[kind] for kind in ChangeKind},
+            bytes=spool.bytes,
+            is_held=plan.deletes_too_much,
+        )
 
 
 def _as_job(subscription: Subscription) -> Job:

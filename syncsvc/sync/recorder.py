@@ -4,7 +4,6 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 from django.db import connection, transaction
 
@@ -24,10 +23,10 @@ FEW = 20
 class Here:
     """Writes at once, in the thread that sends: for a run of a few files a thread and its connection cost more."""
 
-    def submit(self, call: Callable[..., None], *arguments: Any) -> "Future[None]":
+    def submit(self, call: Callable[[], None]) -> "Future[None]":
         done: Future[None] = Future()
         try:
-            call(*arguments)
+            call()
             done.set_result(None)
         except Exception as error:
             done.set_exception(error)  # met by whoever asks for the result, as with a thread
@@ -119,4 +118,4 @@ class Recorder:
         raise LeaseLostError
 
     def _submit(self, write: Callable[[], None]) -> "Future[None]":
-        return (self._thread or self._here).submit(through_outage, self._lease, write)
+        return (self._thread or self._here).submit(lambda: through_outage(self._lease, write))

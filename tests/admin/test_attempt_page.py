@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from syncsvc.models import DeliveryAttempt
+from tests.admin.labels import label
 from tests.factories import DeliveredFileFactory, DeliveryAttemptFactory
 from tests.sync.answers import refuses
 from tests.sync.conftest import world
@@ -35,7 +36,7 @@ def test_a_request_is_told_whole_with_its_answer_and_its_file(console: Client) -
     response = console.get(page(attempt))
 
     shown = text(response)
-    assert "422 endpoint_rejected" in shown
+    assert f"422 {label('endpoint_rejected')} endpoint_rejected" in shown
     assert "The endpoint answered 422 Unprocessable Entity." in shown
     assert attempt.webhook_id in shown
     assert attempt.subscription.app.url in shown

@@ -19,6 +19,7 @@ from syncsvc.models import Subscription
 from syncsvc.sync.circuit import GONE
 from syncsvc.sync.health import beat_seen, worker_seen
 from tests import factories
+from tests.admin.labels import label
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -85,7 +86,7 @@ def test_held_runs_open_circuits_stale_repositories_and_apps_that_paused_themsel
     assert f"1 stale {stale.name}: git has not answered for three polls." in told
     assert f"1 gone {gone.name}: The endpoint answered 410 Gone" in told
     assert moved.name not in told  # somebody asked for that
-    assert "owner/git git_timeout" in told
+    assert f"owner/git {label('git_timeout')} git_timeout" in told
     assert slow.name not in told
     assert told.index("1 held") < told.index("2 open circuits")
 

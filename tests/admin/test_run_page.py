@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 
 from syncsvc.admin.run_page import ATTEMPTS
 from syncsvc.models import SyncRun, Trigger
-from syncsvc.store.runs import end_run
+from syncsvc.store.runs import RunRecord, end_run
+from tests.admin.labels import label
 from tests.factories import DeliveryAttemptFactory, OperationItemFactory, SnapshotFactory, SyncRunFactory
 from tests.sync.answers import refuses
 from tests.sync.conftest import world
@@ -45,7 +46,7 @@ def test_a_real_run_is_told_whole_and_leads_everywhere(console: Client, world: W
     response = console.get(page(run))
 
     shown = text(response)
-    assert "Ended Postponed endpoint_rejected" in shown
+    assert f"Ended Postponed {label('endpoint_rejected')} endpoint_rejected" in shown
     assert "1 created, 1 updated, 1 deleted" in shown
     assert "2 of 3, 1 not taken" in shown
     assert "Sync: a test" in shown
@@ -88,7 +89,7 @@ def test_a_run_that_goes_on_is_followed_to_its_end(console: Client) -> None:
     goes_on = console.get(page(run), {"part": "facts", "was": "running"}, headers=HTMX)
     assert (goes_on.status_code, "HX-Trigger-After-Swap" in goes_on.headers) == (200, False)
     assert 'data-every="2"' in goes_on.content.decode()
-    end_run(run.pk, outcome="synced")
+    end_run(run.pk, outcome=SyncRun.Outcome.SYNCED, record=RunRecord())
 
     ended = console.get(page(run), {"part": "facts", "was": "running"}, headers=HTMX)
 

@@ -18,6 +18,7 @@ from redis import Redis
 
 from syncsvc.models import Status, Subscription
 from syncsvc.sync.preview import PAGE, known_preview, make_preview
+from tests.admin.labels import label
 from tests.factories import (
     DeliveredFileFactory,
     DeliveryAttemptFactory,
@@ -76,11 +77,11 @@ def test_the_page_tells_how_it_is_what_it_did_and_what_the_app_has(console: Clie
     response = console.get(page(row))
 
     shown = text(response)
-    assert "Failed endpoint_error" in shown
+    assert f"Failed {label('endpoint_error')} endpoint_error" in shown
     assert "The endpoint failed with 500 Internal Server Error." in shown
     assert "120 files (4.1 MB)" in shown
     assert "3 created" in shown
-    assert "422 endpoint_rejected" in shown
+    assert f"422 {label('endpoint_rejected')} endpoint_rejected" in shown
     assert "no such thing" in shown  # what the endpoint answered
     assert "docs/doubt.md In doubt" in shown
     assert "docs/forgotten.md To be sent again" in shown

@@ -11,7 +11,7 @@ from syncsvc.delivery.answers import (
 )
 from syncsvc.types import ErrorKind
 
-REQUEST = Request("id", "https://example.com:8443/hook?token=geheim", [], b"", 5)
+REQUEST = Request("id", "https://example.com:8443/hook?token=geheim", [], b"", 5, None)
 
 
 @pytest.mark.parametrize(

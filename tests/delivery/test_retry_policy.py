@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncsvc.delivery.retry_policy import CircuitPolicy, Retry, RetryPolicy
-from syncsvc.types import PERMANENT_KINDS, ErrorKind
+from syncsvc.error_kinds import POLICIES
+from syncsvc.types import ErrorKind
 
 POLICY = RetryPolicy(delays=(5, 30, 120), slow=3600, retry_after_max=600, jitter=0.2)
 CIRCUIT = CircuitPolicy(threshold=5, cooldown=30, cooldown_max=1800, fail_after=3600)
@@ -40,7 +41,7 @@ def test_what_follows_a_failure(
     assert POLICY.after_failure(retry_count, kind, retry_after, lambda: random) == expected
 
 
-@pytest.mark.parametrize("kind", sorted(PERMANENT_KINDS))
+@pytest.mark.parametrize("kind", [kind for kind, policy in POLICIES.items() if policy.permanent])
 def test_permanent_kinds_fail_at_once(kind: ErrorKind) -> None:
     assert POLICY.after_failure(0, kind, None, middle).failed
 

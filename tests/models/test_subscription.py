@@ -15,6 +15,7 @@ from syncsvc import store
 from syncsvc.models import App, Operation, OperationItem, Repository, Status, Subscription, SyncRun, Trigger
 from syncsvc.models.status import TRANSITIONS, Failure
 from syncsvc.store.leases import renew_leases
+from syncsvc.store.runs import RunRecord
 from syncsvc.types import ErrorKind
 from tests.factories import SnapshotFactory, SubscriptionFactory
 
@@ -27,7 +28,9 @@ def claim(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
 
 
 def complete(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
-    return bool(store.complete.complete(id, token=token, snapshot_id=None, epoch=1, run_id=uuid.uuid4()))
+    return bool(
+        store.complete.complete(id, token=token, snapshot_id=None, epoch=1, run_id=uuid.uuid4(), record=RunRecord())
+    )
 
 
 def postpone(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
@@ -229,7 +232,9 @@ def test_completing_clears_what_was_wrong_and_what_was_approved() -> None:
     )
     snapshot = SnapshotFactory()
 
-    assert store.complete.complete(id, token=TOKEN, snapshot_id=snapshot.id, epoch=4, run_id=uuid.uuid4())
+    assert store.complete.complete(
+        id, token=TOKEN, snapshot_id=snapshot.id, epoch=4, run_id=uuid.uuid4(), record=RunRecord()
+    )
 
     row = Subscription.objects.get(id=id)
     assert (row.retry_count, row.error_kind, row.last_error, row.failing_since) == (0, "", "", None)

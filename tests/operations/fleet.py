@@ -14,13 +14,11 @@ from syncsvc.operations.asker import Asker
 from syncsvc.operations.release import go_on
 from syncsvc.operations.scope import Scope
 from syncsvc.sync.circuit import OpenCircuit
-from syncsvc.sync.deliver import Tally
-from syncsvc.sync.ending import Ending, Failed, HandedBack, Synced, Waits
+from syncsvc.sync.ending import Ending, EndpointLeftAlone, Failed, HandedBack, Progress, Synced
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.plan import Plan
 from syncsvc.sync.settle import settle
-from syncsvc.sync.spool import Spool
 from syncsvc.types import ErrorKind
 from tests.factories import AppFactory, RepositoryFactory, SnapshotFactory, SubscriptionFactory
 
@@ -28,7 +26,7 @@ ASKER = Asker(name="a test", source=Operation.Source.COMMAND)
 RETRY = Scope(kind=Operation.Kind.RETRY)
 RESYNC = Scope(kind=Operation.Kind.RESYNC)
 
-SYNCED = Synced(None, None, Tally())
+SYNCED = Synced()
 # Permanent: failed at once. The other kind is postponed while there are quick retries left.
 FAILED = Failed(ErrorKind.GIT_NOT_FOUND, "There is no such repository.")
 POSTPONED = Failed(ErrorKind.GIT_UNREACHABLE, "The remote does not answer.")
@@ -76,9 +74,9 @@ def work(subscriptions: Iterable[Subscription], ending: Ending = SYNCED) -> None
         pass
 
 
-def meets_open_circuit(job: Job, spool: Spool) -> Waits:
+def meets_open_circuit(job: Job) -> EndpointLeftAlone:
     snapshot = SnapshotFactory(repository=job.repository)
-    return Waits(OpenCircuit(for_seconds=10, remaining=30), snapshot, Plan(known=0, deletes=0), spool)
+    return EndpointLeftAlone(OpenCircuit(for_seconds=10, remaining=30), Progress(snapshot, Plan(known=0, deletes=0)))
 
 
 def hand_back_beside(jobs: Sequence[Job | None], act: Callable[[], object]) -> None:

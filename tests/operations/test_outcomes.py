@@ -7,7 +7,7 @@ from django.db import connection
 
 from syncsvc.models import Status, Subscription
 from syncsvc.operations import bulk
-from syncsvc.sync.ending import Ending, Held
+from syncsvc.sync.ending import Ending, Held, Progress
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.plan import Plan
 from syncsvc.sync.scheduler import end_expired_leases
@@ -66,7 +66,7 @@ def test_a_held_run_is_a_failed_item() -> None:
     operation = bulk.start(RETRY, ASKER)
     job = claim(subscription.id)
     assert job is not None
-    end(job, Held(SnapshotFactory(repository=job.repository), Plan(known=100, deletes=90)))
+    end(job, Held(Progress(SnapshotFactory(repository=job.repository), Plan(known=100, deletes=90))))
     assert (counts(operation), operation.items.get().error_kind) == ({"failed": 1}, "mass_delete_held")
 
 

@@ -29,7 +29,6 @@ from syncsvc.sync.ending import HandedBack
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.scheduler import end_expired_leases, wake_due_subscriptions
-from syncsvc.sync.spool import Spool
 from tests.emptying import empty_database
 from tests.operations.fleet import (
     ASKER,
@@ -184,8 +183,7 @@ class Operations(RuleBasedStateMachine):
 
     def end(self, job: Job, how: str) -> None:
         item = OperationItem.objects.filter(run_id=job.run_id).first()
-        with Spool("") as spool:
-            end(job, meets_open_circuit(job, spool) if how == "open circuit" else ENDINGS[how])
+        end(job, meets_open_circuit(job) if how == "open circuit" else ENDINGS[how])
         if item is not None:
             item.refresh_from_db()
             assert item.status in ((OUTCOMES[how],) if how in OUTCOMES else ("waiting", "cancelled", "skipped"))

@@ -18,7 +18,6 @@ from syncsvc.store import circuits
 from syncsvc.store.operations import cancel_operation, pause_operation
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.scheduler import sweep
-from syncsvc.sync.spool import Spool
 from tests.operations.fleet import (
     ASKER,
     HANDED_BACK,
@@ -252,8 +251,7 @@ def test_an_item_that_meets_an_open_circuit_waits_again_and_is_not_failed() -> N
     assert job is not None
     assert job.trigger is Trigger.RETRY
     assert not job.single_retry, "a bulk of hundreds would lengthen the cool-down with every try"
-    with Spool("") as spool:
-        end(job, meets_open_circuit(job, spool))
+    end(job, meets_open_circuit(job))
     assert (counts(operation), released(), adds_up()) == ({"waiting": 1}, [], True)
     circuits.endpoint_answered(subscription.app_id)
     sweep_operations()

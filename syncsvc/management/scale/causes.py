@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from syncsvc.error_kinds import POLICIES, REMOTE_KINDS, Fault
 from syncsvc.types import ErrorKind
 
 
@@ -85,5 +86,11 @@ CAUSES = (
 
 # Each as often as its weight, so that one of them at random is a likely one.
 OF_ENDPOINTS = [cause.kind.value for cause in CAUSES for _ in range(cause.weight)]
-RETRIED = [kind for kind in OF_ENDPOINTS if not ErrorKind(kind).permanent]
-OF_GIT = [cause.kind.value for cause in CAUSES if cause.kind.about_git]
+RETRIED = [kind for kind in OF_ENDPOINTS if not POLICIES[ErrorKind(kind)].permanent]
+# Runs that end so have sent nothing.
+UNSENT = [
+    kind.value
+    for kind, policy in POLICIES.items()
+    if policy.fault is not Fault.ENDPOINT or kind is ErrorKind.ENDPOINT_CIRCUIT_OPEN
+]
+OF_GIT = [cause.kind.value for cause in CAUSES if cause.kind in REMOTE_KINDS]

@@ -88,8 +88,7 @@ WITH known AS (
 ), run AS (
   SELECT row_number() OVER (ORDER BY started_at) AS n, r.*,
     -- Nothing was sent.
-    CASE WHEN open OR error_kind LIKE 'git%%' OR error_kind IN ('endpoint_circuit_open', 'mass_delete_held', 'internal')
-      THEN 0 ELSE 0.02 + power(random(), 12) END AS weight
+    CASE WHEN open OR error_kind = ANY(%(unsent_kinds)s::text[]) THEN 0 ELSE 0.02 + power(random(), 12) END AS weight
   FROM (SELECT * FROM known UNION ALL SELECT * FROM past) r
 ), weighed AS (
   SELECT *, sum(weight) OVER (ORDER BY n) AS until, sum(weight) OVER () AS whole FROM run

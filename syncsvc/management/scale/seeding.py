@@ -81,6 +81,7 @@ def _values(sizes: Sizes, seed: int) -> dict[str, Any]:
         "endpoint_kinds": causes.OF_ENDPOINTS,
         "endpoint_kinds_count": len(causes.OF_ENDPOINTS),
         "retried_kinds": causes.RETRIED,
+        "unsent_kinds": causes.UNSENT,
         "kinds": [cause.kind.value for cause in causes.CAUSES],
         "statuses": [cause.status for cause in causes.CAUSES],
         "texts": [cause.text for cause in causes.CAUSES],
