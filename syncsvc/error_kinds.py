@@ -122,6 +122,7 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
         fault=Fault.ENDPOINT,
         statuses=(StatusRange.only(429), StatusRange.only(503)),
         stops_run=True,
+        uses_up_try=False,
         honours_retry_after=True,
         # A limit is no outage; "Service Unavailable" may be one.
         circuit=Circuit.ENDPOINT,

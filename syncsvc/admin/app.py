@@ -18,13 +18,14 @@ from syncsvc.admin.counting import subscriptions_of
 from syncsvc.admin.moved import tell
 from syncsvc.admin.parts import render_part, sees
 from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
-from syncsvc.admin.ping import describe, send_ping
+from syncsvc.admin.ping import describe
 from syncsvc.admin.removal import RemovalMixin
 from syncsvc.admin.search import uuid_of
 from syncsvc.admin.standing import rows_context
 from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App, Subscription
 from syncsvc.store import circuits
+from syncsvc.sync.ping import send_ping
 
 ROTATE = Button("rotate", "Rotate secret", "Make a new secret; for 24 hours both sign", confirms="ask_rotate")
 TEST = Button("test", "Send test", "Send a signed ping now and show the answer", failed="Failed to send the test")
@@ -126,6 +127,6 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         messages.success(request, "There is a new secret. The one before signs too for 24 hours.")
 
     def test(self, request: HttpRequest, app: App) -> None:
-        answer = send_ping(app)
+        answer = send_ping(app, timezone.now())
         level = messages.ERROR if answer.error_kind else messages.SUCCESS
         messages.add_message(request, level, describe(answer))

@@ -22,24 +22,25 @@ class RetryPolicy:
 
     delays: tuple[float, ...]
     slow: float
-    retry_after_max: float
     jitter: float = 0.2
 
     def after_failure(
-        self, retry_count: int, kind: ErrorKind, retry_after: float | None, random: Callable[[], float]
+        self, retry_count: int, kind: ErrorKind, random: Callable[[], float], *, uses_up_try: bool = True
     ) -> Retry:
-        """`retry_count` is how many quick tries were made; `random` gives numbers from 0 to 1."""
+        """`retry_count` is how many quick tries were made; `random` gives numbers from 0 to 1.
+
+        A run that `uses_up_try` is not counts none, nor does a kind that uses none up.
+        """
         policy = POLICIES[kind]
         if not policy.retries_itself:
             return Retry(failed=True, delay=None, retry_count=retry_count)
         if policy.permanent or retry_count >= len(self.delays):
-            return Retry(failed=True, delay=self._delay(self.slow, retry_after, random), retry_count=retry_count)
-        delay = self._delay(self.delays[retry_count], retry_after, random)
-        return Retry(failed=False, delay=delay, retry_count=retry_count + (1 if policy.uses_up_try else 0))
+            return Retry(failed=True, delay=self._delay(self.slow, random), retry_count=retry_count)
+        delay = self._delay(self.delays[retry_count], random)
+        return Retry(failed=False, delay=delay, retry_count=retry_count + (uses_up_try and policy.uses_up_try))
 
-    def _delay(self, delay: float, retry_after: float | None, random: Callable[[], float]) -> float:
-        spread = delay * (1 + self.jitter * (2 * random() - 1))
-        return max(spread, min(retry_after or 0, self.retry_after_max))
+    def _delay(self, delay: float, random: Callable[[], float]) -> float:
+        return delay * (1 + self.jitter * (2 * random() - 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

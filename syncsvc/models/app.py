@@ -5,6 +5,8 @@ import uuid
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -68,10 +70,20 @@ class App(models.Model):
     max_in_flight = models.PositiveSmallIntegerField(
         default=16, validators=[MinValueValidator(1), MaxValueValidator(256)]
     )
+    # Requests a second over all workers together; null: no limit.
+    max_per_second = models.PositiveIntegerField(
+        "requests a second", null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(100_000)]
+    )
+    # Seconds that a request may take; null: the setting WEBHOOK_TIMEOUT.
+    timeout = models.FloatField(
+        "timeout in seconds", null=True, blank=True, validators=[MinValueValidator(0.1), MaxValueValidator(600)]
+    )
     is_active = models.BooleanField("active", default=True, help_text="Off: paused. Nothing is lost, nothing is sent.")
     pause_reason = models.CharField(max_length=200, blank=True, default="")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
+    # Different messages that failed since the endpoint last answered well, and how many they are.
+    failing_messages = ArrayField(models.CharField(max_length=16), default=list, db_default=[], editable=False)
     failure_streak = models.PositiveIntegerField(default=0, editable=False)
     # Set while the circuit is open: since when, until when nothing is tried, how often it opened in a row.
     circuit_opened_at = models.DateTimeField(null=True, editable=False)
@@ -79,6 +91,15 @@ class App(models.Model):
     circuit_openings = models.PositiveIntegerField(default=0, editable=False)
     # The one probe of an open circuit is out until then; a probe that dies frees itself.
     probe_until = models.DateTimeField(null=True, editable=False)
+
+    # The endpoint asked for fewer requests: nothing is sent until then. It only moves forward by a refusal, and is
+    # cleared by the success of a request that was sent after `throttled_at`, the last refusal.
+    throttled_until = models.DateTimeField(null=True, editable=False)
+    throttled_at = models.DateTimeField(null=True, editable=False)
+    # Since when nothing was acknowledged because of it.
+    throttled_since = models.DateTimeField(null=True, editable=False)
+    # Seconds of the last wait for which the endpoint gave no time; it doubles.
+    throttle_step = models.FloatField(default=0, db_default=0, editable=False)
 
     objects = AppQuerySet.as_manager()
 
@@ -88,6 +109,15 @@ class App(models.Model):
             models.CheckConstraint(condition=Q(name__regex=NAME_PATTERN), name="app_name_form"),
             models.CheckConstraint(condition=Q(max_batch__range=(1, 200)), name="app_max_batch_range"),
             models.CheckConstraint(condition=Q(max_in_flight__range=(1, 256)), name="app_max_in_flight_range"),
+            models.CheckConstraint(
+                condition=Q(max_per_second=None) | Q(max_per_second__range=(1, 100_000)), name="app_max_per_second"
+            ),
+            models.CheckConstraint(condition=Q(timeout=None) | Q(timeout__range=(0.1, 600)), name="app_timeout"),
+            models.CheckConstraint(
+                condition=Q(throttled_until=None, throttled_at=None, throttled_since=None)
+                | Q(throttled_until__isnull=False, throttled_at__isnull=False, throttled_since__isnull=False),
+                name="app_throttled_has_times",
+            ),
             models.CheckConstraint(
                 condition=Q(circuit_opened_at=None, circuit_until=None)
                 | Q(circuit_opened_at__isnull=False, circuit_until__isnull=False),
@@ -102,6 +132,13 @@ class App(models.Model):
         if self.secret is None:
             self.secret = Sealed.seal(new_secret())
         super().save(*args, **kwargs)
+
+    @property
+    def request_timeout(self) -> float:
+        """Seconds that a request may take: a request must be over before its lease can end."""
+        if self.timeout is None:
+            return float(settings.WEBHOOK_TIMEOUT)
+        return max(0.1, min(self.timeout, settings.LEASE_SECONDS - settings.LEASE_RENEW_SECONDS - 2))
 
     def set_secret(self, secret: str) -> None:
         """Takes a `whsec_` secret; ValueError says what is wrong with it."""

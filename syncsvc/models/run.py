@@ -21,6 +21,11 @@ class Trigger(models.TextChoices):
     RESYNC = "resync", "re-sync"
 
     @property
+    def is_news(self) -> bool:
+        """True where something new asked for the run, and not the try after a failure."""
+        return self in (Trigger.POLL, Trigger.PUSH)
+
+    @property
     def asked_for(self) -> bool:
         """True where somebody waits for it: the remote is checked afresh, and an open git circuit does not hold it."""
         return self not in (Trigger.POLL, Trigger.BACK_OFF)
@@ -35,6 +40,7 @@ class SyncRun(models.Model):
         FAILED = "failed"
         HELD = "held"
         INTERRUPTED = "interrupted"
+        STOPPED = "stopped"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     subscription = models.ForeignKey("syncsvc.Subscription", on_delete=models.CASCADE, related_name="runs")

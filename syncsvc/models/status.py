@@ -15,14 +15,22 @@ class Status(models.TextChoices):
     FAILED = "failed"
 
 
-def is_retrying(status: str, retry_count: int) -> bool:
+THROTTLED_KIND = ErrorKind.ENDPOINT_THROTTLED
+
+
+def is_retrying(status: str, error_kind: str) -> bool:
     """A run failed, and the next try comes by itself."""
-    return status == Status.PENDING and retry_count > 0
+    return status == Status.PENDING and error_kind not in ("", THROTTLED_KIND)
+
+
+def is_throttled(status: str, error_kind: str) -> bool:
+    """The endpoint asked for fewer requests, and the next try comes when its wait is over."""
+    return status == Status.PENDING and error_kind == THROTTLED_KIND
 
 
 # The same for the ORM, and for SQL about a subscription `s`; a test compares the three.
-RETRYING = Q(status=Status.PENDING, retry_count__gt=0)
-RETRYING_SQL = "s.status = 'pending' AND s.retry_count > 0"
+RETRYING = Q(status=Status.PENDING) & ~Q(error_kind__in=("", THROTTLED_KIND))
+RETRYING_SQL = f"s.status = 'pending' AND s.error_kind NOT IN ('', '{THROTTLED_KIND}')"
 # Failed for good, or retrying.
 FAILING = Q(status=Status.FAILED) | RETRYING
 FAILING_SQL = f"(s.status = 'failed' OR {RETRYING_SQL})"
@@ -34,10 +42,11 @@ TRANSITIONS: dict[tuple[Status, Status], tuple[str, ...]] = {
     (Status.FAILED, Status.SYNCING): ("claim", "claim_released"),
     (Status.SYNCED, Status.SYNCING): ("claim_released",),
     (Status.SYNCING, Status.SYNCED): ("complete",),
-    (Status.SYNCING, Status.PENDING): ("postpone", "hand_back", "expire", "complete", "fail"),
+    (Status.SYNCING, Status.PENDING): ("postpone", "hand_back", "stop", "expire", "complete", "fail"),
     (Status.SYNCING, Status.FAILED): ("fail",),
     (Status.SYNCED, Status.PENDING): ("request", "resync"),
     (Status.FAILED, Status.PENDING): ("request", "retry", "resync"),
+    (Status.PENDING, Status.FAILED): ("give_up_on_throttled",),
     (Status.PENDING, Status.PENDING): ("request", "retry", "resync"),
     (Status.SYNCING, Status.SYNCING): ("request",),
 }
@@ -50,5 +59,7 @@ class Failure:
     kind: ErrorKind
     error: str
     retry_count: int
+    # False: nothing failed, the endpoint only asked for fewer requests.
+    is_failing: bool = True
     approved_commit: str = ""
     approved_deletes: int = 0

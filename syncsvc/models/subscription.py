@@ -8,14 +8,15 @@ from typing import Any
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Case, F, Q, Value, When
-from django.db.models.functions import Coalesce, Least, Now, Random
+from django.db.models.functions import Coalesce, Greatest, Least, Now, Random
 
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.run import Trigger
-from syncsvc.models.status import Failure, Status, is_retrying
+from syncsvc.models.status import Failure, Status, is_retrying, is_throttled
+from syncsvc.types import ErrorKind
 
-# Runs that an open circuit held back are spread over so many seconds when it closes.
-CIRCUIT_CLOSED_SPREAD = 5
+# The end of an outage makes back-offs due within so many seconds.
+OUTAGE_ENDED_SPREAD = 5
 EXPIRE_BATCH = 500
 
 
@@ -37,7 +38,14 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 
     def due(self) -> "SubscriptionQuerySet":
         """Those that want a run now and have no wake-up on its way."""
-        return self.active().without_wake_up().filter(due_at__lte=Now())
+        return self.active().without_wake_up().claimable()
+
+    def claimable(self) -> "SubscriptionQuerySet":
+        """Those that are due, and whose endpoint takes a run: the claim decides, this is for who looks before."""
+        wait = Greatest("app__throttled_until", "app__probe_until")
+        takes = Q(app__throttled_until=None) | Q(throttle_wait__lte=Now()) | Q(trigger=Trigger.RETRY)
+        due = self.filter(due_at__lte=Now(), status__in=(Status.PENDING, Status.FAILED))
+        return due.alias(throttle_wait=wait).filter(takes)
 
     def not_in_bulk(self) -> "SubscriptionQuerySet":
         """Those for which no operation has an item in flight."""
@@ -47,7 +55,10 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         """Those that may be claimed for an operation, due or not; one that waits for its mirror is due then."""
         items = Q(operation_items__status="waiting", operation_items__released_at__isnull=False)
         ready = Q(awaits_fetch=False) | Q(due_at__lte=Now())
-        return self.active().filter(items, ready).exclude(status=Status.SYNCING)
+        wait = Greatest("app__throttled_until", "app__probe_until")
+        takes = Q(app__throttled_until=None) | Q(throttle_wait__lte=Now())
+        found = self.active().alias(throttle_wait=wait).filter(items, ready, takes)
+        return found.exclude(status=Status.SYNCING)
 
     def without_wake_up(self) -> "SubscriptionQuerySet":
         """None was sent, or it counts as lost."""
@@ -85,6 +96,18 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         """syncing → pending as if it had not been claimed, due in `delay` seconds."""
         due_at = Now() + timedelta(seconds=delay)
         return self._release(subscription_id, token, status=Status.PENDING, due_at=due_at, awaits_fetch=awaits_fetch)
+
+    def stop(self, subscription_id: uuid.UUID, *, token: uuid.UUID, error: str, delay: float) -> bool:
+        """syncing → pending until the next change, a retry, or the slow try in `delay` seconds."""
+        due_at = Case(When(run_again=True, then=Now()), default=Now() + timedelta(seconds=delay))
+        return self._settle(
+            subscription_id,
+            token,
+            status=Status.PENDING,
+            due_at=due_at,
+            last_error=error[:2000],
+            trigger=Case(When(run_again=True, then=F("trigger")), default=Value(Trigger.BACK_OFF)),
+        )
 
     def lease_is_over(self) -> list[uuid.UUID]:
         """Some whose worker has not renewed its lease in time."""
@@ -155,11 +178,20 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         return self.idle().filter(id=subscription_id).update(epoch=F("epoch") + 1, **asked) == 1
 
     @transaction.atomic
-    def circuit_closed(self) -> int:
-        """Pending ones that waited for a cool-down's end are due within a few seconds, not all at once."""
-        waiting = self.filter(status=Status.PENDING, due_at__gt=Now())
+    def outage_ended(self, kinds: Iterable[ErrorKind]) -> int:
+        """Back-offs after errors of these kinds are due within a few seconds, not all at once; how many."""
+        waiting = self.filter(status=Status.PENDING, error_kind__in=list(kinds), due_at__gt=Now())
         return waiting.filter(id__in=waiting.in_order()).update(
-            due_at=Least(F("due_at"), Now() + Random() * timedelta(seconds=CIRCUIT_CLOSED_SPREAD))
+            due_at=Least(F("due_at"), Now() + Random() * timedelta(seconds=OUTAGE_ENDED_SPREAD))
+        )
+
+    @transaction.atomic
+    def give_up_on_throttled(self, delay: float | None) -> int:
+        """throttled → failed: nothing was taken for too long. The slow try is due in `delay` seconds."""
+        throttled = self.filter(status=Status.PENDING, error_kind=ErrorKind.ENDPOINT_THROTTLED)
+        slow = None if delay is None else Now() + timedelta(seconds=delay)
+        return throttled.filter(id__in=throttled.in_order()).update(
+            status=Status.FAILED, failed_at=Now(), failing_since=Coalesce("failing_since", Now()), due_at=slow
         )
 
     @transaction.atomic
@@ -188,7 +220,8 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 
     def _release(self, subscription_id: uuid.UUID, token: uuid.UUID, **values: Any) -> bool:
         held = self.filter(id=subscription_id, lease_token=token, status=Status.SYNCING)
-        return held.update(lease_token=None, lease_expires_at=None, run_again=False, **values) == 1
+        ended = {"lease_token": None, "lease_expires_at": None, "run_again": False, "stop_requested_at": None}
+        return held.update(**ended, **values) == 1
 
 
 def _asked_now(trigger: Trigger, asked_by: str) -> dict[str, Any]:
@@ -218,7 +251,7 @@ def _failing(failure: Failure) -> dict[str, Any]:
         "error_kind": failure.kind,
         "last_error": failure.error[:2000],
         "retry_count": failure.retry_count,
-        "failing_since": Coalesce("failing_since", Now()),
+        "failing_since": Coalesce("failing_since", Now()) if failure.is_failing else F("failing_since"),
         "approved_commit": failure.approved_commit,
         "approved_deletes": failure.approved_deletes,
     }
@@ -240,6 +273,8 @@ class Subscription(models.Model):
     queued_at = models.DateTimeField(null=True, editable=False)
     lease_token = models.UUIDField(null=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, editable=False)
+    # An operator wants the run that goes on to stop.
+    stop_requested_at = models.DateTimeField(null=True, editable=False)
     # Somebody asked while it ran: its end makes it pending, due now.
     run_again = models.BooleanField(default=False, editable=False)
     # Its run found the mirror being fetched: the end of that fetch makes it due.
@@ -315,7 +350,11 @@ class Subscription(models.Model):
 
     @property
     def is_retrying(self) -> bool:
-        return is_retrying(self.status, self.retry_count)
+        return is_retrying(self.status, self.error_kind)
+
+    @property
+    def is_throttled(self) -> bool:
+        return is_throttled(self.status, self.error_kind)
 
     @property
     def paused(self) -> bool:

@@ -9,24 +9,22 @@ from django.db.models.functions import Now
 from syncsvc.models import App
 from syncsvc.store.statements import fetch_one
 
-# Adds failures in a row, and opens a closed circuit where they reach the threshold. Locks the app.
-_COUNT_FAILURES = """
+# Notes that a message failed, once a message, and no more messages than `most`. Locks the app. Called for each failure
+# that counts for the circuit.
+_NOTE_FAILURE = """
 UPDATE syncsvc_app SET
-  failure_streak = failure_streak + %(failures)s,
-  circuit_openings = CASE WHEN opens THEN 1 ELSE circuit_openings END,
-  circuit_opened_at = CASE WHEN opens THEN now() ELSE circuit_opened_at END,
-  circuit_until = CASE WHEN opens THEN now() + make_interval(secs => %(cooldown)s) ELSE circuit_until END
-FROM (
-  SELECT id AS app_id, circuit_opened_at IS NULL AND failure_streak + %(failures)s >= %(threshold)s AS opens
-  FROM syncsvc_app WHERE id = %(app)s FOR UPDATE
-) before
-WHERE id = app_id RETURNING circuit_opened_at IS NOT NULL
+  failing_messages = CASE WHEN %(message)s = ANY(failing_messages) OR cardinality(failing_messages) >= %(most)s
+                          THEN failing_messages ELSE failing_messages || %(message)s::varchar END,
+  failure_streak = CASE WHEN %(message)s = ANY(failing_messages) OR cardinality(failing_messages) >= %(most)s
+                        THEN cardinality(failing_messages) ELSE cardinality(failing_messages) + 1 END
+WHERE id = %(app)s RETURNING failure_streak, circuit_opened_at IS NOT NULL
 """
 
 # Ends a streak of failures and closes the circuit; returns whether it was open. Locks the app where there is a streak.
 _END_STREAK = """
 UPDATE syncsvc_app SET
-  failure_streak = 0, circuit_openings = 0, circuit_opened_at = NULL, circuit_until = NULL, probe_until = NULL
+  failing_messages = '{}', failure_streak = 0, circuit_openings = 0, circuit_opened_at = NULL, circuit_until = NULL,
+  probe_until = NULL
 FROM (
   SELECT id AS app_id, circuit_opened_at IS NOT NULL AS was_open FROM syncsvc_app
   WHERE id = %(app)s AND (failure_streak > 0 OR circuit_opened_at IS NOT NULL) FOR UPDATE
@@ -35,14 +33,22 @@ WHERE id = app_id RETURNING was_open
 """
 
 
-def count_failures(app_id: uuid.UUID, failures: int, *, threshold: int, cooldown: float) -> bool:
-    """Adds failures in a row, opens the circuit where they reach the threshold, and says whether it is open.
+def note_failure(app_id: uuid.UUID, message: str, *, threshold: int) -> tuple[int, bool]:
+    """Counts a message that failed, once: the streak of different ones, and whether the circuit is open."""
+    row = fetch_one(_NOTE_FAILURE, {"app": app_id, "message": message, "most": threshold})
+    return (row[0], row[1]) if row else (0, False)
+
+
+def open_circuit(app_id: uuid.UUID, *, threshold: int, cooldown: float) -> bool:
+    """Opens a closed circuit, unless the endpoint has answered well meanwhile; whether it is open now.
 
     `cooldown` is in seconds. An open circuit stays as it is: only its probe lengthens it.
     """
-    values = {"app": app_id, "failures": failures, "threshold": threshold, "cooldown": cooldown}
-    row = fetch_one(_COUNT_FAILURES, values)
-    return bool(row and row[0])
+    closed = App.objects.filter(id=app_id, circuit_opened_at=None, failure_streak__gte=threshold)
+    closed.update(
+        circuit_openings=1, circuit_opened_at=Now(), circuit_until=Now() + timedelta(seconds=cooldown), probe_until=None
+    )
+    return App.objects.filter(id=app_id, circuit_opened_at__isnull=False).exists()
 
 
 def take_probe(app_id: uuid.UUID, *, early: bool, seconds: float) -> bool:
@@ -63,7 +69,7 @@ def probe_failed(app_id: uuid.UUID, *, cooldown: float) -> None:
 
 
 def release_probe(app_id: uuid.UUID) -> None:
-    """Gives back a probe that was never sent."""
+    """Gives back a probe that was never decided."""
     App.objects.filter(id=app_id).update(probe_until=None)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 
 from syncsvc.models import App, Repository, Snapshot, Subscription
+from syncsvc.store.conditions import NOT_THROTTLED
 from syncsvc.store.statements import Row, columns_of, fetch_one, row_of, width_of
 
 # The item that is in flight for one subscription, by the index item_released_once. `wanted` is the subscription, with
@@ -37,14 +38,14 @@ WITH op AS (
 # `barred`: apps that have their share of the worker's slots. `shards`: the shards whose mirrors this worker keeps.
 # A subscription that waits for a fetch is taken when it is due as well, because that fetch may have failed.
 # An item that another worker has locked is skipped.
-_CLAIMABLE_ITEMS = """
+_CLAIMABLE_ITEMS = f"""
   FROM syncsvc_operationitem i
   JOIN syncsvc_subscription s ON s.id = i.subscription_id
   JOIN syncsvc_app a ON a.id = s.app_id
   JOIN syncsvc_repository r ON r.id = s.repository_id
   WHERE i.released_at IS NOT NULL AND i.status = 'waiting' AND s.status <> 'syncing'
     AND (NOT s.awaits_fetch OR s.due_at <= statement_timestamp())
-    AND s.is_active AND a.is_active AND r.is_active AND s.app_id <> ALL (%(barred)s::uuid[])
+    AND s.is_active AND a.is_active AND r.is_active AND s.app_id <> ALL (%(barred)s::uuid[]) AND {NOT_THROTTLED}
     AND (%(shards)s::int[] IS NULL
          OR ('x' || right(s.repository_id::text, 7))::bit(28)::int %% %(queues)s::int = ANY (%(shards)s::int[]))"""
 _FIRST = "ORDER BY c.released_at, c.id LIMIT 1"
@@ -65,13 +66,14 @@ WITH claimable AS NOT MATERIALIZED (
 )"""
 
 # Conditions stand in the UPDATE itself: PostgreSQL checks them again for a row that a rival has just changed.
+# An app that is throttled is passed over, but for an operator's single retry, which sends one request at once.
 # An item that is claimed for the first time (`fresh`) applies its operation: a retry starts the count of tries again, a
 # re-sync forgets the ledger by a new epoch.
-_TAKE = """, claimed AS (
+_TAKE = f""", claimed AS (
   UPDATE syncsvc_subscription s SET
     status = 'syncing', lease_token = %(token)s,
     lease_expires_at = statement_timestamp() + make_interval(secs => %(lease)s),
-    queued_at = NULL, due_at = NULL, run_again = FALSE, awaits_fetch = FALSE,
+    queued_at = NULL, due_at = NULL, run_again = FALSE, awaits_fetch = FALSE, stop_requested_at = NULL,
     trigger = coalesce(item.kind, s.trigger), asked_by = coalesce(item.asked_by, s.asked_by),
     epoch = s.epoch + CASE WHEN item.kind = 'resync' AND item.fresh THEN 1 ELSE 0 END,
     retry_count = CASE WHEN item.fresh THEN 0 ELSE s.retry_count END,
@@ -80,7 +82,7 @@ _TAKE = """, claimed AS (
     failed_at = CASE WHEN item.fresh THEN NULL ELSE s.failed_at END
   FROM syncsvc_app a, syncsvc_repository r, wanted LEFT JOIN item ON item.id = wanted.item_id
   WHERE s.id = wanted.id AND s.is_active
-    AND a.id = s.app_id AND a.is_active
+    AND a.id = s.app_id AND a.is_active AND ({NOT_THROTTLED} OR (s.trigger = 'retry' AND item.id IS NULL))
     AND r.id = s.repository_id AND r.is_active
     AND ((s.status IN ('pending', 'failed') AND s.due_at <= statement_timestamp())
          OR (item.id IS NOT NULL AND s.status IN ('pending', 'failed', 'synced')))

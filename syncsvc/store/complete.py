@@ -21,7 +21,7 @@ WITH op AS (
   FOR UPDATE
 ), done AS (
   UPDATE syncsvc_subscription s SET
-    lease_token = NULL, lease_expires_at = NULL, run_again = FALSE,
+    lease_token = NULL, lease_expires_at = NULL, run_again = FALSE, stop_requested_at = NULL,
     status = CASE WHEN s.run_again OR {_OVERTAKEN} THEN 'pending' ELSE 'synced' END,
     due_at = CASE WHEN s.run_again OR {_OVERTAKEN} THEN statement_timestamp() END,
     allow_deletes = s.run_again AND s.allow_deletes,

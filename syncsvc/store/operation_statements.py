@@ -6,6 +6,7 @@ operation, because a statement that waited for that lock does not see the items 
 """
 
 from syncsvc.models import Operation
+from syncsvc.store.conditions import ENDPOINT_TAKES_RUNS
 from syncsvc.store.statements import columns_of
 
 # A subscription that may be queued for an operation. Checked again once its row is locked.
@@ -17,7 +18,7 @@ _IDLE = """
 # Marks waiting items as released and their subscriptions as queued, in the order of the index item_to_release, which is
 # read no further than there is room. `room` is what the window has left; in the first of two passes an app that holds
 # its share of the window (`within_share`: a quarter) is passed over. Passed over in both: a subscription that is
-# syncing, queued, paused or in flight for another operation, and an app whose circuit is open.
+# syncing, queued, paused or in flight for another operation, and an app whose circuit is open or that is throttled.
 # Locks items, then subscriptions, skipping what is locked. Called by `release_items`; the caller holds the operation.
 RELEASE = f"""
 WITH busy AS (
@@ -36,8 +37,7 @@ WITH busy AS (
   WHERE i.operation_id = %(operation)s AND i.status = 'waiting' AND i.released_at IS NULL
     AND {_IDLE} AND (s.status <> 'synced' OR (SELECT kind FROM o) = 'resync')
     AND s.is_active AND a.is_active AND r.is_active
-    AND (a.circuit_opened_at IS NULL
-         OR greatest(a.circuit_until, a.probe_until) <= statement_timestamp())
+    AND {ENDPOINT_TAKES_RUNS}
     AND i.app_id NOT IN (SELECT app_id FROM busy, o WHERE busy.n >= o.share)
     AND NOT EXISTS (SELECT FROM syncsvc_operationitem other
                     WHERE other.subscription_id = s.id AND other.released_at IS NOT NULL)
@@ -112,24 +112,49 @@ FROM n WHERE o.id = %(operation)s AND waited + ran > 0 RETURNING waited + ran
 """
 )
 
-# Settles the running item of one run as failed, and counts it.
-# Locks the operation, then the item. Called at the end of a run that did not complete.
-SETTLE_ITEM_AS_FAILED = f"""
+
+def _settled_as(outcome: str) -> str:
+    """Settles the running item of one run, and counts it. Locks the operation, then the item."""
+    return f"""
 WITH op AS (
   SELECT id FROM syncsvc_operation
   WHERE id = (SELECT operation_id FROM syncsvc_operationitem WHERE run_id = %(run)s AND status = 'running')
   FOR UPDATE
 ), settled AS (
-  UPDATE syncsvc_operationitem i SET status = 'failed', reason = %(reason)s, error_kind = %(kind)s,
+  UPDATE syncsvc_operationitem i SET status = '{outcome}', reason = %(reason)s, error_kind = %(kind)s,
     files = i.files + %(files)s, settled_at = statement_timestamp(), released_at = NULL
   FROM op WHERE i.operation_id = op.id AND i.run_id = %(run)s AND i.status = 'running' RETURNING i.operation_id
 )
-UPDATE syncsvc_operation o SET running = o.running - 1, failed = o.failed + 1, files = o.files + %(files)s,
+UPDATE syncsvc_operation o SET running = o.running - 1, {outcome} = o.{outcome} + 1, files = o.files + %(files)s,
   version = o.version + 1,
   status = CASE WHEN o.waiting + o.running - 1 > 0 THEN o.status
                 WHEN o.status = 'cancelling' THEN 'cancelled' ELSE 'finished' END,
   finished_at = CASE WHEN o.waiting + o.running - 1 > 0 THEN NULL ELSE statement_timestamp() END
 FROM settled WHERE o.id = settled.operation_id RETURNING {columns_of(Operation, "o")}
+"""
+
+
+# Called at the end of a run that did not complete, and of a run that an operator stopped.
+SETTLE_ITEM_AS_FAILED = _settled_as("failed")
+CANCEL_ITEM = _settled_as("cancelled")
+
+# Settles an app's items that wait for its endpoint as failed. Locks items, skipping what is locked. Called after the
+# probe of the app's circuit failed, or where it was throttled for too long; the caller holds the operation.
+FAIL_WAITING_OF_APP = f"""
+WITH waiting AS (
+  SELECT id FROM syncsvc_operationitem
+  WHERE operation_id = %(operation)s AND app_id = %(app)s AND status = 'waiting' AND released_at IS NULL
+  FOR UPDATE SKIP LOCKED
+), failed AS (
+  UPDATE syncsvc_operationitem i SET status = 'failed', reason = %(reason)s, error_kind = %(kind)s,
+    settled_at = statement_timestamp()
+  FROM waiting WHERE i.id = waiting.id RETURNING i.id
+), n AS (SELECT count(*)::int AS n FROM failed)
+UPDATE syncsvc_operation o SET waiting = o.waiting - n, failed = o.failed + n, version = o.version + 1,
+  status = CASE WHEN o.waiting + o.running - n > 0 THEN o.status
+                WHEN o.status = 'cancelling' THEN 'cancelled' ELSE 'finished' END,
+  finished_at = CASE WHEN o.waiting + o.running - n > 0 THEN NULL ELSE statement_timestamp() END
+FROM n WHERE o.id = %(operation)s AND n > 0 RETURNING {columns_of(Operation, "o")}
 """
 
 # Puts the running item of a run that did not end by itself back to waiting; in a cancelling operation it is cancelled.
@@ -140,13 +165,13 @@ WITH o AS (
   FROM syncsvc_operation op JOIN syncsvc_operationitem i ON i.operation_id = op.id
   WHERE i.run_id = %(run)s AND i.status = 'running' FOR UPDATE OF op
 ), back AS (
-  UPDATE syncsvc_operationitem i SET run_id = NULL,
+  UPDATE syncsvc_operationitem i SET run_id = NULL, files = i.files + %(files)s,
     status = CASE WHEN cancelling THEN 'cancelled' ELSE 'waiting' END,
     settled_at = CASE WHEN cancelling THEN statement_timestamp() END,
     released_at = CASE WHEN %(released)s AND goes_on THEN statement_timestamp() END
   FROM o WHERE i.run_id = %(run)s AND i.status = 'running' RETURNING i.operation_id
 )
-UPDATE syncsvc_operation op SET running = op.running - 1, version = op.version + 1,
+UPDATE syncsvc_operation op SET running = op.running - 1, version = op.version + 1, files = op.files + %(files)s,
   waiting = op.waiting + (NOT cancelling)::int, cancelled = op.cancelled + cancelling::int,
   status = CASE WHEN cancelling AND op.running = 1 THEN 'cancelled' ELSE op.status END,
   finished_at = CASE WHEN cancelling AND op.running = 1 THEN statement_timestamp() END

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db import connection, transaction
 
-from syncsvc.models import Operation
+from syncsvc.models import Operation, OperationItem
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.store.operation_statements import (
     CANCEL,
+    CANCEL_ITEM,
+    FAIL_WAITING_OF_APP,
     PAUSE,
     PUT_BACK_ITEM,
     RELEASE,
@@ -87,12 +89,33 @@ def settle_item_as_failed(run_id: uuid.UUID, *, reason: str, error_kind: str, fi
     return _operation(SETTLE_ITEM_AS_FAILED, values)
 
 
-def put_back_item(run_id: uuid.UUID, *, released: bool) -> Operation | None:
+def cancel_item(run_id: uuid.UUID, *, reason: str, files: int) -> Operation | None:
+    """Cancels the item of a run that an operator stopped; its operation afterwards."""
+    values = {"run": run_id, "reason": reason[:REASON_LETTERS], "kind": "", "files": files}
+    return _operation(CANCEL_ITEM, values)
+
+
+def put_back_item(run_id: uuid.UUID, *, released: bool, files: int = 0) -> Operation | None:
     """Lets the item of a run that did not end by itself wait again; under a cancel it is cancelled.
 
-    `released` keeps it released: the next free slot takes it.
+    `released` keeps it released: the next free slot takes it. `files` were delivered meanwhile.
     """
-    return _operation(PUT_BACK_ITEM, {"run": run_id, "released": released})
+    return _operation(PUT_BACK_ITEM, {"run": run_id, "released": released, "files": files})
+
+
+def fail_items_waiting_for(app_id: uuid.UUID, *, reason: str, error_kind: str) -> list[Operation]:
+    """Settles as failed what running operations have waiting for this app's endpoint; those operations afterwards."""
+    items = OperationItem.objects.filter(app_id=app_id, status=OperationItem.Status.WAITING, released_at=None)
+    running = Operation.objects.filter(status=Operation.Status.RUNNING, id__in=items.values("operation_id"))
+    values = {"app": app_id, "reason": reason[:REASON_LETTERS], "kind": error_kind}
+    changed: list[Operation] = []
+    for operation_id in running.order_by("id").values_list("id", flat=True):
+        with transaction.atomic():
+            lock_operation(operation_id)
+            operation = _operation(FAIL_WAITING_OF_APP, {**values, "operation": operation_id})
+        if operation is not None:
+            changed.append(operation)
+    return changed
 
 
 def put_back_items(run_ids: Iterable[uuid.UUID]) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 from syncsvc.delivery.payload import Payload, batch_id
 from syncsvc.git.blobs import BlobStream, open_blob
 from syncsvc.git.mirror import Mirror
-from syncsvc.types import Change
+from syncsvc.types import Change, ErrorKind
 
 # A batch's files together, before what surrounds them.
 BATCH_BYTES = 1024 * 1024
@@ -20,8 +21,24 @@ def change_id(change: Change) -> str:
     return change.id
 
 
+class Refusal(NamedTuple):
+    """Why a message was not acknowledged, the last time it was sent."""
+
+    kind: ErrorKind
+    error: str
+
+
 class Cargo(Protocol):
-    """One request after another until `finished`; all its changes are acknowledged by the last one."""
+    """One request after another until `finished`; all its changes are acknowledged by the last one.
+
+    `failures` counts refusals that may pass by themselves; `refusal` is the last of them. `is_final`: no second chance.
+    `known_bad`: the last run sent it and it was not acknowledged.
+    """
+
+    failures: int
+    refusal: Refusal | None
+    is_final: bool
+    known_bad: bool
 
     @property
     def changes(self) -> Sequence[Change]: ...
@@ -32,13 +49,17 @@ class Cargo(Protocol):
     @property
     def kind(self) -> str: ...
 
-    def next_request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
-        """The webhook id and the body."""
+    def request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
+        """The webhook id and the body of the present request; asked again, it is that request again."""
+        ...
+
+    def acknowledge(self) -> None:
+        """The present request was acknowledged: on to the next one."""
         ...
 
     @property
     def finished(self) -> bool:
-        """True where no further request follows the one acknowledged."""
+        """True where no request is left."""
         ...
 
     def close(self) -> None: ...
@@ -50,6 +71,10 @@ class Single:
 
     change: Change
     content: bytes | None
+    known_bad: bool = False
+    is_final: bool = False
+    failures: int = 0
+    refusal: Refusal | None = None
 
     @property
     def changes(self) -> Sequence[Change]:
@@ -67,8 +92,11 @@ class Single:
     def finished(self) -> bool:
         return True
 
-    def next_request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
+    def request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
         return change_id(self.change), payload.single(self.change, self.content, timestamp)
+
+    def acknowledge(self) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -81,6 +109,10 @@ class Batch:
     singles: list[Single] = field(default_factory=list)
     items: list[bytes] = field(default_factory=list)
     size: int = 0
+    known_bad: bool = False
+    is_final: bool = False
+    failures: int = 0
+    refusal: Refusal | None = None
 
     def takes(self, item: bytes, *, most: int) -> bool:
         return len(self.items) < most and self.size + len(item) <= BATCH_BYTES
@@ -89,6 +121,12 @@ class Batch:
         self.singles.append(single)
         self.items.append(item)
         self.size += len(item)
+
+    def split(self) -> list[Single]:
+        """Its files one by one, which get no second chance of their own."""
+        for single in self.singles:
+            single.is_final = True
+        return self.singles
 
     @property
     def changes(self) -> Sequence[Change]:
@@ -106,8 +144,11 @@ class Batch:
     def finished(self) -> bool:
         return True
 
-    def next_request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
+    def request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
         return batch_id([change_id(change) for change in self.changes]), payload.batch(self.items, timestamp)
+
+    def acknowledge(self) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -116,11 +157,18 @@ class Batch:
 class Parts:
     """One big file: a part goes out when the one before was acknowledged, the last after the whole was checked."""
 
-    def __init__(self, change: Change, mirror: Mirror, *, part_bytes: int) -> None:
+    def __init__(self, change: Change, mirror: Mirror, *, part_bytes: int, known_bad: bool = False) -> None:
         self.changes: Sequence[Change] = (change,)
         self.content_bytes = change.size
+        self.known_bad = known_bad
+        self.is_final = False
+        self.failures = 0
+        self.refusal: Refusal | None = None
+        # The file was begun again in this run, which happens once.
+        self.has_restarted = False
         self._mirror = mirror
         self._stream: BlobStream | None = None
+        self._part: bytes | None = None
         self._part_bytes = part_bytes
         self._total = -(-change.size // part_bytes)
         self._next = 0
@@ -133,15 +181,25 @@ class Parts:
     def finished(self) -> bool:
         return self._next == self._total
 
-    def next_request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
+    def request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
         """GitError git_corrupt instead of the last part where the content is not the blob's."""
         index, change = self._next, self.changes[0]
         stream = self._stream or self._open()
-        part = stream.read(self._part_bytes)
-        self._next += 1
-        digest = stream.sha256 if self.finished else None
-        body = payload.part(change, part, index, self._total, digest, timestamp)
+        if self._part is None:
+            self._part = stream.read(self._part_bytes)
+        digest = stream.sha256 if index + 1 == self._total else None
+        body = payload.part(change, self._part, index, self._total, digest, timestamp)
         return f"{change_id(change)}.{index}", body
+
+    def acknowledge(self) -> None:
+        self._next += 1
+        self._part = None
+
+    def restart(self) -> None:
+        """Begins again with part 0."""
+        self.close()
+        self._stream = self._part = None
+        self._next, self.has_restarted = 0, True
 
     def close(self) -> None:
         if self._stream is not None:
@@ -151,3 +209,11 @@ class Parts:
         change = self.changes[0]
         self._stream = open_blob(self._mirror, change.blob or "", change.size)
         return self._stream
+
+
+class Sent(NamedTuple):
+    """A message on its way: the round of its app's window, and the database's time of its sending."""
+
+    cargo: Cargo
+    round: int
+    at: datetime

@@ -1,6 +1,8 @@
 """One run's view of its app's circuit: who may send, and what each answer says of the endpoint."""
 
+import hashlib
 import time
+import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,7 +11,7 @@ from django.db.models import DateTimeField, ExpressionWrapper
 from django.db.models.functions import Now
 
 from syncsvc.delivery.retry_policy import CircuitPolicy
-from syncsvc.delivery.transport import Answer, counts_for_circuit
+from syncsvc.error_kinds import POLICIES, Circuit
 from syncsvc.models import App, Subscription
 from syncsvc.store import circuits
 from syncsvc.sync.lease import Lease
@@ -23,6 +25,15 @@ def pause_gone(app: App) -> None:
     """Pauses an app whose endpoint answered 410, unless it has another URL by now."""
     App.objects.filter(id=app.id, url=app.url, is_active=True).pause(GONE)
 
+
+# An outage is believed after so many different messages more than CIRCUIT_THRESHOLD have failed in this run, with no
+# success between: a run of bad files is not a bad endpoint.
+PROOF = 10
+# Back-offs after these kinds end with the outage; a rejected request is no outage.
+OUTAGE_KINDS = (
+    ErrorKind.ENDPOINT_CIRCUIT_OPEN,
+    *(kind for kind, policy in POLICIES.items() if policy.circuit is Circuit.ENDPOINT),
+)
 
 # How often a run tells the database that its endpoint answers.
 FLUSH_SECONDS = 1.0
@@ -46,17 +57,27 @@ class OpenCircuit:
 
 
 class EndpointCircuit:
-    """Counts failures in a row for the app, over all its runs and workers. One thread's."""
+    """Counts different messages that failed in a row for the app, over all its runs and workers. One thread's.
 
-    def __init__(self, app: App, lease: Lease) -> None:
+    The count alone opens nothing: `suspects` says that the endpoint may be down. The run then tries other messages; it
+    opens the circuit where PROOF more fail, or where no other is left and a ping fails as well (`believe`).
+    """
+
+    def __init__(self, app: App, subscription_id: uuid.UUID, lease: Lease) -> None:
         self._app, self._app_id, self._lease = app, app.id, lease
+        self._subscription_id = subscription_id
         self._policy = circuit_policy()
         self._answered = False
         self._last_flush = time.monotonic()
         # No failure has been counted, here or, when this run began, anywhere: a short run has nothing to end.
         self._healthy = False
+        # Messages that failed in this run since its last success.
+        self._in_a_row: set[str] = set()
         self.probing = False
         self.opened = False
+        self.suspects = False
+        # The probe of an open circuit failed: what else waits for this app's circuit has its answer.
+        self.probe_has_failed = False
 
     def enter(self, *, early: bool, known: bool = False) -> OpenCircuit | None:
         """None where this run may send, as the probe of an open circuit perhaps; `early` does not wait for its end.
@@ -70,26 +91,54 @@ class EndpointCircuit:
         self._healthy = not streak
         if state is None:
             return None
-        if circuits.take_probe(self._app_id, early=early, seconds=settings.LEASE_SECONDS):
+        if through_outage(
+            self._lease,
+            lambda: circuits.take_probe(self._app_id, early=early, seconds=settings.LEASE_SECONDS),
+        ):
             self.probing = True
             return None
         return state
 
-    def note[Tag](self, answer: Answer[Tag]) -> None:
-        """Takes an answer into account. After it `opened` says whether to stop, `probing` whether to go one by one."""
-        if not counts_for_circuit(answer):
-            self._answered = True
-            if self.probing:
-                self.flush()
-            return
+    def answered(self) -> None:
+        """The endpoint answered in a way that says nothing against it: a stop of this run is taken back."""
+        self._in_a_row.clear()
+        self._answered = True
+        if self.probing or self.suspects or self.opened:
+            self.flush()
+
+    def failed(self, path: bytes) -> None:
+        """A message about this path failed in a way that counts: once, however often it is tried."""
+        message = hashlib.blake2b(self._subscription_id.bytes + path, digest_size=8).hexdigest()
         self._healthy = False
         if self.probing:
-            self.probing = False
+            self._end_probe()
+            return
+        if message in self._in_a_row:
+            return
+        self._in_a_row.add(message)
+        self.flush()
+        streak, is_open = through_outage(
+            self._lease,
+            lambda: circuits.note_failure(self._app_id, message, threshold=self._policy.threshold),
+        )
+        self.suspects = streak >= self._policy.threshold
+        if is_open:
             self.opened = True
-            through_outage(self._lease, self._probe_failed)
-        else:
-            self.flush()
-            self.opened = through_outage(self._lease, self._count_failure)
+        elif self.suspects and len(self._in_a_row) >= self._policy.threshold + PROOF:
+            self.believe()
+
+    def believe(self) -> None:
+        """The endpoint is down: opens the circuit, unless another run has had a success meanwhile."""
+        self.opened = through_outage(
+            self._lease,
+            lambda: circuits.open_circuit(
+                self._app_id, threshold=self._policy.threshold, cooldown=self._policy.cooldown_after(1)
+            ),
+        )
+
+    def probe_failed(self) -> None:
+        """The ping that was sent as the probe failed."""
+        self._end_probe()
 
     def flush_if_due(self) -> None:
         """Flushes once a second: while all goes well there is nothing to end, and the sending waits for the answer."""
@@ -102,7 +151,7 @@ class EndpointCircuit:
         if self._answered:
             if through_outage(self._lease, lambda: circuits.endpoint_answered(self._app_id)):
                 through_outage(self._lease, self._let_runs_go_on)
-            self._answered = self.probing = self.opened = False
+            self._answered = self.probing = self.opened = self.suspects = False
 
     def leave(self) -> None:
         """Gives back a probe that was never decided."""
@@ -117,18 +166,17 @@ class EndpointCircuit:
         _, state = through_outage(self._lease, self._state)
         return state.remaining if state else 0.0
 
-    def _probe_failed(self) -> None:
-        openings = App.objects.values_list("circuit_openings", flat=True).get(id=self._app_id)
-        circuits.probe_failed(self._app_id, cooldown=self._policy.cooldown_after(openings + 1))
+    def _end_probe(self) -> None:
+        self.probing, self.opened, self.probe_has_failed = False, True, True
+        openings = through_outage(self._lease, self._openings)
+        cooldown = self._policy.cooldown_after(openings + 1)
+        through_outage(self._lease, lambda: circuits.probe_failed(self._app_id, cooldown=cooldown))
 
-    def _count_failure(self) -> bool:
-        return circuits.count_failures(
-            self._app_id, 1, threshold=self._policy.threshold, cooldown=self._policy.cooldown_after(1)
-        )
+    def _openings(self) -> int:
+        return App.objects.values_list("circuit_openings", flat=True).get(id=self._app_id)
 
     def _let_runs_go_on(self) -> None:
-        held = Subscription.objects.filter(app_id=self._app_id, error_kind=ErrorKind.ENDPOINT_CIRCUIT_OPEN)
-        held.circuit_closed()
+        Subscription.objects.filter(app_id=self._app_id).outage_ended(OUTAGE_KINDS)
 
     def _state(self) -> tuple[int, OpenCircuit | None]:
         """The failures in a row so far, and the circuit where it is open."""

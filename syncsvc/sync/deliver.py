@@ -1,35 +1,36 @@
 """Delivering a plan: a window of concurrent requests, kind by kind; what fails does not stop the rest."""
 
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from enum import Enum, auto
 
 import structlog
 from django.conf import settings
 
-from syncsvc.delivery.answers import refuses_content
+from syncsvc.delivery.answers import honours_retry_after, refuses_content
 from syncsvc.delivery.payload import Origin, Payload, timestamp_text
 from syncsvc.delivery.signing import Signer
-from syncsvc.delivery.transport import Answer, Request
+from syncsvc.delivery.transport import Answer, Request, counts_for_circuit
 from syncsvc.error_kinds import POLICIES
 from syncsvc.exceptions import GitError
 from syncsvc.git.blobs import BlobReader
 from syncsvc.git.mirror import Mirror
 from syncsvc.stopping import STOPPING
-from syncsvc.store.attempts import Attempt
-from syncsvc.sync.cargo import Batch, Cargo, Parts
+from syncsvc.sync.attempt_log import attempt_of, log_failure
+from syncsvc.sync.cargo import Batch, Cargo, Parts, Refusal, Sent
 from syncsvc.sync.circuit import EndpointCircuit
-from syncsvc.sync.in_flight import IN_FLIGHT
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.loading import Damaged, Loader, SharedBlobs
+from syncsvc.sync.outbox import Outbox
+from syncsvc.sync.ping import send_ping
+from syncsvc.sync.rate import RATE
 from syncsvc.sync.recorder import FEW, Recorder
 from syncsvc.sync.spool import Spool
-from syncsvc.sync.supply import Supply
+from syncsvc.sync.tally import Stop, Tally
+from syncsvc.sync.throttle import EndpointThrottle
 from syncsvc.sync.transports import TRANSPORTS
+from syncsvc.sync.window import WINDOWS
 from syncsvc.types import Change, ChangeKind, ErrorKind
 
 logger = structlog.get_logger(__name__)
@@ -42,43 +43,23 @@ LOOK_SECONDS = 0.25
 LEASE_MARGIN = 1.0
 # With no more changes than FEW, and no more bytes than this, a run is a small one: it reads and records as it goes.
 FEW_BYTES = 1024 * 1024
-
-
-class Stop(Enum):
-    """Why a run sends nothing more. FAILURE: one whose kind is about the endpoint as a whole."""
-
-    CIRCUIT = auto()
-    FAILURE = auto()
-    SHUTDOWN = auto()
-
-
-@dataclass(slots=True)
-class Tally:
-    """What came of a delivery so far. `first` is the first failure: its kind, what it says, and which path."""
-
-    delivered: int = 0
-    failed: int = 0
-    requests: int = 0
-    content_bytes: int = 0
-    kind: ErrorKind | None = None
-    error: str = ""
-    path: bytes | None = None
-    retry_after: float | None = None
-    damaged: bool = False
-    stop: Stop | None = None
-
-    def fail(self, kind: ErrorKind, error: str, changes: Sequence[Change]) -> None:
-        self.failed += len(changes)
-        # What stops the run says more than what came before.
-        if self.kind is None or POLICIES[kind].stops_run:
-            self.kind, self.error, self.path = kind, error, changes[0].path if changes else None
+CONFLICT = 409
 
 
 class Delivery:
     """One run's sending. Everything in it is one thread's, except the recorder's own."""
 
-    def __init__(self, job: Job, *, commit: str, mirror: Mirror, spool: Spool, circuit: EndpointCircuit) -> None:
-        self._job, self._mirror, self._spool, self._circuit = job, mirror, spool, circuit
+    def __init__(
+        self,
+        job: Job,
+        *,
+        commit: str,
+        mirror: Mirror,
+        spool: Spool,
+        circuit: EndpointCircuit,
+        throttle: EndpointThrottle,
+    ) -> None:
+        self._job, self._mirror, self._spool, self._circuit, self._throttle = job, mirror, spool, circuit, throttle
         app, repository = job.app, job.repository
         origin = Origin(str(repository.id), repository.url, repository.branch or repository.head_branch)
         self._payload = Payload(origin, commit, str(job.run_id))
@@ -94,11 +75,14 @@ class Delivery:
         self._transport = TRANSPORTS.take()
         # Looked up once: each of these is asked for several times a request.
         self._url, self._limit, self._app_key = app.url, app.max_in_flight, str(app.id)
-        self._timeout: float = settings.WEBHOOK_TIMEOUT
+        self._per_second = app.max_per_second
+        self._timeout: float = app.request_timeout
         self._longest = self._timeout + LEASE_MARGIN
-        self._one_by_one: deque[Cargo | Damaged] = deque()
+        self._resend_delays: tuple[float, ...] = settings.RESEND_DELAYS
+        self._kinds_left = [kind for kind in ORDER if spool.counts[kind]]
         self._parts_open = 0
         self._places = 0
+        self._permits_at = 0.0
         self._stop_by = 0.0
         self.tally = Tally()
 
@@ -117,92 +101,127 @@ class Delivery:
                     payload=self._payload,
                     max_batch=self._job.app.max_batch,
                 )
-                for kind in ORDER:
-                    if self._spool.counts[kind] and not self.tally.stop:
-                        self._deliver_kind(loader.cargo(kind))
+                while self._kinds_left and not self.tally.stop:
+                    self._deliver_kind(loader.cargo(self._kinds_left.pop(0)))
         finally:
             self._put_down()
             try:
                 self._recorder.finish()
             finally:
                 self._circuit.leave()
+                self._throttle.leave()
+        self.tally.probe_failed = self._circuit.probe_has_failed
         return self.tally
 
     def _put_down(self) -> None:
-        """Drops what is on its way, or was made ready and never sent."""
-        on_their_way = [request.tag for request in self._transport.abort()]
-        for cargo in (*on_their_way, *self._one_by_one):
-            if not isinstance(cargo, Damaged):
-                cargo.close()
+        """Drops what is on its way."""
+        for request in self._transport.abort():
+            request.tag.cargo.close()
         if self._few:
             TRANSPORTS.give_back(self._transport)
         else:  # it has as many connections as its window had places, which a small run has no use for
             self._transport.close()
         if self._places:
-            IN_FLIGHT.give_back(self._app_key, self._places)
+            WINDOWS.give_back(self._app_key, self._places, limit=self._limit)
 
     def _deliver_kind(self, cargo: Iterator[Cargo | Damaged]) -> None:
-        supply = Supply(cargo, self._one_by_one)
-        while True:
-            self._fill_window(supply)
-            if not self._transport.in_flight:
-                if self.tally.stop or supply.empty:
-                    return
-                IN_FLIGHT.wait(LOOK_SECONDS)  # other runs have the whole window
-            for answer in self._transport.wait(LOOK_SECONDS):
-                self._answered(answer)
-            self._look_around()
+        outbox = Outbox(cargo, resend_delays=self._resend_delays)
+        try:
+            while True:
+                self._fill_window(outbox)
+                if not self._transport.in_flight:
+                    if self.tally.stop or outbox.is_empty:
+                        return
+                    if self._has_no_other_message(outbox):
+                        self._prove_by_ping()
+                        continue
+                    self._rest(outbox)
+                for answer in self._transport.wait(LOOK_SECONDS):
+                    self._answered(outbox, answer)
+                self._look_around()
+        finally:
+            self._drop(outbox)
 
-    def _fill_window(self, supply: Supply) -> None:
+    def _rest(self, outbox: Outbox) -> None:
+        """Nothing is on its way: waits for a place, a permit, a second chance or the end of a throttle."""
+        now = time.monotonic()
+        due_in = outbox.due_in(now) if outbox.has_nothing_new else None
+        WINDOWS.wait(min(LOOK_SECONDS, *(wait for wait in (due_in, self._permits_at - now) if wait and wait > 0)))
+
+    def _fill_window(self, outbox: Outbox) -> None:
         while not self.tally.stop and self._may_send():
-            cargo = supply.take(parts=self._parts_open < PARTS_OPEN)
+            cargo = outbox.take(time.monotonic(), parts=self._parts_open < PARTS_OPEN)
             if cargo is None:
                 return
             if isinstance(cargo, Damaged):
                 self._damaged([cargo.change], cargo.error)
                 continue
             if isinstance(cargo, Parts) and self._parts_open >= PARTS_OPEN:
-                if supply.put_aside(cargo):
+                if outbox.put_aside(cargo):
                     continue
                 return
-            if not IN_FLIGHT.take(self._app_key, limit=self._limit):
-                supply.put_back(cargo)
+            if self._circuit.probing and cargo.known_bad:
+                outbox.put_back(cargo)
+                self._probe_by_ping()
+                continue
+            if not self._take_place(cargo):
+                outbox.put_back(cargo)
                 return
-            self._parts_open += isinstance(cargo, Parts)
-            self._places += 1
-            self._send(cargo)
 
     def _may_send(self) -> bool:
-        if self._circuit.probing and self._transport.in_flight:
+        if (self._circuit.probing or self._throttle.one_at_a_time) and self._transport.in_flight:
             return False
         if not self._job.lease.covers(self._longest):
             self._check_lease()
             return False
-        return self._transport.in_flight < self._limit
+        return self._transport.in_flight < self._limit and self._throttle.may_send()
 
-    def _send(self, cargo: Cargo) -> None:
+    def _take_place(self, cargo: Cargo) -> bool:
+        """Sends where the app's window has a place and its limit a permit."""
+        round = WINDOWS.take(self._app_key, limit=self._limit)
+        if round is None:
+            return False
+        if self._per_second and (wait := RATE.take(self._app_key, self._per_second)):
+            self._permits_at = time.monotonic() + wait
+            WINDOWS.give_back(self._app_key, limit=self._limit)
+            return False
+        self._parts_open += isinstance(cargo, Parts)
+        self._places += 1
+        self._send(cargo, round)
+        return True
+
+    def _send(self, cargo: Cargo, round: int) -> None:
         now = time.time() + self._job.clock_offset
+        at = datetime.fromtimestamp(now, UTC)
         try:
-            webhook_id, body = cargo.next_request(self._payload, timestamp_text(datetime.fromtimestamp(now, UTC)))
+            webhook_id, body = cargo.request(self._payload, timestamp_text(at))
         except GitError as error:
             self._damaged(list(cargo.changes), error)
             self._done(cargo)
             return
         headers = self._signer.headers(webhook_id, int(now), body)
-        self._transport.send(Request(webhook_id, self._url, headers, body, self._timeout, cargo))
+        self._transport.send(Request(webhook_id, self._url, headers, body, self._timeout, Sent(cargo, round, at)))
 
-    def _answered(self, answer: Answer[Cargo]) -> None:
-        cargo = answer.request.tag
-        tally = self.tally
-        tally.requests += 1
+    def _answered(self, outbox: Outbox, answer: Answer[Sent]) -> None:
+        cargo, kind = answer.request.tag.cargo, answer.error_kind
+        self.tally.requests += 1
         self._log(cargo, answer)
-        self._circuit.note(answer)
-        if self._circuit.opened:
-            tally.stop = tally.stop or Stop.CIRCUIT
-        if answer.error_kind is not None:
-            self._not_acknowledged(cargo, answer, answer.error_kind)
-            self._done(cargo)
-        elif cargo.finished:
+        if kind is None:
+            self._acknowledged(outbox, answer.request.tag)
+        elif answer.status is not None and honours_retry_after(answer.status):
+            self._throttled(outbox, answer)
+        else:
+            self._judge(outbox, cargo, answer)
+            self._refused(outbox, cargo, answer, kind)
+
+    def _acknowledged(self, outbox: Outbox, sent: Sent) -> None:
+        cargo, tally = sent.cargo, self.tally
+        self._circuit.answered()
+        self._throttle.acknowledged(sent.at)
+        self._take_stop_back()
+        WINDOWS.acknowledged(self._app_key, limit=self._limit)
+        cargo.acknowledge()
+        if cargo.finished:
             tally.delivered += len(cargo.changes)
             tally.content_bytes += cargo.content_bytes
             self._recorder.acknowledged(cargo.changes)
@@ -211,70 +230,138 @@ class Delivery:
             # An unfinished file starts again at its first part: by another worker, where this one loses its lease.
             tally.stop = tally.stop or Stop.SHUTDOWN
             self._done(cargo)
-        else:
-            self._send(cargo)
+        else:  # the next part, in its turn
+            self._leave(cargo)
+            outbox.put_back(cargo)
 
-    def _not_acknowledged(self, cargo: Cargo, answer: Answer[Cargo], kind: ErrorKind) -> None:
-        refused = answer.status is not None and refuses_content(answer.status)
-        if refused and isinstance(cargo, Batch) and len(cargo.singles) > 1 and not self.tally.stop:
-            self._one_by_one.extend(cargo.singles)
+    def _judge(self, outbox: Outbox, cargo: Cargo, answer: Answer[Sent]) -> None:
+        """Says what an answer means for the endpoint as a whole."""
+        if not counts_for_circuit(answer):
+            self._circuit.answered()
+            self._take_stop_back()
             return
-        self.tally.fail(kind, answer.error, list(cargo.changes))
+        suspected = self._circuit.suspects
+        self._circuit.failed(cargo.changes[0].path)
+        if self._circuit.opened:
+            self.tally.stop = self.tally.stop or Stop.CIRCUIT
+        elif self._circuit.suspects and not suspected:
+            outbox.spread()
+
+    def _take_stop_back(self) -> None:
+        """The endpoint is not down, or takes requests again: the run goes on."""
+        if self.tally.stop is Stop.CIRCUIT and not self._circuit.opened:
+            self.tally.stop = None
+        if self.tally.stop is Stop.THROTTLED and self._throttle.may_send():
+            self.tally.stop = None
+
+    def _throttled(self, outbox: Outbox, answer: Answer[Sent]) -> None:
+        """The message has not failed: it is the next one again, when the wait is over."""
+        sent = answer.request.tag
+        self.tally.throttle_error = answer.error
+        new_round = WINDOWS.refused(self._app_key, sent.round)
+        self._leave(sent.cargo)
+        outbox.put_back(sent.cargo)
+        if new_round or answer.retry_after is not None:
+            self._throttle.refused(answer.retry_after)
+        if not counts_for_circuit(answer):
+            self._circuit.answered()
+        elif new_round:
+            self._circuit.failed(f"round {sent.round} of {self._job.run_id}".encode())
+            if self._circuit.opened:
+                self.tally.stop = self.tally.stop or Stop.CIRCUIT
+
+    def _refused(self, outbox: Outbox, cargo: Cargo, answer: Answer[Sent], kind: ErrorKind) -> None:
+        cargo.refusal = Refusal(kind, answer.error)
         if POLICIES[kind].stops_run:
             self.tally.stop = self.tally.stop or Stop.FAILURE
-        if answer.retry_after is not None:
-            self.tally.retry_after = max(answer.retry_after, self.tally.retry_after or 0)
+        elif not self.tally.stop and self._has_another_chance(outbox, cargo, answer, kind):
+            self._leave(cargo)
+            return
+        self.tally.fail(kind, answer.error, list(cargo.changes))
+        self._done(cargo)
+
+    def _has_another_chance(self, outbox: Outbox, cargo: Cargo, answer: Answer[Sent], kind: ErrorKind) -> bool:
+        """Sends it again later in this run, as it is or file by file; False where it has failed."""
+        policy = POLICIES[kind]
+        if isinstance(cargo, Parts) and answer.status == CONFLICT and cargo.failures and not cargo.has_restarted:
+            cargo.restart()
+            outbox.put_back(cargo)
+            return True
+        # While nothing else has succeeded, an endpoint that does not answer is not asked again.
+        worth_it = kind is not ErrorKind.ENDPOINT_TIMEOUT or self.tally.delivered > 0
+        if isinstance(cargo, Batch) and len(cargo.singles) > 1:
+            if policy.resent_in_run and worth_it and not cargo.failures and outbox.send_again(cargo, time.monotonic()):
+                return True
+            if policy.resent_in_run or (answer.status is not None and refuses_content(answer.status)):
+                outbox.put_first(cargo.split())
+                return True
+        return policy.resent_in_run and worth_it and outbox.send_again(cargo, time.monotonic())
+
+    def _has_no_other_message(self, outbox: Outbox) -> bool:
+        """The endpoint may be down, and no message is left that could tell."""
+        return self._circuit.suspects and outbox.has_nothing_new and not self._kinds_left
+
+    def _prove_by_ping(self) -> None:
+        if self._ping():
+            self._circuit.answered()
+        else:
+            self._circuit.believe()
+            self.tally.stop = self.tally.stop or (Stop.CIRCUIT if self._circuit.opened else None)
+
+    def _probe_by_ping(self) -> None:
+        """The probe of an open circuit is a message that is not known to be bad."""
+        if self._ping():
+            self._circuit.answered()
+        else:
+            self._circuit.probe_failed()
+            self.tally.stop = self.tally.stop or Stop.CIRCUIT
+
+    def _ping(self) -> bool:
+        answer = send_ping(self._job.app, self._job.now())
+        self.tally.requests += 1
+        self._recorder.attempted(attempt_of(answer, kind="ping", path=None, files=0))
+        return answer.error_kind is None
 
     def _damaged(self, changes: list[Change], error: GitError) -> None:
         self.tally.damaged = True
         self.tally.fail(error.kind, str(error), changes)
 
+    def _drop(self, outbox: Outbox) -> None:
+        """Messages that waited for a second chance have failed; others were not sent."""
+        for cargo in outbox.drop():
+            if cargo.refusal is not None:
+                self.tally.fail(cargo.refusal.kind, cargo.refusal.error, list(cargo.changes))
+            cargo.close()
+
     def _done(self, cargo: Cargo) -> None:
         cargo.close()
+        self._leave(cargo)
+
+    def _leave(self, cargo: Cargo) -> None:
+        """It is not on its way any more."""
         self._parts_open -= isinstance(cargo, Parts)
         self._places -= 1
-        IN_FLIGHT.give_back(self._app_key)
+        WINDOWS.give_back(self._app_key, limit=self._limit)
 
-    def _log(self, cargo: Cargo, answer: Answer[Cargo]) -> None:
+    def _log(self, cargo: Cargo, answer: Answer[Sent]) -> None:
         path = cargo.changes[0].path if len(cargo.changes) == 1 else None
-        kind = answer.error_kind
-        self._recorder.attempted(
-            Attempt(
-                webhook_id=answer.request.webhook_id,
-                kind=cargo.kind,
-                path=path,
-                files=len(cargo.changes),
-                status=answer.status,
-                error_kind=kind or "",
-                error=answer.error,
-                milliseconds=int(answer.seconds * 1000),
-                answer=answer.body,
-            )
-        )
-        if kind is not None:
-            logger.warning(
-                "attempt.failed",
-                run=str(self._job.run_id),
-                subscription=str(self._job.subscription.id),
-                app=self._job.app.name,
-                repository=self._job.repository.name,
-                webhook_id=answer.request.webhook_id,
-                path=path and path.decode(errors="backslashreplace"),
-                status=answer.status,
-                error_kind=kind.value,
-                milliseconds=int(answer.seconds * 1000),
-            )
+        self._recorder.attempted(attempt_of(answer, kind=cargo.kind, path=path, files=len(cargo.changes)))
+        if answer.error_kind is not None:
+            log_failure(self._job, answer, path)
 
     def _look_around(self) -> None:
         self._check_lease()
         self._recorder.flush_if_due()
         self._circuit.flush_if_due()
+        if throttled := self._throttle.ends_run():
+            self.tally.throttled = throttled
+            self.tally.stop = self.tally.stop or Stop.THROTTLED
         if STOPPING.is_set():
             self.tally.stop = self.tally.stop or Stop.SHUTDOWN
             self._stop_by = self._stop_by or time.monotonic() + settings.STOP_SECONDS
             if time.monotonic() > self._stop_by:
                 for request in self._transport.abort():
-                    self._done(request.tag)
+                    self._done(request.tag.cargo)
 
     def _check_lease(self) -> None:
         if self._job.lease.lost.is_set() or not self._job.lease.covers(0):

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 
 from syncsvc.models import Snapshot
+from syncsvc.store.throttles import Throttled
 from syncsvc.sync.circuit import OpenCircuit
-from syncsvc.sync.deliver import Tally
 from syncsvc.sync.plan import Plan
+from syncsvc.sync.tally import Tally
 from syncsvc.types import ErrorKind
 
 
@@ -60,6 +61,21 @@ class EndpointLeftAlone:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointThrottled:
+    """The endpoint asked for fewer requests, for longer than a run waits."""
+
+    throttled: Throttled
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """An operator stopped this run."""
+
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """Too much would be deleted; somebody must allow it."""
 
@@ -75,7 +91,9 @@ class HandedBack:
     progress: Progress | None = None
 
 
-type Ending = Synced | Incomplete | Failed | RemoteLeftAlone | EndpointLeftAlone | Held | HandedBack
+type Ending = (
+    Synced | Incomplete | Failed | RemoteLeftAlone | EndpointLeftAlone | EndpointThrottled | Held | HandedBack | Stopped
+)
 
 
 def progress_of(ending: Ending) -> Progress | None:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -72,14 +72,15 @@ class Loader:
         self._part_bytes: int = settings.CONTENT_CHUNK_BYTES
 
     def cargo(self, kind: ChangeKind) -> Iterator[Cargo | Damaged]:
-        for group in self._marked_groups(kind):
-            yield from self._batches(group) if self._max_batch > 1 else self._one_by_one(group)
+        for group, known_bad in self._marked_groups(kind):
+            loaded = (self._load(change, known_bad) for change in group)
+            yield from self._batches(loaded, known_bad) if self._max_batch > 1 else loaded
 
-    def _marked_groups(self, kind: ChangeKind) -> Iterator[list[Change]]:
-        ahead: deque[tuple[list[Change], Future[None]]] = deque()
-        for changes in self._spool.groups(kind):
+    def _marked_groups(self, kind: ChangeKind) -> Iterator[tuple[list[Change], bool]]:
+        ahead: deque[tuple[list[Change], bool, Future[None]]] = deque()
+        for changes, repeated in self._spool.groups(kind):
             group = [change if change.id else change._replace(id=str(uuid.uuid4())) for change in changes]
-            ahead.append((group, self._recorder.mark_in_doubt(group)))
+            ahead.append((group, repeated, self._recorder.mark_in_doubt(group)))
             self._blobs.request([change.blob for change in group if change.blob and not self._in_parts(change)])
             if len(ahead) > GROUPS_AHEAD:
                 yield self._when_marked(*ahead.popleft())
@@ -87,18 +88,13 @@ class Loader:
             yield self._when_marked(*ahead.popleft())
 
     @staticmethod
-    def _when_marked(group: list[Change], marked: "Future[None]") -> list[Change]:
+    def _when_marked(group: list[Change], repeated: bool, marked: "Future[None]") -> tuple[list[Change], bool]:
         marked.result()
-        return group
+        return group, repeated
 
-    def _one_by_one(self, group: list[Change]) -> Iterator[Cargo | Damaged]:
-        for change in group:
-            yield self._load(change)
-
-    def _batches(self, group: list[Change]) -> Iterator[Cargo | Damaged]:
-        batch = Batch()
-        for change in group:
-            cargo = self._load(change)
+    def _batches(self, loaded: Iterable[Cargo | Damaged], known_bad: bool) -> Iterator[Cargo | Damaged]:
+        batch = Batch(known_bad=known_bad)
+        for cargo in loaded:
             if not isinstance(cargo, Single):
                 yield cargo
                 continue
@@ -108,18 +104,18 @@ class Loader:
                 continue
             if not batch.takes(item, most=self._max_batch):
                 yield batch
-                batch = Batch()
+                batch = Batch(known_bad=known_bad)
             batch.add(cargo, item)
         if batch.items:
             yield batch
 
-    def _load(self, change: Change) -> Single | Parts | Damaged:
+    def _load(self, change: Change, known_bad: bool) -> Single | Parts | Damaged:
         try:
             if change.blob is None:
-                return Single(change, None)
+                return Single(change, None, known_bad)
             if self._in_parts(change):
-                return Parts(change, self._mirror, part_bytes=self._part_bytes)
-            return Single(change, self._blobs.read())
+                return Parts(change, self._mirror, part_bytes=self._part_bytes, known_bad=known_bad)
+            return Single(change, self._blobs.read(), known_bad)
         except GitError as error:
             return Damaged(change, error)
 

@@ -11,7 +11,8 @@ from syncsvc.delivery.payload import Origin, sync_failed, timestamp_text
 from syncsvc.error_kinds import POLICIES
 from syncsvc.models import Subscription, SyncRun
 from syncsvc.models.status import Failure
-from syncsvc.store.attempts import Attempt, log_attempts
+from syncsvc.store.attempts import log_attempts
+from syncsvc.sync.attempt_log import attempt_of
 from syncsvc.sync.circuit import pause_gone
 from syncsvc.sync.job import Job
 from syncsvc.sync.transports import USER_AGENT
@@ -41,21 +42,11 @@ def tell_app_of_failure(job: Job, run: SyncRun, failure: Failure, *, delay: floa
         timestamp=int(now.timestamp()),
         body=body,
         addresses=AddressPolicy(settings.WEBHOOK_ALLOWED_NETWORKS),
-        timeout=settings.WEBHOOK_TIMEOUT,
+        timeout=job.app.request_timeout,
         connect_timeout=settings.WEBHOOK_CONNECT_TIMEOUT,
         user_agent=USER_AGENT,
     )
     if answer.error_kind is not None and POLICIES[answer.error_kind].pauses_app:
         pause_gone(job.app)
-    attempt = Attempt(
-        webhook_id=answer.request.webhook_id,
-        kind="sync.failed",
-        path=None,
-        files=0,
-        status=answer.status,
-        error_kind=answer.error_kind or "",
-        error=answer.error,
-        milliseconds=int(answer.seconds * 1000),
-        answer=answer.body,
-    )
+    attempt = attempt_of(answer, kind="sync.failed", path=None, files=0)
     log_attempts(job.subscription.id, run.id, [attempt])

@@ -1,5 +1,6 @@
 """A run, top to bottom: claim, refresh the mirror, plan, hold, deliver, settle."""
 
+import time
 import traceback
 import uuid
 from collections.abc import Callable
@@ -12,16 +13,18 @@ from syncsvc.exceptions import GitError, MirrorBusyError
 from syncsvc.git.mirror import Mirror, evict
 from syncsvc.models import Operation, Snapshot, Subscription, SyncRun
 from syncsvc.sync.circuit import EndpointCircuit
-from syncsvc.sync.deliver import Delivery, Stop
+from syncsvc.sync.deliver import Delivery
 from syncsvc.sync.ending import (
     Ending,
     EndpointLeftAlone,
+    EndpointThrottled,
     Failed,
     HandedBack,
     Held,
     Incomplete,
     Progress,
     RemoteLeftAlone,
+    Stopped,
     Synced,
 )
 from syncsvc.sync.heads import GitCircuitOpenError, ask_remote, found, head_for
@@ -32,12 +35,16 @@ from syncsvc.sync.plan import Plan, make_plan
 from syncsvc.sync.settle import settle
 from syncsvc.sync.snapshots import take_in
 from syncsvc.sync.spool import Spool
+from syncsvc.sync.tally import Stop
+from syncsvc.sync.throttle import EndpointThrottle
 from syncsvc.types import ErrorKind, RemoteHead
 
 logger = structlog.get_logger(__name__)
 
 # A run that finds the mirror being fetched is due when that fetch ends; at the latest after so many seconds.
 AWAIT_FETCH_SECONDS = 30
+# After a run that got something across, the next try is at least so many times its planning time away.
+PLANS_APART = 10
 # Commits that a mirror keeps before those that no ledger needs are dropped.
 PINS_BEFORE_MAINTENANCE = 50
 
@@ -139,22 +146,43 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
     if not mirror.has_commit(commit):
         raise MirrorBusyError  # evicted or replaced since it was fetched
     snapshot = take_in(job.repository, mirror, commit)
+    began = time.monotonic()
     with Spool(settings.SPOOL_DIR) as spool:
         plan = make_plan(job, mirror, snapshot, spool)
         if plan.deletes_too_much and not _deletes_are_allowed(job, snapshot, plan):
             return Held(Progress(snapshot, plan))
         if not plan.changes:
             return Synced(Progress(snapshot, plan))
-        circuit = EndpointCircuit(job.app, job.lease)
+        planned_in = time.monotonic() - began
+        circuit = EndpointCircuit(job.app, job.subscription.id, job.lease)
         if open_circuit := circuit.enter(early=job.single_retry, known=job.is_fresh):
             return EndpointLeftAlone(open_circuit, Progress(snapshot, plan))
-        tally = Delivery(job, commit=commit, mirror=mirror, spool=spool, circuit=circuit).deliver()
-        progress = Progress(snapshot, plan, tally)
-        if tally.delivered == plan.changes:
-            return Synced(progress)
-        if tally.stop is Stop.SHUTDOWN and not tally.failed:
+        throttle = EndpointThrottle(job.app, job.lease, job.now)
+        if throttled := throttle.enter(early=job.single_retry, probing=circuit.probing):
+            circuit.leave()
+            return EndpointThrottled(throttled, Progress(snapshot, plan))
+        delivery = Delivery(job, commit=commit, mirror=mirror, spool=spool, circuit=circuit, throttle=throttle)
+        progress = Progress(snapshot, plan, delivery.deliver())
+        return _delivered(progress, circuit, planned_in)
+
+
+def _delivered(progress: Progress, circuit: EndpointCircuit, planned_in: float) -> Ending:
+    """`planned_in` is in seconds."""
+    tally = progress.tally
+    if tally.delivered == progress.plan.changes:
+        return Synced(progress)
+    match tally.stop:
+        case Stop.SHUTDOWN | Stop.PAUSED | Stop.HANDS_OVER if not tally.failed:
             return HandedBack(progress=progress)
-        return Incomplete(progress, at_least=circuit.remaining() if tally.stop is Stop.CIRCUIT else 0.0)
+        case Stop.STOPPED:
+            return Stopped(progress)
+        case Stop.THROTTLED if tally.throttled is not None:
+            return EndpointThrottled(tally.throttled, progress)
+        case Stop.CIRCUIT:
+            return Incomplete(progress, at_least=circuit.remaining())
+        case _:
+            # A large plan that got on is not made again for one file every few seconds.
+            return Incomplete(progress, at_least=PLANS_APART * planned_in if tally.delivered else 0.0)
 
 
 def _deletes_are_allowed(job: Job, snapshot: Snapshot, plan: Plan) -> bool:

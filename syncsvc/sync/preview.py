@@ -128,7 +128,7 @@ def _changes(known: SyncPreview, subscription: Subscription, mirror: Mirror, com
     snapshot = taken_in or Snapshot(repository=subscription.repository, commit=commit)
     with Spool(settings.SPOOL_DIR) as spool:
         plan = make_plan(_as_job(subscription), mirror, snapshot, spool)
-        changes = (change for kind in ChangeKind for group in spool.groups(kind) for change in group)
+        changes = (change for kind in ChangeKind for group, _ in spool.groups(kind) for change in group)
         for page, some in enumerate(batched(changes, PAGE), 1):
             if page * PAGE > LISTED:
                 break

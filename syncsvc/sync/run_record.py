@@ -4,10 +4,10 @@ from syncsvc.models import SyncRun
 from syncsvc.store.runs import RunRecord, end_run
 from syncsvc.sync.ending import Ending, Failed, Held, progress_of
 from syncsvc.sync.job import Job
-from syncsvc.sync.settlement import Fail, HandBack, Postpone
+from syncsvc.sync.settlement import Fail, HandBack, Moved, Postpone, Stop
 
 
-def end(job: Job, ending: Ending, settlement: Postpone | Fail | HandBack) -> SyncRun | None:
+def end(job: Job, ending: Ending, settlement: Moved) -> SyncRun | None:
     """None where the run is forgotten: it was handed back before its first request."""
     progress = progress_of(ending)
     if isinstance(settlement, HandBack):
@@ -15,6 +15,8 @@ def end(job: Job, ending: Ending, settlement: Postpone | Fail | HandBack) -> Syn
             SyncRun.objects.filter(id=job.run_id).delete()
             return None
         kind, error = "", ""
+    elif isinstance(settlement, Stop):
+        kind, error = "", settlement.error
     else:
         kind, error = settlement.failure.kind.value, settlement.failure.error
     return end_run(
@@ -28,7 +30,7 @@ def end(job: Job, ending: Ending, settlement: Postpone | Fail | HandBack) -> Syn
     )
 
 
-def _outcome(ending: Ending, settlement: Postpone | Fail | HandBack) -> SyncRun.Outcome:
+def _outcome(ending: Ending, settlement: Moved) -> SyncRun.Outcome:
     match settlement:
         case Postpone():
             return SyncRun.Outcome.POSTPONED
@@ -36,6 +38,8 @@ def _outcome(ending: Ending, settlement: Postpone | Fail | HandBack) -> SyncRun.
             return SyncRun.Outcome.HELD if isinstance(ending, Held) else SyncRun.Outcome.FAILED
         case HandBack():
             return SyncRun.Outcome.INTERRUPTED
+        case Stop():
+            return SyncRun.Outcome.STOPPED
 
 
 def record_of(job: Job, ending: Ending) -> RunRecord:

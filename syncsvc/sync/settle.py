@@ -12,16 +12,28 @@ from syncsvc.delivery.retry_policy import RetryPolicy
 from syncsvc.error_kinds import POLICIES
 from syncsvc.models import Operation, Subscription, SyncRun
 from syncsvc.store.complete import complete
-from syncsvc.store.operations import put_back_item, settle_item_as_failed
+from syncsvc.store.operations import cancel_item, fail_items_waiting_for, put_back_item, settle_item_as_failed
 from syncsvc.sync.circuit import circuit_policy, pause_gone
-from syncsvc.sync.ending import Ending, EndpointLeftAlone, progress_of
+from syncsvc.sync.ending import Ending, EndpointLeftAlone, EndpointThrottled, progress_of
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.notify import tell_app_of_failure
 from syncsvc.sync.outage import through_outage
 from syncsvc.sync.run_record import end, record_of
-from syncsvc.sync.settlement import Approval, Complete, Fail, HandBack, Postpone, SettlementPolicy, Standing
-from syncsvc.sync.settlement_text import item_reason
+from syncsvc.sync.settlement import (
+    Approval,
+    Complete,
+    Fail,
+    HandBack,
+    Moved,
+    Postpone,
+    Settlement,
+    SettlementPolicy,
+    Standing,
+    Stop,
+)
+from syncsvc.sync.settlement_text import item_reason, still_down_text
+from syncsvc.types import ErrorKind
 
 logger = structlog.get_logger(__name__)
 
@@ -37,7 +49,6 @@ def settlement_policy() -> SettlementPolicy:
     retry = RetryPolicy(
         delays=settings.RETRY_DELAYS,
         slow=settings.RETRY_SLOW_SECONDS,
-        retry_after_max=settings.RETRY_AFTER_MAX_SECONDS,
         jitter=settings.RETRY_JITTER_PERCENT / 100,
     )
     return SettlementPolicy(retry=retry, circuit=circuit_policy())
@@ -56,6 +67,8 @@ def settle(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> Sy
             run, operation = through_outage(job.lease, lambda: _write(job, ending, settlement))
     if operation is not None:
         settled(operation)
+    for waiting in _whose_wait_has_ended(job, ending, settlement):
+        settled(waiting)
     if run is not None:
         _log(job, run)
         if isinstance(settlement, Fail):
@@ -69,6 +82,7 @@ def _standing(job: Job) -> Standing:
     return Standing(
         name=str(subscription),
         retry_count=subscription.retry_count,
+        is_news=job.trigger.is_news,
         approval=Approval(subscription.approved_commit, subscription.approved_deletes),
         remote_failing_seconds=(job.started_at - failing_since).total_seconds(),
     )
@@ -90,18 +104,33 @@ def _complete(job: Job, ending: Ending, settlement: Complete) -> Written:
     return Written(completed.run, completed.operation)
 
 
-def _write(job: Job, ending: Ending, settlement: Postpone | Fail | HandBack) -> Written:
+def _whose_wait_has_ended(job: Job, ending: Ending, settlement: Settlement) -> list[Operation]:
+    """Operations with items that waited for this run's probe, or for the end of a throttle, and have their answer."""
+    progress = progress_of(ending)
+    if isinstance(ending, EndpointThrottled) and isinstance(settlement, Fail):
+        of_app, slow = Subscription.objects.filter(app=job.app), settlement.delay
+        through_outage(job.lease, lambda: of_app.give_up_on_throttled(slow))
+        kind = ErrorKind.ENDPOINT_THROTTLED
+    elif progress is not None and progress.tally.probe_failed:
+        kind = ErrorKind.ENDPOINT_CIRCUIT_OPEN
+    else:
+        return []
+    reason = still_down_text(settlement.delay if isinstance(settlement, Postpone | Fail) else None)
+    return through_outage(job.lease, lambda: fail_items_waiting_for(job.app.id, reason=reason, error_kind=kind))
+
+
+def _write(job: Job, ending: Ending, settlement: Moved) -> Written:
     with transaction.atomic():
         # First, as everywhere: the operation's row is locked before the subscription's.
         operation = _move_item(job, ending, settlement) if job.in_bulk else None
         if not _move_subscription(job, settlement):
             raise LeaseLostError
-        if not isinstance(settlement, HandBack) and POLICIES[settlement.failure.kind].pauses_app:
+        if isinstance(settlement, Postpone | Fail) and POLICIES[settlement.failure.kind].pauses_app:
             pause_gone(job.app)
         return Written(end(job, ending, settlement), operation)
 
 
-def _move_subscription(job: Job, settlement: Postpone | Fail | HandBack) -> bool:
+def _move_subscription(job: Job, settlement: Moved) -> bool:
     """Says whether the lease was still ours."""
     subscriptions, id, token = Subscription.objects, job.subscription.id, job.lease.token
     match settlement:
@@ -111,20 +140,25 @@ def _move_subscription(job: Job, settlement: Postpone | Fail | HandBack) -> bool
             return subscriptions.fail(id, token=token, failure=failure, delay=slow)
         case HandBack(delay=delay, awaits_fetch=awaits_fetch):
             return subscriptions.hand_back(id, token=token, delay=delay, awaits_fetch=awaits_fetch)
+        case Stop(delay=delay, error=error):
+            return subscriptions.stop(id, token=token, error=error, delay=delay)
 
 
-def _move_item(job: Job, ending: Ending, settlement: Postpone | Fail | HandBack) -> Operation | None:
+def _move_item(job: Job, ending: Ending, settlement: Moved) -> Operation | None:
     """The operation of the item that this run was for; None where somebody else has moved it."""
-    if isinstance(settlement, HandBack):
-        return put_back_item(job.run_id, released=True)
-    if isinstance(ending, EndpointLeftAlone):
-        return put_back_item(job.run_id, released=False)
     progress = progress_of(ending)
+    files = progress.tally.delivered if progress else 0
+    if isinstance(settlement, HandBack):
+        return put_back_item(job.run_id, released=True, files=files)
+    if isinstance(settlement, Stop):
+        return cancel_item(job.run_id, reason=settlement.error, files=files)
+    if isinstance(ending, EndpointLeftAlone | EndpointThrottled) and isinstance(settlement, Postpone):
+        return put_back_item(job.run_id, released=False, files=files)
     return settle_item_as_failed(
         job.run_id,
         reason=item_reason(settlement.failure.error, settlement.delay),
         error_kind=settlement.failure.kind,
-        files=progress.tally.delivered if progress else 0,
+        files=files,
     )
 
 

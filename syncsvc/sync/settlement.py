@@ -1,7 +1,7 @@
 """Deciding how a run's ending moves its subscription: pure, of the ending, the subscription's state and policies."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from syncsvc.delivery.retry_policy import CircuitPolicy, RetryPolicy
 from syncsvc.error_kinds import POLICIES
@@ -9,15 +9,17 @@ from syncsvc.models.status import Failure
 from syncsvc.sync.ending import (
     Ending,
     EndpointLeftAlone,
+    EndpointThrottled,
     Failed,
     HandedBack,
     Held,
     Incomplete,
     Progress,
     RemoteLeftAlone,
+    Stopped,
     Synced,
 )
-from syncsvc.sync.settlement_text import held_text, incomplete_text, left_alone_text
+from syncsvc.sync.settlement_text import held_text, incomplete_text, left_alone_text, stopped_text, throttled_text
 from syncsvc.types import ErrorKind
 
 # The end of a cool-down is not the moment for everyone at once.
@@ -38,6 +40,8 @@ class Standing:
 
     name: str
     retry_count: int
+    # A poll or a push asked for this run: it uses no try up.
+    is_news: bool
     approval: Approval
     remote_failing_seconds: float
 
@@ -74,7 +78,17 @@ class HandBack:
     awaits_fetch: bool
 
 
-type Settlement = Complete | Postpone | Fail | HandBack
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Pending until the next change, an operator's retry, or the slow try in `delay` seconds."""
+
+    delay: float
+    error: str
+
+
+# Those that did not complete.
+type Moved = Postpone | Fail | HandBack | Stop
+type Settlement = Complete | Moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,20 +115,37 @@ class SettlementPolicy:
                 return self._remote_left_alone(ending, standing, random)
             case EndpointLeftAlone():
                 return self._endpoint_left_alone(ending, standing, random)
+            case EndpointThrottled():
+                return self._throttled(ending, standing)
+            case Stopped():
+                return Stop(delay=self.retry.slow, error=stopped_text(ending.progress))
 
     def _incomplete(self, ending: Incomplete, standing: Standing, random: Callable[[], float]) -> Postpone | Fail:
         tally = ending.progress.tally
-        kind = tally.kind or ErrorKind.INTERNAL
-        retry_after = tally.retry_after if POLICIES[kind].honours_retry_after else None
         return self._tried(
-            kind,
+            tally.kind or ErrorKind.INTERNAL,
             incomplete_text(ending.progress),
             standing,
             _approval_left(ending.progress, standing),
             random,
-            at_least=max(ending.at_least, min(retry_after or 0.0, self.retry.retry_after_max)),
-            retry_after=retry_after,
+            at_least=ending.at_least,
+            progressed=tally.delivered > 0,
         )
+
+    def _throttled(self, ending: EndpointThrottled, standing: Standing) -> Postpone | Fail:
+        """Due exactly when the wait is over; no try is used up. Failed where nothing was taken for too long."""
+        tally = ending.progress.tally
+        failure = _failure(
+            ErrorKind.ENDPOINT_THROTTLED,
+            throttled_text(ending),
+            0 if tally.delivered else standing.retry_count,
+            _approval_left(ending.progress, standing),
+            is_failing=tally.failed > 0,
+        )
+        if ending.throttled.silent >= self.circuit.fail_after and not tally.delivered:
+            return Fail(failure=replace(failure, is_failing=True), delay=self.retry.slow)
+        remaining = ending.throttled.remaining
+        return Postpone(failure=failure, delay=remaining, at_least=remaining)
 
     def _remote_left_alone(
         self, ending: RemoteLeftAlone, standing: Standing, random: Callable[[], float]
@@ -153,10 +184,14 @@ class SettlementPolicy:
         random: Callable[[], float],
         *,
         at_least: float = 0.0,
-        retry_after: float | None = None,
+        progressed: bool = False,
     ) -> Postpone | Fail:
-        """A quick retry or a slow try after a run that failed, in `at_least` seconds or later."""
-        retry = self.retry.after_failure(standing.retry_count, kind, retry_after, random)
+        """A quick retry or a slow try after a run that failed, in `at_least` seconds or later.
+
+        A run that got something across starts a new streak of tries.
+        """
+        made = 0 if progressed else standing.retry_count
+        retry = self.retry.after_failure(made, kind, random, uses_up_try=not standing.is_news)
         failure = _failure(kind, error, retry.retry_count, approval)
         delay = None if retry.delay is None else max(retry.delay, _jittered(at_least, random))
         if retry.failed:
@@ -164,8 +199,9 @@ class SettlementPolicy:
         return Postpone(failure=failure, delay=delay or 0.0, at_least=at_least)
 
 
-def _failure(kind: ErrorKind, error: str, retry_count: int, approval: Approval) -> Failure:
+def _failure(kind: ErrorKind, error: str, retry_count: int, approval: Approval, *, is_failing: bool = True) -> Failure:
     return Failure(
+        is_failing=is_failing,
         kind=kind,
         error=error,
         retry_count=retry_count,

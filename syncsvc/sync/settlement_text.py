@@ -1,6 +1,6 @@
 """The sentences that a run leaves with its subscription and with its operation's item."""
 
-from syncsvc.sync.ending import EndpointLeftAlone, Progress
+from syncsvc.sync.ending import EndpointLeftAlone, EndpointThrottled, Progress
 
 # An item's row has room for so many letters.
 REASON_LENGTH = 500
@@ -29,6 +29,25 @@ def left_alone_text(ending: EndpointLeftAlone) -> str:
         f"The endpoint has not answered well for {_minutes(ending.circuit.for_seconds)} and is left alone until its"
         f" cool-down ends; {_changes(waiting)} wait{'s' if waiting == 1 else ''}. A retry tries it at once."
     )
+
+
+def throttled_text(ending: EndpointThrottled) -> str:
+    waiting = ending.progress.plan.changes - ending.progress.tally.delivered
+    asked = ending.progress.tally.throttle_error or "The endpoint asked for fewer requests."
+    return f"{asked} {_changes(waiting)} wait{'s' if waiting == 1 else ''} until it takes requests again."
+
+
+def stopped_text(progress: Progress | None) -> str:
+    if progress is None:
+        return "Stopped by an operator before anything was sent."
+    left = progress.plan.changes - progress.tally.delivered
+    return f"Stopped by an operator: {_changes(left)} {'was' if left == 1 else 'were'} not sent."
+
+
+def still_down_text(delay: float | None) -> str:
+    """Of an item that waited for its app's endpoint."""
+    again = "" if delay is None else f" It tries by itself in {_wait_of(delay)}."
+    return f"The endpoint is still down or takes no requests: it was tried, and nothing more of it is sent now.{again}"
 
 
 def item_reason(error: str, delay: float | None) -> str:

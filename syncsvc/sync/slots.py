@@ -10,7 +10,6 @@ import structlog
 from django.conf import settings
 from django.db import connection
 from django.db.models import QuerySet
-from django.db.models.functions import Now
 
 from syncsvc import wakeup
 from syncsvc.models import Operation, Subscription
@@ -195,8 +194,7 @@ def _one_of(ids: QuerySet[Subscription, uuid.UUID]) -> uuid.UUID | None:
 
 def _wanted() -> tuple[SubscriptionQuerySet, SubscriptionQuerySet]:
     """What could be claimed: what is due, then what operations have released."""
-    due = Subscription.objects.active().filter(due_at__lte=Now(), status__in=("pending", "failed"))
-    return due, Subscription.objects.released()
+    return Subscription.objects.active().claimable(), Subscription.objects.released()
 
 
 SLOTS = Slots()

@@ -1,4 +1,4 @@
-"""A plan's changes on disk, one file a kind: a run's memory does not grow with its size."""
+"""A plan's changes on disk, by kind: a run's memory does not grow with its size."""
 
 import marshal
 import tempfile
@@ -11,13 +11,19 @@ from syncsvc.types import Change, ChangeKind
 # The most changes that are marked in doubt, sent and recorded together.
 GROUP = 200
 
+# A kind's changes in two lanes: those that the last run sent and that were not acknowledged go last.
+type Lane = tuple[ChangeKind, bool]
+
 
 class Spool:
-    """Takes changes in git's order; gives them back kind by kind, in groups."""
+    """Takes changes in git's order; gives them back kind by kind, in groups, repeats last."""
 
     def __init__(self, directory: str | None = None) -> None:
-        self._files: dict[ChangeKind, BinaryIO] = {}
-        self._pending: dict[ChangeKind, list[tuple[object, ...]]] = {kind: [] for kind in ChangeKind}
+        self._files: dict[Lane, BinaryIO] = {}
+        self._pending: dict[Lane, list[tuple[object, ...]]] = {
+            (kind, repeated): [] for kind in ChangeKind for repeated in (False, True)
+        }
+        self._written = dict.fromkeys(self._pending, 0)
         self._directory = directory or None
         self.counts = dict.fromkeys(ChangeKind, 0)
         self.bytes = 0
@@ -33,26 +39,29 @@ class Spool:
         return sum(self.counts.values())
 
     def add(self, change: Change) -> None:
-        kind = change.kind
-        self.counts[kind] += 1
+        self.counts[change.kind] += 1
         self.bytes += change.size
-        pending = self._pending[kind]
+        lane = (change.kind, change.id is not None)
+        pending = self._pending[lane]
         pending.append(tuple(change[1:]))
         if len(pending) == GROUP:
-            self._write(kind)
+            self._write(lane)
 
-    def groups(self, kind: ChangeKind) -> Iterator[list[Change]]:
-        """Reads one kind's changes, once, at most GROUP at a time."""
-        if kind in self._files:
-            file = self._files[kind]
-            file.seek(0)
-            for _ in range(self.counts[kind] // GROUP):
-                yield [Change(kind, *fields) for fields in marshal.load(file)]  # noqa: S302 - our own temporary file
-        if rest := self._pending[kind]:
-            yield [Change(kind, *fields) for fields in rest]  # type: ignore[arg-type]
+    def groups(self, kind: ChangeKind) -> Iterator[tuple[list[Change], bool]]:
+        """Reads one kind's changes, once, at most GROUP at a time, each group with whether it is of repeats."""
+        for repeated in (False, True):
+            lane = (kind, repeated)
+            if lane in self._files:
+                file = self._files[lane]
+                file.seek(0)
+                for _ in range(self._written[lane]):
+                    yield [Change(kind, *fields) for fields in marshal.load(file)], repeated  # noqa: S302 - our own file
+            if rest := self._pending[lane]:
+                yield [Change(kind, *fields) for fields in rest], repeated  # type: ignore[arg-type]
 
-    def _write(self, kind: ChangeKind) -> None:
-        if kind not in self._files:
-            self._files[kind] = tempfile.TemporaryFile(prefix="syncsvc-", dir=self._directory)  # noqa: SIM115
-        marshal.dump(self._pending[kind], self._files[kind])
-        self._pending[kind] = []
+    def _write(self, lane: Lane) -> None:
+        if lane not in self._files:
+            self._files[lane] = tempfile.TemporaryFile(prefix="syncsvc-", dir=self._directory)  # noqa: SIM115
+        marshal.dump(self._pending[lane], self._files[lane])
+        self._pending[lane] = []
+        self._written[lane] += 1

@@ -9,7 +9,7 @@ from django.conf import settings
 from syncsvc import __version__
 from syncsvc.delivery.addresses import AddressPolicy
 from syncsvc.delivery.transport import Transport
-from syncsvc.sync.cargo import Cargo
+from syncsvc.sync.cargo import Sent
 
 USER_AGENT = f"syncsvc/{__version__}"
 # What nobody has wanted for so long is closed when another is.
@@ -22,10 +22,10 @@ class Transports:
     """Those of this process that no run has; the last used is given first. Thread-safe."""
 
     def __init__(self) -> None:
-        self._idle: list[tuple[float, Terms, Transport[Cargo]]] = []
+        self._idle: list[tuple[float, Terms, Transport[Sent]]] = []
         self._lock = threading.Lock()
 
-    def take(self) -> Transport[Cargo]:
+    def take(self) -> Transport[Sent]:
         terms = _terms()
         with self._lock:
             for index in reversed(range(len(self._idle))):
@@ -34,7 +34,7 @@ class Transports:
         networks, connect_timeout = terms
         return Transport(_policy(networks), connect_timeout=connect_timeout, user_agent=USER_AGENT)
 
-    def give_back(self, transport: Transport[Cargo]) -> None:
+    def give_back(self, transport: Transport[Sent]) -> None:
         """Nothing may be in flight in it."""
         now = time.monotonic()
         with self._lock:

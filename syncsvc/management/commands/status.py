@@ -69,7 +69,7 @@ def _lines(rows: Iterator[dict[str, Any]], totals: dict[str, int], state: Health
     kinds: Counter[str] = Counter()
     for row in rows:
         kinds["paused"] += row["paused"]
-        kinds["retrying"] += is_retrying(row["status"], row["retry_count"])
+        kinds["retrying"] += is_retrying(row["status"], row["error_kind"] or "")
         yield _line(row)
     notes = "".join(f", {count} {kind}" for kind, count in kinds.items() if count)
     yield f"{sum(totals.values())} subscriptions: {', '.join(f'{n} {status}' for status, n in totals.items())}{notes}"

@@ -1,0 +1,9 @@
+"""Conditions that several statements share, each in one place; `a` is an app, `s` a subscription."""
+
+# The endpoint is not left alone: neither is its circuit open, nor did it ask for fewer requests; or the time is over,
+# and no other run goes first.
+NOT_THROTTLED = "(a.throttled_until IS NULL OR greatest(a.throttled_until, a.probe_until) <= statement_timestamp())"
+ENDPOINT_TAKES_RUNS = (
+    "(a.circuit_opened_at IS NULL OR greatest(a.circuit_until, a.probe_until) <= statement_timestamp())"
+    f" AND {NOT_THROTTLED}"
+)

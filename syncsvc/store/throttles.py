@@ -1,0 +1,84 @@
+"""An app whose endpoint asked for fewer requests: how long it is left alone, and which run goes first afterwards.
+
+Each verb is one statement on the app's row, so that many workers may call it. Times are the database's.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from syncsvc.models import App
+from syncsvc.store.statements import fetch_one
+
+# Lengthens the wait: by what the endpoint asked for, else by a step that doubles. The wait never gets shorter. Frees
+# the place of the run that went first. Locks the app. Called once a round of refusals.
+_THROTTLE = """
+UPDATE syncsvc_app SET
+  throttled_until = greatest(throttled_until, clock_timestamp() + make_interval(secs => wait)),
+  throttled_at = clock_timestamp(),
+  throttled_since = coalesce(throttled_since, clock_timestamp()),
+  throttle_step = CASE WHEN %(asked)s::float8 IS NULL THEN wait ELSE throttle_step END,
+  probe_until = CASE WHEN circuit_opened_at IS NULL THEN NULL ELSE probe_until END
+FROM (
+  SELECT id AS app_id,
+    coalesce(%(asked)s::float8, least(greatest(throttle_step * 2, %(first)s::float8), %(most)s::float8)) AS wait
+  FROM syncsvc_app WHERE id = %(app)s FOR UPDATE
+) before
+WHERE id = app_id
+RETURNING extract(epoch FROM throttled_until - clock_timestamp())::float8,
+          extract(epoch FROM clock_timestamp() - throttled_since)::float8
+"""
+
+# How long the app is left alone yet, and whether another run goes first. Locks nothing.
+_STATE = """
+SELECT extract(epoch FROM throttled_until - clock_timestamp())::float8,
+       extract(epoch FROM clock_timestamp() - throttled_since)::float8
+FROM syncsvc_app WHERE id = %(app)s AND throttled_until IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """Seconds that the app is left alone yet (0: it may be tried), and seconds without an acknowledgement."""
+
+    remaining: float
+    silent: float
+
+
+def throttle(app_id: uuid.UUID, *, asked: float | None, first: float, most: float) -> Throttled:
+    """Notes a refusal. `asked` is what the endpoint asked for, in seconds, already bounded; None: a step that doubles.
+
+    The step begins with `first` seconds and ends at `most`.
+    """
+    row = fetch_one(_THROTTLE, {"app": app_id, "asked": asked, "first": first, "most": most})
+    return Throttled(max(0.0, row[0]), row[1]) if row else Throttled(0.0, 0.0)
+
+
+def throttled(app_id: uuid.UUID) -> Throttled | None:
+    """None where the app is not throttled."""
+    row = fetch_one(_STATE, {"app": app_id})
+    return Throttled(max(0.0, row[0]), row[1]) if row else None
+
+
+def go_first(app_id: uuid.UUID, *, early: bool, seconds: float) -> bool:
+    """Claims the first request after a wait, for so many seconds; `early`: also while the wait lasts."""
+    free = Q(probe_until=None) | Q(probe_until__lte=Now())
+    over = Q() if early else Q(throttled_until__lte=Now())
+    first = App.objects.filter(free, over, id=app_id, throttled_until__isnull=False)
+    return first.update(probe_until=Now() + timedelta(seconds=seconds)) == 1
+
+
+def give_way(app_id: uuid.UUID) -> None:
+    """Gives back the place of the run that went first."""
+    App.objects.filter(id=app_id, throttled_until__isnull=False).update(probe_until=None)
+
+
+def end_throttle(app_id: uuid.UUID, *, sent_at: datetime) -> bool:
+    """Ends the wait, unless the endpoint refused another request since `sent_at`; says whether it did."""
+    ended = App.objects.filter(id=app_id, throttled_until__isnull=False, throttled_at__lt=sent_at).update(
+        throttled_until=None, throttled_at=None, throttled_since=None, throttle_step=0, probe_until=None
+    )
+    return ended == 1

@@ -1,0 +1,46 @@
+"""What came of a run's sending."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from syncsvc.error_kinds import POLICIES
+from syncsvc.store.throttles import Throttled
+from syncsvc.types import Change, ErrorKind
+
+
+class Stop(Enum):
+    """Why a run sends nothing more."""
+
+    CIRCUIT = auto()  # the endpoint is down
+    THROTTLED = auto()  # the endpoint asked for a wait that is too long to be spent in the run
+    FAILURE = auto()  # a kind about the endpoint as a whole
+    PAUSED = auto()  # the app, the repository or the subscription
+    STOPPED = auto()  # an operator stopped this run
+    HANDS_OVER = auto()  # others are due, or the head has moved
+    SHUTDOWN = auto()  # this process ends
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of a delivery so far. `kind`, `error` and `path` are of the first failure."""
+
+    delivered: int = 0
+    failed: int = 0
+    requests: int = 0
+    content_bytes: int = 0
+    kind: ErrorKind | None = None
+    error: str = ""
+    path: bytes | None = None
+    damaged: bool = False
+    stop: Stop | None = None
+    throttled: Throttled | None = None
+    throttle_error: str = ""
+    # The probe of an open circuit was sent, and failed.
+    probe_failed: bool = False
+
+    def fail(self, kind: ErrorKind, error: str, changes: Sequence[Change]) -> None:
+        self.failed += len(changes)
+        # What stops the run says more than what came before.
+        if self.kind is None or POLICIES[kind].stops_run:
+            self.kind, self.error, self.path = kind, error, changes[0].path if changes else None

@@ -1,0 +1,160 @@
+"""One run's view of its app's pace: how long the endpoint wants to be left alone, and which run goes first then."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+
+from django.conf import settings
+
+from syncsvc.models import App, Subscription
+from syncsvc.store import throttles
+from syncsvc.store.throttles import Throttled
+from syncsvc.sync.lease import Lease
+from syncsvc.sync.outage import through_outage
+from syncsvc.types import ErrorKind
+
+# A run that waits for the first request of another looks this often whether it succeeded, in seconds.
+LOOK_SECONDS = 0.5
+# Without an acknowledgement for so many seconds a throttled run ends, and frees its slot.
+SILENT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThrottlePolicy:
+    """All in seconds: the first and the longest wait where the endpoint asks for no time, the longest Retry-After that
+    is honoured, and the longest wait that is spent in the run."""
+
+    first: float
+    most: float
+    retry_after_max: float
+    in_run: float
+
+    def asked(self, retry_after: float | None) -> float | None:
+        return None if retry_after is None else min(retry_after, self.retry_after_max)
+
+
+def throttle_policy() -> ThrottlePolicy:
+    return ThrottlePolicy(
+        first=settings.THROTTLE_FIRST_SECONDS,
+        most=settings.THROTTLE_MOST_SECONDS,
+        retry_after_max=settings.RETRY_AFTER_MAX_SECONDS,
+        in_run=settings.THROTTLE_WAIT_SECONDS,
+    )
+
+
+class _Pace(Enum):
+    """FREE: as many requests as the window takes. WAITING: none. FIRST: one at a time, until one succeeds."""
+
+    FREE = auto()
+    WAITING = auto()
+    FIRST = auto()
+
+
+class EndpointThrottle:
+    """Waits that the endpoint asked for, over all its runs and workers. One thread's."""
+
+    def __init__(self, app: App, lease: Lease, now: Callable[[], datetime]) -> None:
+        """`now` gives the database's time."""
+        self._app_id, self._lease, self._now = app.id, lease, now
+        self._policy = throttle_policy()
+        self._pace = _Pace.FREE if app.throttled_until is None else _Pace.WAITING
+        self._until = time.monotonic()
+        self._heard_at = time.monotonic()
+        self._silent = 0.0
+
+    def enter(self, *, early: bool, probing: bool = False) -> Throttled | None:
+        """None where this run may send, as the first one perhaps; `early` does not wait for the end.
+
+        `probing`: this run has the probe of the app's circuit already, and goes first by that.
+        """
+        if self._pace is _Pace.FREE:
+            return None
+        state = self._state()
+        if state is None:
+            self._pace = _Pace.FREE
+            return None
+        if probing and (early or not state.remaining):
+            self._pace = _Pace.FIRST
+            return None
+        if (early or not state.remaining) and self._goes_first(early=early):
+            return None
+        return state
+
+    @property
+    def one_at_a_time(self) -> bool:
+        return self._pace is _Pace.FIRST
+
+    def may_send(self) -> bool:
+        """Looks at the database only when a wait is over."""
+        if self._pace is not _Pace.WAITING:
+            return True
+        if time.monotonic() < self._until:
+            return False
+        state = self._state()
+        if state is None:
+            self._pace = _Pace.FREE
+            return True
+        if not state.remaining and self._goes_first(early=False):
+            return True
+        self._silent = state.silent
+        self._until = time.monotonic() + (state.remaining or LOOK_SECONDS)
+        return False
+
+    def refused(self, retry_after: float | None) -> None:
+        """Takes a refusal into account: the first of its round, or one that asks for a longer wait."""
+        asked = self._policy.asked(retry_after)
+        waits_for = self._until - time.monotonic() if self._pace is _Pace.WAITING else 0.0
+        if asked is not None and asked <= waits_for:
+            return
+        state = through_outage(
+            self._lease,
+            lambda: throttles.throttle(self._app_id, asked=asked, first=self._policy.first, most=self._policy.most),
+        )
+        self.waits(state)
+
+    def waits(self, state: Throttled) -> None:
+        """Another run met a refusal, or this one."""
+        self._pace, self._silent = _Pace.WAITING, state.silent
+        self._until = time.monotonic() + state.remaining
+
+    def acknowledged(self, sent_at: datetime) -> None:
+        """Ends the wait for all runs where this request was sent after the last refusal. `sent_at`: the database's."""
+        self._heard_at = time.monotonic()
+        if self._pace is _Pace.FREE:
+            return
+        ended = through_outage(self._lease, lambda: throttles.end_throttle(self._app_id, sent_at=sent_at))
+        if ended:
+            through_outage(self._lease, self._let_runs_go_on)
+        if ended or self._pace is _Pace.FIRST:
+            self._pace = _Pace.FREE
+
+    def ends_run(self) -> Throttled | None:
+        """The wait, where it is too long to be spent in the run; None where the run may go on."""
+        if self._pace is not _Pace.WAITING:
+            return None
+        remaining = max(0.0, self._until - time.monotonic())
+        silent = time.monotonic() - self._heard_at >= SILENT_SECONDS
+        return Throttled(remaining, self._silent) if remaining > self._policy.in_run or silent else None
+
+    def leave(self) -> None:
+        """Gives the place of the first run back where its request was never decided."""
+        if self._pace is _Pace.FIRST:
+            through_outage(self._lease, lambda: throttles.give_way(self._app_id))
+            self._pace = _Pace.WAITING
+
+    def _goes_first(self, *, early: bool) -> bool:
+        won = through_outage(
+            self._lease,
+            lambda: throttles.go_first(self._app_id, early=early, seconds=settings.LEASE_SECONDS),
+        )
+        if won:
+            self._pace = _Pace.FIRST
+        return won
+
+    def _state(self) -> Throttled | None:
+        return through_outage(self._lease, lambda: throttles.throttled(self._app_id))
+
+    def _let_runs_go_on(self) -> None:
+        Subscription.objects.filter(app_id=self._app_id).outage_ended([ErrorKind.ENDPOINT_THROTTLED])
