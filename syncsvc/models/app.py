@@ -144,9 +144,13 @@ class App(models.Model):
         """Takes a `whsec_` secret; ValueError says what is wrong with it."""
         self.secret = Sealed.seal(check_secret(secret))
 
-    def signing_secrets(self, at: datetime) -> list[str]:
-        """The secrets that sign, newest first: two while one is being rotated."""
-        secrets = [self.secret.reveal()]
+    def sealed_secrets(self, at: datetime) -> list[Sealed]:
+        """The secrets that sign, newest first: more than one while they are being rotated."""
+        secrets = [self.secret]
         if self.previous_secret is not None and self.previous_secret_until and self.previous_secret_until > at:
-            secrets.append(self.previous_secret.reveal())
+            secrets.append(self.previous_secret)
         return secrets
+
+    def signing_secrets(self, at: datetime) -> list[str]:
+        """The same in the clear."""
+        return [secret.reveal() for secret in self.sealed_secrets(at)]

@@ -97,6 +97,10 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         due_at = Now() + timedelta(seconds=delay)
         return self._release(subscription_id, token, status=Status.PENDING, due_at=due_at, awaits_fetch=awaits_fetch)
 
+    def request_stop(self) -> int:
+        """Asks the runs of these that go on to stop, which they do within seconds; how many go on."""
+        return self.filter(status=Status.SYNCING).update(stop_requested_at=Now())
+
     def stop(self, subscription_id: uuid.UUID, *, token: uuid.UUID, error: str, delay: float) -> bool:
         """syncing → pending until the next change, a retry, or the slow try in `delay` seconds."""
         due_at = Case(When(run_again=True, then=Now()), default=Now() + timedelta(seconds=delay))
@@ -175,7 +179,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     def resync(self, subscription_id: uuid.UUID, *, asked_by: str) -> bool:
         """Any but syncing → pending, due now, with a ledger that is forgotten: all is sent again."""
         asked = _asked_now(Trigger.RESYNC, asked_by)
-        return self.idle().filter(id=subscription_id).update(epoch=F("epoch") + 1, **asked) == 1
+        return self.idle().filter(id=subscription_id).update(epoch=F("epoch") + 1, old_url_files=0, **asked) == 1
 
     @transaction.atomic
     def outage_ended(self, kinds: Iterable[ErrorKind]) -> int:
@@ -294,6 +298,9 @@ class Subscription(models.Model):
     # The app was told of this streak of failures.
     failure_notified = models.BooleanField(default=False, editable=False)
     last_success_at = models.DateTimeField(null=True, editable=False)
+
+    # Files that the app acknowledged at a URL which it has left since; 0 after a re-sync, or when dismissed.
+    old_url_files = models.PositiveIntegerField(default=0, db_default=0, editable=False)
 
     epoch = models.PositiveIntegerField(default=1, editable=False)
     # The last snapshot that the app had whole, for people to see.

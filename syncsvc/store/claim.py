@@ -76,6 +76,7 @@ _TAKE = f""", claimed AS (
     queued_at = NULL, due_at = NULL, run_again = FALSE, awaits_fetch = FALSE, stop_requested_at = NULL,
     trigger = coalesce(item.kind, s.trigger), asked_by = coalesce(item.asked_by, s.asked_by),
     epoch = s.epoch + CASE WHEN item.kind = 'resync' AND item.fresh THEN 1 ELSE 0 END,
+    old_url_files = CASE WHEN item.kind = 'resync' AND item.fresh THEN 0 ELSE s.old_url_files END,
     retry_count = CASE WHEN item.fresh THEN 0 ELSE s.retry_count END,
     error_kind = CASE WHEN item.fresh THEN '' ELSE s.error_kind END,
     last_error = CASE WHEN item.fresh THEN '' ELSE s.last_error END,

@@ -153,6 +153,11 @@ class EndpointCircuit:
                 through_outage(self._lease, self._let_runs_go_on)
             self._answered = self.probing = self.opened = self.suspects = False
 
+    def forget(self) -> None:
+        """The app has another URL, which has failed in nothing yet."""
+        self._in_a_row.clear()
+        self._answered = self.probing = self.opened = self.suspects = False
+
     def leave(self) -> None:
         """Gives back a probe that was never decided."""
         if not self._healthy or time.monotonic() - self._last_flush >= FLUSH_SECONDS:

@@ -15,13 +15,17 @@ from syncsvc.error_kinds import POLICIES
 from syncsvc.exceptions import GitError
 from syncsvc.git.blobs import BlobReader
 from syncsvc.git.mirror import Mirror
+from syncsvc.models import App
 from syncsvc.stopping import STOPPING
+from syncsvc.store.looks import Look
+from syncsvc.store.moves import note_old_url
 from syncsvc.sync.attempt_log import attempt_of, log_failure
 from syncsvc.sync.cargo import Batch, Cargo, Parts, Refusal, Sent
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.loading import Damaged, Loader, SharedBlobs
+from syncsvc.sync.outage import through_outage
 from syncsvc.sync.outbox import Outbox
 from syncsvc.sync.ping import send_ping
 from syncsvc.sync.rate import RATE
@@ -63,7 +67,10 @@ class Delivery:
         app, repository = job.app, job.repository
         origin = Origin(str(repository.id), repository.url, repository.branch or repository.head_branch)
         self._payload = Payload(origin, commit, str(job.run_id))
-        self._signer = Signer(app.signing_secrets(job.started_at))
+        self._secrets = app.sealed_secrets(job.started_at)
+        self._signer = Signer([secret.reveal() for secret in self._secrets])
+        self._app = app
+        self._seen: Look | None = None
         self._few = len(spool) <= FEW and spool.bytes <= FEW_BYTES
         self._recorder = Recorder(
             subscription_id=job.subscription.id,
@@ -139,6 +146,7 @@ class Delivery:
                 for answer in self._transport.wait(LOOK_SECONDS):
                     self._answered(outbox, answer)
                 self._look_around()
+                self._follow_changes(outbox)
         finally:
             self._drop(outbox)
 
@@ -317,7 +325,7 @@ class Delivery:
             self.tally.stop = self.tally.stop or Stop.CIRCUIT
 
     def _ping(self) -> bool:
-        answer = send_ping(self._job.app, self._job.now())
+        answer = send_ping(self._app, self._job.now())
         self.tally.requests += 1
         self._recorder.attempted(attempt_of(answer, kind="ping", path=None, files=0))
         return answer.error_kind is None
@@ -348,6 +356,44 @@ class Delivery:
         self._recorder.attempted(attempt_of(answer, kind=cargo.kind, path=path, files=len(cargo.changes)))
         if answer.error_kind is not None:
             log_failure(self._job, answer, path)
+
+    def _follow_changes(self, outbox: Outbox) -> None:
+        """Takes over what was changed since the last look: a stop, a pause, another URL, secrets, limits."""
+        seen = self._job.watched.latest
+        if seen is None or seen is self._seen:
+            return
+        self._seen, app = seen, seen.app
+        if seen.is_stopped:
+            self.tally.stop = self.tally.stop or Stop.STOPPED
+        elif not seen.is_active:
+            self.tally.stop = self.tally.stop or Stop.PAUSED
+        if app.url != self._url:
+            self._move(outbox, app)
+        elif seen.throttled is not None:
+            self._throttle.met_by_another(seen.throttled)
+        secrets = app.sealed_secrets(self._job.now())
+        if [secret.token for secret in secrets] != [secret.token for secret in self._secrets]:
+            self._secrets, self._signer = secrets, Signer([secret.reveal() for secret in secrets])
+        self._app, self._limit, self._per_second = app, app.max_in_flight, app.max_per_second
+        self._timeout = app.request_timeout
+        self._longest = self._timeout + LEASE_MARGIN
+
+    def _move(self, outbox: Outbox, app: App) -> None:
+        """Goes on at another URL: requests to the old one are aborted, and are in doubt until the new one has them."""
+        for request in self._transport.abort():
+            cargo = request.tag.cargo
+            if isinstance(cargo, Parts):
+                cargo.restart()
+            self._leave(cargo)
+            outbox.put_back(cargo)
+        outbox.restart_parts()
+        self._recorder.write_out()
+        through_outage(self._job.lease, lambda: note_old_url(self._job.subscription.id))
+        self._url = app.url
+        self._circuit.forget()
+        self._throttle.forget()
+        if self.tally.stop in (Stop.CIRCUIT, Stop.THROTTLED):
+            self.tally.stop = None
 
     def _look_around(self) -> None:
         self._check_lease()

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from django.conf import settings
@@ -13,6 +13,7 @@ from syncsvc.git.remote import GitLimits
 from syncsvc.models import App, Repository, Subscription, Trigger
 from syncsvc.store.claim import Claimed, claim, claim_next_released
 from syncsvc.sync.lease import Lease
+from syncsvc.sync.watch import Watched
 
 FRESH_SECONDS = 1.0
 
@@ -33,6 +34,7 @@ class Job:
     loaded_at: float
     # Seconds that the database's clock is ahead of this machine's.
     clock_offset: float
+    watched: Watched = field(default_factory=Watched)
 
     @classmethod
     def claim(cls, subscription_id: uuid.UUID, *, worker: str) -> "Job | None":

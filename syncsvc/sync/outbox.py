@@ -95,6 +95,12 @@ class Outbox:
         loaded.sort(key=lambda cargo: not isinstance(cargo, Damaged) and cargo.known_bad)
         self._first = deque(loaded)
 
+    def restart_parts(self) -> None:
+        """Big files that wait begin again: another endpoint has none of their parts."""
+        for cargo in (*self._first, *self._aside, *(cargo for _, _, cargo in self._again)):
+            if isinstance(cargo, Parts):
+                cargo.restart()
+
     def drop(self) -> list[Cargo]:
         """Everything that is loaded and waits; those that were refused have their refusal."""
         waiting = [*self._first, *self._aside, *(cargo for _, _, cargo in self._again)]

@@ -37,6 +37,7 @@ from syncsvc.sync.snapshots import take_in
 from syncsvc.sync.spool import Spool
 from syncsvc.sync.tally import Stop
 from syncsvc.sync.throttle import EndpointThrottle
+from syncsvc.sync.watch import WATCHER
 from syncsvc.types import ErrorKind, RemoteHead
 
 logger = structlog.get_logger(__name__)
@@ -66,7 +67,7 @@ def run_subscription(
 
 def run_job(job: Job, *, settled: Callable[[Operation], None] = _nobody) -> SyncRun | None:
     """Runs what has been claimed, to its end. None where it was handed back, or somebody else runs it by now."""
-    with KEEPER.keeping(job.lease):
+    with KEEPER.keeping(job.lease), WATCHER.watching(job.lease, job.watched):
         try:
             return settle(job, _work(job), settled)
         except LeaseLostError:

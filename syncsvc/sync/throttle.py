@@ -119,6 +119,15 @@ class EndpointThrottle:
         self._pace, self._silent = _Pace.WAITING, state.silent
         self._until = time.monotonic() + state.remaining
 
+    def met_by_another(self, state: Throttled) -> None:
+        """Another run or worker met a refusal meanwhile."""
+        if self._pace is _Pace.FREE and state.remaining:
+            self.waits(state)
+
+    def forget(self) -> None:
+        """The app has another URL, which asked for nothing yet."""
+        self._pace = _Pace.FREE
+
     def acknowledged(self, sent_at: datetime) -> None:
         """Ends the wait for all runs where this request was sent after the last refusal. `sent_at`: the database's."""
         self._heard_at = time.monotonic()
