@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from django.contrib.postgres.indexes import BrinIndex
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -31,27 +31,39 @@ class Attempt(NamedTuple):
 
 class DeliveryAttemptQuerySet(models.QuerySet["DeliveryAttempt"]):
     def log(self, subscription_id: uuid.UUID, run_id: uuid.UUID, attempts: Sequence[Attempt]) -> None:
-        """Writes them in one COPY: a row costs a tenth of what it costs with INSERT."""
+        """Writes them in one COPY: a row costs a tenth of what it costs with INSERT. Nothing where the run is deleted.
+
+        Locks the run's row, so that a delete waits and then takes these with it.
+        """
         if not attempts:
             return
         columns = "webhook_id, kind, path, files, status, error_kind, error, milliseconds, answer"
-        with (
-            connection.cursor() as cursor,
-            cursor.copy(f"COPY syncsvc_deliveryattempt (subscription_id, run_id, {columns}) FROM STDIN") as copy,
-        ):
-            for a in attempts:
-                error, answer = a.error[:ERROR_LETTERS], a.answer[:ANSWER_BYTES]
-                copy.write_row((subscription_id, run_id, *a[:6], error, a.milliseconds, answer))
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM syncsvc_syncrun WHERE id = %s FOR KEY SHARE", [run_id])
+            if cursor.fetchone() is None:
+                return
+            copying = f"COPY syncsvc_deliveryattempt (subscription_id, run_id, {columns}) FROM STDIN"
+            with cursor.copy(copying) as copy:
+                for a in attempts:
+                    error, answer = a.error[:ERROR_LETTERS], a.answer[:ANSWER_BYTES]
+                    copy.write_row((subscription_id, run_id, *a[:6], error, a.milliseconds, answer))
 
 
 class DeliveryAttempt(models.Model):
     """One HTTP request that was made, whatever came of it."""
 
-    # Written by the hundred a second: the integrity of these two is kept by deleting in order, not by a check a row.
+    # Written by the hundred a second: no check a row. Who writes holds the run's row, and triggers of the database
+    # delete attempts with their run and their subscription.
     subscription = models.ForeignKey(
-        "syncsvc.Subscription", on_delete=models.CASCADE, db_constraint=False, related_name="attempts", db_index=False
+        "syncsvc.Subscription",
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="attempts",
+        db_index=False,
     )
-    run = models.ForeignKey("syncsvc.SyncRun", on_delete=models.CASCADE, db_constraint=False, related_name="attempts")
+    run = models.ForeignKey(
+        "syncsvc.SyncRun", on_delete=models.DO_NOTHING, db_constraint=False, related_name="attempts"
+    )
     webhook_id = models.CharField(max_length=64)
     # created, updated, deleted, batch or sync.failed
     kind = models.CharField(max_length=12)

@@ -123,7 +123,9 @@ WITH held AS (
 ) SELECT id FROM held
 """
 
-# FOR SHARE, not KEY SHARE: nobody may take the lease away between this check and the write.
+# FOR SHARE, not KEY SHARE: nobody may take the lease away between this check and the write. The requests are logged
+# whoever has the lease by now; but only where their run is still there, which is locked after its subscription, as a
+# delete does.
 _ACKNOWLEDGE = """
 WITH held AS (
   SELECT id FROM syncsvc_subscription
@@ -142,10 +144,12 @@ WITH held AS (
 ACKNOWLEDGE = _ACKNOWLEDGE + " SELECT id FROM held"  # noqa: S608 - constants
 ACKNOWLEDGE_AND_LOG = (
     _ACKNOWLEDGE  # noqa: S608 - constants
-    + """, logged AS (
+    + """, run AS (
+  SELECT r.id FROM (SELECT count(*) FROM held) AS locked, syncsvc_syncrun r WHERE r.id = %(run)s FOR KEY SHARE OF r
+), logged AS (
   INSERT INTO syncsvc_deliveryattempt (subscription_id, run_id, webhook_id, kind, path, files, status, error_kind,
     error, milliseconds, answer)
-  SELECT %(subscription)s, %(run)s, a.* FROM unnest(%(webhook_ids)s::text[], %(kinds)s::text[],
+  SELECT %(subscription)s, run.id, a.* FROM run, unnest(%(webhook_ids)s::text[], %(kinds)s::text[],
     %(asked_paths)s::bytea[], %(files)s::smallint[], %(statuses)s::smallint[], %(error_kinds)s::text[],
     %(errors)s::text[], %(milliseconds)s::int[], %(answers)s::bytea[]) AS a
 ) SELECT id FROM held"""
@@ -188,10 +192,11 @@ def _bytes_array(values: Iterable[bytes | None]) -> str:
 class DeliveredFile(models.Model):
     """A path that an app has, or may have: the version it acknowledged, and the one whose answer is missing."""
 
-    # No check a row: a row is only written while its subscription's row is locked and its lease is held.
+    # No check a row: a row is only written while its subscription's row is locked, and a trigger of the database
+    # deletes it with that row.
     subscription = models.ForeignKey(
         "syncsvc.Subscription",
-        on_delete=models.CASCADE,
+        on_delete=models.DO_NOTHING,
         db_constraint=False,
         db_index=False,
         related_name="delivered_files",
