@@ -1,6 +1,9 @@
 """Every ON DELETE stands in the database, so that whatever deletes a row, and however, leaves nothing behind."""
 
 import django.db.models.deletion
+import syncsvc.models.app
+import syncsvc.models.fields
+import syncsvc.models.repository
 from django.conf import settings
 from django.db import migrations, models
 
@@ -126,6 +129,16 @@ class Migration(migrations.Migration):
             model_name='syncrun',
             name='subscription',
             field=models.ForeignKey(on_delete=django.db.models.deletion.DB_CASCADE, related_name='runs', to='syncsvc.subscription'),
+        ),
+        migrations.AlterField(
+            model_name='app',
+            name='url',
+            field=syncsvc.models.fields.NormalTextField(max_length=2000, normal=syncsvc.models.app.validate_webhook_url, verbose_name='webhook URL'),
+        ),
+        migrations.AlterField(
+            model_name='repository',
+            name='url',
+            field=syncsvc.models.fields.NormalTextField(max_length=2000, normal=syncsvc.models.repository.validate_remote_url, verbose_name='URL'),
         ),
         of_users('syncsvc_operation', 'ON DELETE SET NULL'),
         of_users('syncsvc_apitoken', 'ON DELETE CASCADE'),

@@ -205,7 +205,7 @@ def test_pause_says_its_effect_and_resume_takes_it_back(console: Client) -> None
     assert button(app, "resume") in page
     assert button(app, "pause") not in page
 
-    App.objects.pause("The endpoint answered 410 Gone.")
+    App.objects.update(pause_reason="The endpoint answered 410 Gone.")
     assert "It was paused: The endpoint answered 410 Gone." in console.get(button(app, "resume"), headers=HTMX).text
     console.post(button(app, "resume"), headers=HTMX)
     resumed = App.objects.get()
