@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from syncsvc.models.error import error_kind_field
+from syncsvc.models.hot import fetch_one
 
 ANSWER_BYTES = 1024
 ERROR_LETTERS = 500
@@ -29,6 +30,10 @@ class Attempt(NamedTuple):
     answer: bytes
 
 
+# Until the transaction ends nobody deletes it.
+RUN_IS_THERE = "SELECT id FROM syncsvc_syncrun WHERE id = %(run)s FOR KEY SHARE"
+
+
 class DeliveryAttemptQuerySet(models.QuerySet["DeliveryAttempt"]):
     def log(self, subscription_id: uuid.UUID, run_id: uuid.UUID, attempts: Sequence[Attempt]) -> None:
         """Writes them in one COPY: a row costs a tenth of what it costs with INSERT. Nothing where the run is deleted.
@@ -38,12 +43,11 @@ class DeliveryAttemptQuerySet(models.QuerySet["DeliveryAttempt"]):
         if not attempts:
             return
         columns = "webhook_id, kind, path, files, status, error_kind, error, milliseconds, answer"
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT id FROM syncsvc_syncrun WHERE id = %s FOR KEY SHARE", [run_id])
-            if cursor.fetchone() is None:
+        with transaction.atomic(savepoint=False):
+            if fetch_one(RUN_IS_THERE, {"run": run_id}) is None:
                 return
             copying = f"COPY syncsvc_deliveryattempt (subscription_id, run_id, {columns}) FROM STDIN"
-            with cursor.copy(copying) as copy:
+            with connection.cursor() as cursor, cursor.copy(copying) as copy:
                 for a in attempts:
                     error, answer = a.error[:ERROR_LETTERS], a.answer[:ANSWER_BYTES]
                     copy.write_row((subscription_id, run_id, *a[:6], error, a.milliseconds, answer))

@@ -123,7 +123,10 @@ def _freeze(operation: Operation, found: SubscriptionQuerySet) -> Operation:
     operation.save(force_insert=True)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""WITH chosen (id, app_id, app_name, repository_name) AS ({chosen}), frozen AS (
+            # Locked as whoever deletes them locks them, in the order of their ids: what is gone meanwhile is left out.
+            f"""WITH found (id, app_id, app_name, repository_name) AS ({chosen}), kept AS (
+                  SELECT id FROM syncsvc_subscription WHERE id IN (SELECT id FROM found) ORDER BY id FOR KEY SHARE
+                ), chosen AS (SELECT found.* FROM found JOIN kept USING (id)), frozen AS (
                   INSERT INTO syncsvc_operationitem (operation_id, subscription_id, app_id, app_name, repository_name,
                     turn, status, reason, error_kind, files)
                   SELECT %s, id, app_id, app_name, repository_name,
