@@ -41,6 +41,12 @@ DELETE FROM syncsvc_deliveredfile f WHERE NOT EXISTS (SELECT FROM syncsvc_subscr
 """
 
 
+# Passed the check of a stripped copy, and failed on each delivery.
+SPACES = """
+UPDATE syncsvc_app SET url = btrim(url, E' \\t\\n\\r\\f\\v') WHERE url <> btrim(url, E' \\t\\n\\r\\f\\v')
+"""
+
+
 def of_users(table: str, action: str) -> migrations.RunSQL:
     return migrations.RunSQL(OF_USERS.format(table=table, action=action), OF_USERS.format(table=table, action=''))
 
@@ -140,6 +146,7 @@ class Migration(migrations.Migration):
             name='url',
             field=syncsvc.models.fields.NormalTextField(max_length=2000, normal=syncsvc.models.repository.validate_remote_url, verbose_name='URL'),
         ),
+        migrations.RunSQL(SPACES, migrations.RunSQL.noop),
         of_users('syncsvc_operation', 'ON DELETE SET NULL'),
         of_users('syncsvc_apitoken', 'ON DELETE CASCADE'),
         migrations.RunSQL(FUNCTION, 'DROP FUNCTION syncsvc_delete_referring'),
