@@ -107,6 +107,36 @@ def test_rotating_makes_a_secret_and_shows_it_once(console: Client) -> None:
     assert not SECRET.search(console.get(page_of(app)).text)
 
 
+def test_rotating_again_while_the_one_before_is_valid_is_refused_unless_the_question_was_answered(
+    console: Client,
+) -> None:
+    app = AppFactory()
+    console.post(button(app, "rotate"))
+    before = App.objects.get().signing_secrets(timezone.now())
+
+    refused = console.post(button(app, "rotate"), follow=True).text
+    assert "Failed to rotate the secret" in refused
+    assert App.objects.get().signing_secrets(timezone.now()) == before
+
+    question = console.get(button(app, "rotate"), headers={"HX-Request": "true"}).text
+    assert "still valid, and ends now" in question
+    assert '<input type="hidden" name="force" value="1">' in question
+    page = console.post(button(app, "rotate"), {"force": "1"}, follow=True).text
+    new, old = App.objects.get().signing_secrets(timezone.now())
+    assert (SECRET.findall(page), old) == ([new], before[0])
+
+
+def test_a_typed_secret_is_refused_while_the_one_before_is_valid(console: Client) -> None:
+    app = AppFactory(name="shop")
+    console.post(button(app, "rotate"))
+    before = App.objects.get().signing_secrets(timezone.now())
+
+    response = console.post(page_of(app), form(new_secret=new_secret()))
+
+    assert response.context["adminform"].form.errors.keys() == {"new_secret"}
+    assert App.objects.get().signing_secrets(timezone.now()) == before
+
+
 def test_no_secret_is_in_the_admin_log(console: Client) -> None:
     console.post(ADD, form())
     app = App.objects.get()
