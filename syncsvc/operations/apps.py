@@ -18,11 +18,12 @@ def save_app(app: App, asker: Asker, *, changed: Collection[str]) -> None:
     """
     rows = App.objects.filter(pk=app.pk)
     with transaction.atomic():
-        if columns := set(changed) - {"is_active"}:
-            app.save(update_fields=columns)
         if "url" in changed:
-            App.objects.endpoint_answered(app.pk)
             make_due(Subscription.objects.filter(app=app, error_kind__startswith="endpoint_"))
         if "is_active" in changed:
             change = pausing.resume if app.is_active else pausing.pause
             change(rows, asker)
+        if columns := set(changed) - {"is_active"}:
+            app.save(update_fields=columns)
+        if "url" in changed:
+            App.objects.endpoint_answered(app.pk)

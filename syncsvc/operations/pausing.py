@@ -14,7 +14,7 @@ from syncsvc.types import ErrorKind
 
 
 def pause(rows: QuerySet[Any], asker: Asker, *, at_most: int | None = None) -> list[Any]:
-    """Sends nothing of these from the next run on; loses nothing. Returns the rows that were active.
+    """Sends nothing more from the next run on; loses nothing. Returns the rows that were active.
 
     Refused: `conflict` where there are more of them than `at_most`, the number that was shown.
     """
@@ -22,15 +22,15 @@ def pause(rows: QuerySet[Any], asker: Asker, *, at_most: int | None = None) -> l
 
 
 def resume(rows: QuerySet[Any], asker: Asker, *, at_most: int | None = None) -> list[Any]:
-    """Runs what became due meanwhile within seconds. Returns the rows that were paused; Refused as for `pause`.
+    """Runs subscriptions that became due meanwhile within seconds. Returns the rows that were paused.
 
-    Of an app also each subscription that met a 410, which is what pauses an app by itself.
+    Makes due each subscription of an app that met a 410, the answer that pauses an app by itself. Refused as `pause`.
     """
     return _change(rows, asker, is_active=True, at_most=at_most)
 
 
 def to_change(rows: QuerySet[Any], *, is_active: bool) -> QuerySet[Any]:
-    """Those of the rows that are not in that state yet."""
+    """The rows that are not in that state yet."""
     manager = rows.model._default_manager
     found: QuerySet[Any] = manager.filter(pk__in=rows.order_by().values("pk"), is_active=not is_active)
     return found.select_related("app", "repository") if rows.model is Subscription else found
@@ -38,13 +38,15 @@ def to_change(rows: QuerySet[Any], *, is_active: bool) -> QuerySet[Any]:
 
 def _change(rows: QuerySet[Any], asker: Asker, *, is_active: bool, at_most: int | None) -> list[Any]:
     with transaction.atomic():
-        found = list(to_change(rows, is_active=is_active).order_by("pk").select_for_update(of=("self",), no_key=True))
+        changing = to_change(rows, is_active=is_active).order_by("pk")
+        if rows.model is App and is_active:
+            gone = Subscription.objects.filter(app__in=changing.values("pk"), error_kind=ErrorKind.ENDPOINT_GONE)
+            make_due(gone)
+        found = list(changing.select_for_update(of=("self",), no_key=True))
         if at_most is not None and len(found) > at_most:
             raise Refused("conflict", f"It would be {len(found):,} by now, where {at_most:,} were shown.")
         ids = [row.pk for row in found]
         set_active(rows.model._default_manager.filter(pk__in=ids), is_active=is_active)
-        if rows.model is App and is_active:
-            make_due(Subscription.objects.filter(app__in=ids, error_kind=ErrorKind.ENDPOINT_GONE))
         asker.log_all(found, "Resumed." if is_active else "Paused.")
     for row in found:
         row.is_active = is_active

@@ -32,7 +32,7 @@ OWNED: tuple[type[models.Model], ...] = (DeliveredFile, DeliveryAttempt, SyncRun
 
 
 def subscriptions_of(rows: QuerySet[Any]) -> SubscriptionQuerySet:
-    """The subscriptions that go with apps, with repositories, or are these."""
+    """The subscriptions of apps or repositories; or the rows themselves, where they are subscriptions."""
     ids = rows.order_by().values("pk")
     if rows.model is App:
         return Subscription.objects.filter(app__in=ids)
@@ -42,7 +42,7 @@ def subscriptions_of(rows: QuerySet[Any]) -> SubscriptionQuerySet:
 
 
 def what_goes(rows: QuerySet[Any]) -> list[QuerySet[Any]]:
-    """All that a delete of these takes: a queryset for each table, theirs first."""
+    """All rows that a delete takes: a queryset for each table, that of the given rows first."""
     subscriptions = subscriptions_of(rows)
     parts: list[QuerySet[Any]] = [rows]
     if rows.model is not Subscription:
@@ -54,9 +54,10 @@ def what_goes(rows: QuerySet[Any]) -> list[QuerySet[Any]]:
 
 
 def remove(rows: QuerySet[Any], asker: Asker) -> int:
-    """Deletes apps, repositories or subscriptions, and all that hangs on them, also while they run; how many of these.
+    """Deletes apps, repositories or subscriptions with all that hangs on them, also while they run.
 
-    What an operation had still to do of them is skipped: its counts go on adding up.
+    Operations skip the items that they had still to run, so that their counts go on adding up. Returns the number of
+    rows that were deleted.
     """
     found = rows.model._default_manager.filter(pk__in=[row.pk for row in rows]).order_by("pk")
     while True:
@@ -65,7 +66,7 @@ def remove(rows: QuerySet[Any], asker: Asker) -> int:
 
 
 class _OvertakenError(Exception):
-    """An operation began with subscriptions that go, before these were locked."""
+    """An operation began with these subscriptions before they were locked."""
 
 
 def _remove(found: QuerySet[Any], asker: Asker) -> int:

@@ -34,7 +34,7 @@ def save_repository(repository: Repository, asker: Asker, *, changed: Collection
 
 
 def credential_problems(repository: Repository) -> dict[str, str]:
-    """What is wrong with the credential for this URL, by field; the URL is a checked one."""
+    """The problems of the credential with the repository's URL, which is a checked one, by field."""
     scheme, token, ssh_key = scheme_of(repository.url), repository.token, repository.ssh_key
     problems: list[tuple[str, str]] = []
     if token and ssh_key:
@@ -55,7 +55,7 @@ def credential_problems(repository: Repository) -> dict[str, str]:
 
 
 def _poll_afresh(repository: Repository) -> None:
-    """The next poll is due now, and what failed before, or is being asked now, is about another remote."""
+    """Makes the next poll due now, and forgets failures and a poll that goes on: they are about another remote."""
     Repository.objects.filter(pk=repository.pk).update(
         due_at=Now(),
         queued_at=None,

@@ -11,7 +11,7 @@ from syncsvc.operations.apps import save_app
 from syncsvc.operations.repositories import REMOTE, credential_problems, save_repository
 from tests import factories
 from tests.operations.fleet import ASKER
-from tests.operations.test_pausing import due_within_seconds, waits
+from tests.operations.test_pausing import is_due, waits
 
 pytestmark = pytest.mark.django_db
 
@@ -31,8 +31,8 @@ def test_another_url_closes_the_circuit_and_makes_due_what_failed_at_the_old_one
 
     app.refresh_from_db()
     assert (app.url, app.circuit_opened_at, app.failure_streak) == ("https://new.example.com/hook", None, 0)
-    assert all(due_within_seconds(row) for row in (*there, retrying))
-    assert not any(due_within_seconds(row) for row in rest)
+    assert all(is_due(row) for row in (*there, retrying))
+    assert not any(is_due(row) for row in rest)
     assert Subscription.objects.get(pk=retrying.pk).retry_count == 3
 
 
@@ -47,7 +47,7 @@ def test_only_what_was_changed_is_written() -> None:
     changed = App.objects.get()
     assert (changed.max_batch, changed.pause_reason, changed.failure_streak) == (7, "It answered 410.", 5)
     assert changed.url != app.url
-    assert not due_within_seconds(row)
+    assert not is_due(row)
 
 
 def test_a_form_that_resumes_an_app_resumes_it_as_the_button_does() -> None:
@@ -59,7 +59,7 @@ def test_a_form_that_resumes_an_app_resumes_it_as_the_button_does() -> None:
 
     changed = App.objects.get()
     assert (changed.is_active, changed.pause_reason) == (True, "")
-    assert due_within_seconds(gone)
+    assert is_due(gone)
 
 
 @pytest.mark.parametrize("column", sorted(REMOTE))
@@ -76,8 +76,8 @@ def test_another_remote_is_asked_now_and_what_git_failed_for_is_due(column: str)
     changed = Repository.objects.get(pk=repository.pk)
     assert changed.due_at <= timezone.now()
     assert (changed.failure_streak, changed.circuit_until, changed.error_kind) == (0, None, "")
-    assert due_within_seconds(there)
-    assert not due_within_seconds(rest)
+    assert is_due(there)
+    assert not is_due(rest)
 
 
 def test_another_name_leaves_the_poll_and_its_failures_alone() -> None:
@@ -88,7 +88,7 @@ def test_another_name_leaves_the_poll_and_its_failures_alone() -> None:
     save_repository(repository, ASKER, changed={"name", "poll_seconds"})
     changed = Repository.objects.get(pk=repository.pk)
     assert (changed.name, changed.poll_seconds, changed.due_at, changed.failure_streak) == ("other", 5, due, 2)
-    assert not due_within_seconds(row)
+    assert not is_due(row)
 
 
 HTTPS, SSH, GIT = "https://git.example.com/a/b", "git@git.example.com:a/b", "git://git.example.com/a/b"
