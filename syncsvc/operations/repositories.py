@@ -26,7 +26,7 @@ def save_repository(repository: Repository, asker: Asker, *, changed: Collection
         if columns := set(changed) - {"is_active"}:
             repository.save(update_fields=columns)
         if REMOTE & set(changed):
-            _poll_afresh(repository)
+            poll_afresh(repository)
             make_due(Subscription.objects.filter(repository=repository, error_kind__startswith="git_"))
         if "is_active" in changed:
             change = pausing.resume if repository.is_active else pausing.pause
@@ -54,7 +54,7 @@ def credential_problems(repository: Repository) -> dict[str, str]:
     return dict(problems)
 
 
-def _poll_afresh(repository: Repository) -> None:
+def poll_afresh(repository: Repository) -> None:
     """Makes the next poll due now, and forgets failures and a poll that goes on: they are about another remote."""
     Repository.objects.filter(pk=repository.pk).update(
         due_at=Now(),
