@@ -5,10 +5,13 @@ import uuid
 from datetime import timedelta
 
 import factory
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from syncsvc.models import (
+    ApiToken,
     App,
     DeliveredFile,
     DeliveryAttempt,
@@ -176,3 +179,26 @@ class OperationItemFactory(DjangoModelFactory[OperationItem]):
 
     class Meta:
         model = OperationItem
+
+
+class UserFactory(DjangoModelFactory[AbstractUser]):
+    """Somebody of the console, without any permission."""
+
+    username = factory.Sequence("user-{}".format)
+    is_staff = True
+
+    class Meta:
+        model = settings.AUTH_USER_MODEL
+
+
+class ApiTokenFactory(DjangoModelFactory[ApiToken]):
+    """Good for a day, to read."""
+
+    name = factory.Sequence("script-{}".format)
+    user = factory.SubFactory(UserFactory)
+    scopes = factory.LazyFunction(lambda: ["read"])
+    digest = factory.Sequence(lambda n: sha(f"token {n}"))
+    expires_at = factory.LazyFunction(lambda: timezone.now() + timedelta(days=1))
+
+    class Meta:
+        model = ApiToken

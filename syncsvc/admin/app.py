@@ -12,8 +12,9 @@ from django.utils.html import format_html
 from syncsvc.admin import app_page, secrets
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.app_form import AppForm
-from syncsvc.admin.buttons import Button, Confirmation
+from syncsvc.admin.buttons import Button, Confirmation, ask
 from syncsvc.admin.cells import badge, list_link, moment
+from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.counting import subscriptions_of
 from syncsvc.admin.moved import tell
 from syncsvc.admin.parts import render_part, sees
@@ -23,11 +24,20 @@ from syncsvc.admin.removal import RemovalMixin
 from syncsvc.admin.search import uuid_of
 from syncsvc.admin.standing import rows_context
 from syncsvc.delivery.signing import new_secret
+from syncsvc.exceptions import Refused
 from syncsvc.models import App, Subscription
-from syncsvc.store import circuits
+from syncsvc.operations.apps import save_app
+from syncsvc.operations.secrets import Rotated, previous_valid_until, rotate
 from syncsvc.sync.ping import send_ping
 
-ROTATE = Button("rotate", "Rotate secret", "Make a new secret; for 24 hours both sign", confirms="ask_rotate")
+ROTATE = Button(
+    "rotate",
+    "Rotate secret",
+    "Make a new secret; for 24 hours both sign",
+    confirms="ask_rotate",
+    failed="Failed to rotate the secret",
+)
+FORCE = ("force", "1")  # what the question posts where a secret before the present one ends
 TEST = Button("test", "Send test", "Send a signed ping now and show the answer", failed="Failed to send the test")
 
 
@@ -55,9 +65,9 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     def panels(self, request: HttpRequest, row: App) -> dict[str, Any]:
         health = app_page.health(row)
         may = self.may_press(request, ROTATE, row)
-        rotate = {**ROTATE._asdict(), "url": self.press_url(row, ROTATE.press)} if may else None
-        rotating = row.previous_secret_until is not None and row.previous_secret_until > timezone.now()
-        shown = {**health, "rotate": rotate, "rotating": rotating, "may_see_rows": sees(request, Subscription)}
+        button = {**ROTATE._asdict(), "url": self.press_url(row, ROTATE.press)} if may else None
+        rotating = previous_valid_until(row, timezone.now()) is not None
+        shown = {**health, "rotate": button, "rotating": rotating, "may_see_rows": sees(request, Subscription)}
         return shown | (rows_context(request, row, health["counts"]) if shown["may_see_rows"] else {})
 
     def row_of_part(self, request: HttpRequest, object_id: str, name: str) -> Any:
@@ -92,18 +102,15 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
 
     def save_model(self, request: HttpRequest, obj: App, form: Any, change: bool) -> None:
         typed: str = form.cleaned_data["new_secret"]
-        if obj.is_active:
-            obj.pause_reason = ""
         if not change:
             secret = typed or new_secret()
             obj.set_secret(secret)
             secrets.keep_to_show(request, obj, secret)
-        # Of a row that exists only what the form has: workers move its circuit meanwhile.
-        obj.save(update_fields=[*AppForm.Meta.fields, "pause_reason"] if change else None)
-        if change and typed:
-            secrets.rotate(obj.pk, typed)
-        if change and "url" in form.changed_data:
-            circuits.endpoint_answered(obj.pk)  # the streak and the circuit were another endpoint's
+            obj.save()
+            return
+        save_app(obj, asker_of(request), changed=set(form.changed_data) & set(AppForm.Meta.fields))
+        if typed:
+            self._rotate(request, obj, secret=typed)
 
     def response_add(self, request: HttpRequest, obj: App, post_url_continue: str | None = None) -> HttpResponse:
         """To the app's own page, which shows the secret."""
@@ -115,16 +122,29 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
             secrets.show_once(request, object_id)
         return super().change_view(request, object_id, *args, **kwargs)
 
-    def ask_rotate(self, request: HttpRequest, app: App) -> Confirmation:
+    def ask_rotate(self, request: HttpRequest, app: App) -> Confirmation | HttpResponse:
         effect = "A new secret is made and shown once. For 24 hours the present one signs too, then the new one alone."
-        return Confirmation(title=f"Rotate the secret of {app.name}?", effect=effect, label="Rotate secret")
+        title, label = f"Rotate the secret of {app.name}?", "Rotate secret"
+        if not previous_valid_until(app, timezone.now()):
+            return Confirmation(title=title, effect=effect, label=label)
+        ends = (
+            "The secret before the present one is still valid, and ends now: receivers that know only that one refuse."
+        )
+        asked = Confirmation(title=title, effect=f"{ends} {effect}", label=label, tone="danger")
+        return ask(request, asked, back=self.page(app), back_title=str(app), failed=ROTATE.failed, hidden=[FORCE])
 
     def rotate(self, request: HttpRequest, app: App) -> None:
-        secret = new_secret()
-        secrets.rotate(app.pk, secret)
-        secrets.keep_to_show(request, app, secret)
-        self.log_change(request, app, "Rotated the secret.")
-        messages.success(request, "There is a new secret. The one before signs too for 24 hours.")
+        if rotated := self._rotate(request, app, force=FORCE[0] in request.POST):
+            secrets.keep_to_show(request, app, rotated.secret)
+            messages.success(request, "There is a new secret. The one before signs too for 24 hours.")
+
+    @staticmethod
+    def _rotate(request: HttpRequest, app: App, *, secret: str = "", force: bool = False) -> Rotated | None:
+        try:
+            return rotate(app.pk, asker_of(request), secret=secret, force=force)
+        except Refused as refusal:
+            messages.error(request, f"{ROTATE.failed}: {refusal}")
+            return None
 
     def test(self, request: HttpRequest, app: App) -> None:
         answer = send_ping(app, timezone.now())

@@ -1,11 +1,12 @@
 """An app as an operator fills it in."""
 
 from django import forms
+from django.utils import timezone
 
 from syncsvc.admin.bases import AppModelForm
-from syncsvc.delivery.addresses import check_webhook_url
 from syncsvc.delivery.signing import check_secret
 from syncsvc.models import App
+from syncsvc.operations.secrets import previous_valid_until, still_valid
 
 SECRET_HELP = "Write-only. Blank keeps the secret, and makes one for a new app."  # noqa: S105 - words for people
 
@@ -30,13 +31,12 @@ class AppForm(AppModelForm):
             "max_in_flight": "Requests that each worker process keeps open to this app.",
         }
 
-    def clean_url(self) -> str:
-        return check_webhook_url(self.cleaned_data["url"])
-
     def clean_new_secret(self) -> str:
         secret: str = self.cleaned_data["new_secret"]
         if not secret:
             return ""
+        if until := previous_valid_until(self.instance, timezone.now()):
+            raise forms.ValidationError(still_valid(self.instance, until))
         try:
             return check_secret(secret)
         except ValueError as error:

@@ -14,6 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from syncsvc.admin import answers
+from syncsvc.admin.choosing import RowSelect
 from syncsvc.admin.lists import ListMixin
 from syncsvc.admin.parts import is_htmx, part_of, render_part, sees
 
@@ -136,6 +137,11 @@ class ButtonsMixin(ListMixin):
     def row_of_part(self, request: HttpRequest, object_id: str, name: str) -> Any:
         """The row of a part alone; override where one statement can read more than the row."""
         return self.get_object(request, object_id)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        if db_field.name in self.get_autocomplete_fields(request):
+            options.setdefault("widget", RowSelect(db_field, self.admin_site, using=options.get("using")))
+        return super().formfield_for_foreignkey(db_field, request, **options)
 
     def render_change_form(
         self,

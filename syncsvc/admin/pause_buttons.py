@@ -1,14 +1,12 @@
 """The buttons Pause and Resume of an app or a repository as a whole."""
 
-from typing import Any
-
 from django.contrib import messages
-from django.db import transaction
 from django.http import HttpRequest
 
 from syncsvc.admin.buttons import Button, ButtonsMixin, Confirmation
 from syncsvc.admin.confirm import asker_of, counted
 from syncsvc.models import App, Repository
+from syncsvc.operations import pausing
 
 PAUSE = Button(
     "pause",
@@ -46,18 +44,9 @@ class PauseButtons(ButtonsMixin):
         return Confirmation(title=f"Resume {row}?", effect=effect, label="Resume")
 
     def pause(self, request: HttpRequest, row: App | Repository) -> None:
-        self._set_active(request, row, is_active=False)
+        pausing.pause(self.model._default_manager.filter(pk=row.pk), asker_of(request))
+        messages.success(request, f"Paused {row}")
 
     def resume(self, request: HttpRequest, row: App | Repository) -> None:
-        self._set_active(request, row, is_active=True)
-
-    def _set_active(self, request: HttpRequest, row: App | Repository, *, is_active: bool) -> None:
-        values: dict[str, Any] = {"is_active": is_active}
-        if isinstance(row, App):
-            values["pause_reason"] = ""
-        with transaction.atomic():
-            others = self.model._default_manager.filter(pk=row.pk, is_active=not is_active)
-            if others.update(**values):
-                asker_of(request).log(row, "Resumed." if is_active else "Paused.")
-        row.is_active = is_active
-        messages.success(request, f"{'Resumed' if is_active else 'Paused'} {row}")
+        pausing.resume(self.model._default_manager.filter(pk=row.pk), asker_of(request))
+        messages.success(request, f"Resumed {row}")

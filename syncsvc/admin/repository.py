@@ -6,7 +6,6 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
-from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 
@@ -15,6 +14,7 @@ from syncsvc.admin import repository_page
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.cells import NOTHING, badge, commit_cell, list_link, moment
+from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.counting import subscriptions_of
 from syncsvc.admin.moved import tell
 from syncsvc.admin.parts import render_part, sees
@@ -25,6 +25,7 @@ from syncsvc.admin.resync_for import RESYNC_FOR, ResyncForButton
 from syncsvc.admin.search import uuid_of
 from syncsvc.admin.standing import rows_context
 from syncsvc.models import Repository, Snapshot, Subscription
+from syncsvc.operations.repositories import save_repository
 
 CHECK = Button(
     "check_now",
@@ -110,11 +111,11 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
         return list_link(Subscription, str(repository.subscription_count), {"repository__exact": repository.pk})
 
     def save_model(self, request: HttpRequest, obj: Repository, form: Any, change: bool) -> None:
-        moved = form.apply(obj)
-        # Of a row that exists only what the form has: its poll may be running.
-        obj.save(update_fields=[*RepositoryForm.Meta.fields, "token", "ssh_key"] if change else None)
-        if change and moved:
-            poll_afresh(obj)
+        changed = form.apply(obj)
+        if change:
+            save_repository(obj, asker_of(request), changed=changed)
+        else:
+            obj.save()
 
     def check_now(self, request: HttpRequest, repository: Repository) -> None:
         with transaction.atomic():
@@ -133,19 +134,3 @@ def _credential(repository: Repository) -> str:
     if repository.ssh_key is not None:
         return "an SSH key"
     return "none" if repository.token is None else "a token"
-
-
-def poll_afresh(repository: Repository) -> None:
-    """The next poll is due now, and what failed before, or is being asked now, is about another remote."""
-    Repository.objects.filter(pk=repository.pk).update(
-        due_at=Now(),
-        queued_at=None,
-        lease_token=None,
-        lease_expires_at=None,
-        checked_at=None,
-        failure_streak=0,
-        circuit_until=None,
-        error_kind="",
-        last_error="",
-        failing_since=None,
-    )

@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django_htmx.http import trigger_client_event
 
-from syncsvc import wakeup
 from syncsvc.admin import failing, subscription_page
 from syncsvc.admin.actions import SubscriptionActions, SubscriptionButtons
 from syncsvc.admin.buttons import Button, Confirmation, ask
@@ -23,8 +22,9 @@ from syncsvc.admin.removal import RemovalMixin
 from syncsvc.admin.search import uuid_of
 from syncsvc.admin.status import RESYNC, RETRY, status_cell
 from syncsvc.exceptions import Refused
-from syncsvc.models import DeliveredFile, DeliveryAttempt, Status, Subscription, SyncRun
-from syncsvc.operations import single
+from syncsvc.models import DeliveredFile, DeliveryAttempt, Status, Subscription, SyncRun, Trigger
+from syncsvc.operations import pausing, single
+from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.preview import ask_for_preview
 
 STATE = ("state", "due", "retries", "error", "failing", "last_success", "at_commit", "epoch", "created", "history")
@@ -131,11 +131,11 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
         )
 
     def pause(self, request: HttpRequest, row: Subscription) -> None:
-        single.pause(row.pk, asker_of(request))
+        pausing.pause(Subscription.objects.filter(pk=row.pk), asker_of(request))
         messages.success(request, f"Paused {row}")
 
     def resume(self, request: HttpRequest, row: Subscription) -> None:
-        single.resume(row.pk, asker_of(request))
+        pausing.resume(Subscription.objects.filter(pk=row.pk), asker_of(request))
         messages.success(request, f"Resumed {row}")
 
     def ask_allow_deletes(self, request: HttpRequest, row: Subscription) -> Confirmation | HttpResponse:
@@ -191,13 +191,13 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
         return field
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
-        if change:  # only what the form has: a run may be moving the rest
-            obj.save(update_fields=["is_active"])
-            return
-        obj.asked_by = request.user.get_username()
-        obj.save()
-        Subscription.objects.mark_queued([obj.id])
-        wakeup.wake_runs([obj])
+        asker, row = asker_of(request), Subscription.objects.filter(pk=obj.pk)
+        if change:
+            act = pausing.resume if obj.is_active else pausing.pause
+            act(row, asker)
+        else:
+            obj.save()
+            ask_for_runs(row, Trigger.SUBSCRIBED, asked_by=asker.name)
 
     @admin.display(description="status", ordering="status")
     def state(self, subscription: Subscription) -> str:

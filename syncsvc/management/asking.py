@@ -38,6 +38,21 @@ def asker(command: str, options: Mapping[str, Any]) -> Asker:
     return Asker(name=f"command {command} ({username})", source=Operation.Source.COMMAND, user=user)
 
 
+def add_yes(parser: ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="ask nothing")
+
+
+def make_sure_of(question: str, options: Mapping[str, Any], *, say: Callable[[str], None]) -> None:
+    """Refused unless --yes says so, or a person at a terminal does."""
+    if options["yes"]:
+        return
+    if options["json"] or not at_terminal():
+        raise Refused("confirm", f"{question} To confirm, add --yes.")
+    say(question)
+    if not _agrees():
+        raise Refused("confirm", "Nothing was done.")
+
+
 def make_sure(shown: Preview | Shown, options: Mapping[str, Any], *, question: str, say: Callable[[str], None]) -> None:
     """Refused unless --yes or --yes-count says so, or a person at a terminal does."""
     typed: int | None = options["yes_count"]
@@ -73,10 +88,14 @@ def _ask(shown: Preview | Shown, options: Mapping[str, Any], question: str, say:
         typed = ask(f"To confirm, type the number of subscriptions ({shown.total}):")
         agreed = typed == str(shown.total)
     else:
-        agreed = ask("Go on? [y/N]").lower() in ("y", "yes")
+        agreed = _agrees()
     if not agreed:
         raise Refused("confirm", "Nothing was done.")
     return shown.total
+
+
+def _agrees() -> bool:
+    return ask("Go on? [y/N]").lower() in ("y", "yes")
 
 
 def _system_user() -> str:

@@ -65,6 +65,10 @@ class Command(BaseCommand):
                 raise
             message = "The database has not been prepared for this version; type `make up`, or manage.py migrate."
             self._refuse("unavailable", message, as_json)
+        except UnicodeEncodeError as error:
+            if not any("\udc80" <= letter <= "\udcff" for letter in str(error.object)):
+                raise
+            self._refuse("invalid", "An argument holds bytes that are no UTF-8 text; write it in UTF-8.", as_json)
         except BrokenPipeError:  # `| head` has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         finally:
@@ -132,17 +136,17 @@ class Command(BaseCommand):
 
 def add_positive(parser: ArgumentParser, name: str, **options: Any) -> None:
     """An option that is a whole number of at least 1."""
-    parser.add_argument(name, type=_positive, **options)
+    parser.add_argument(name, type=positive, **options)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise ValueError
     return value
 
 
-_positive.__name__ = "whole number, 1 or more"  # what argparse calls it: "invalid whole number, 1 or more value"
+positive.__name__ = "whole number, 1 or more"  # what argparse calls it: "invalid whole number, 1 or more value"
 
 
 def _pieces(document: Mapping[str, Any]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from syncsvc.management.demo_source import GitFailedError, Source
 from syncsvc.management.terminal import Progress
 from syncsvc.management.waiting import database_time
 from syncsvc.models import App, Repository, Snapshot, Status, Subscription, SyncRun, Trigger
+from syncsvc.models.pausing import set_active
 from syncsvc.store import circuits
 from syncsvc.sync.asking import ask_for_runs
 
@@ -143,12 +144,12 @@ class Demo:
 def subscribed(facts: Facts) -> Subscription:
     """The app, the repository and the subscription, made now or by an earlier demo."""
     app = App.objects.filter(name=APP).first() or App(name=APP)
-    app.url, app.is_active, app.pause_reason = f"http://127.0.0.1:{facts.receiver_port}/", True, ""
+    app.url = f"http://127.0.0.1:{facts.receiver_port}/"
     app.set_secret(facts.secret)
     if app._state.adding:
         app.save()
     else:
-        app.save(update_fields=["url", "secret", "is_active", "pause_reason"])
+        app.save(update_fields=["url", "secret"])
         circuits.endpoint_answered(app.id)  # an earlier demo may have ended with its circuit open
     if facts.receiver_is_new:  # what an earlier one held is gone: it has to be sent again
         Subscription.objects.filter(app=app).delete()
@@ -156,17 +157,22 @@ def subscribed(facts: Facts) -> Subscription:
     if repository is None:
         repository = Repository(url=facts.url, branch=facts.branch, poll_seconds=POLL_SECONDS)
         add_repository(repository, name=None)
-    Repository.objects.filter(id=repository.id).update(is_active=True)
-    Subscription.objects.filter(app=app, repository=repository).update(is_active=True)
+    for rows in (
+        App.objects.filter(id=app.id),
+        Repository.objects.filter(id=repository.id),
+        Subscription.objects.filter(app=app, repository=repository),
+    ):
+        set_active(rows, is_active=True)
     return Subscription.objects.get_or_create(app=app, repository=repository)[0]
 
 
 def put_away(facts: Facts) -> None:
     """Pauses what only the demo can reach: a system without its receiver and its settings would see it fail."""
-    App.objects.filter(name=APP).pause("The demo is not running; make demo starts it again.")
+    reason = "The demo is not running; make demo starts it again."
+    set_active(App.objects.filter(name=APP), is_active=False, reason=reason)
     others = Subscription.objects.exclude(app__name=APP)
     alone = Repository.objects.filter(url=facts.url, branch=facts.branch).exclude(subscriptions__in=others)
-    alone.update(is_active=False)
+    set_active(alone, is_active=False)
 
 
 def _synced_since(subscription: Subscription, since: datetime) -> SyncRun | None:

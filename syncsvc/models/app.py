@@ -16,13 +16,13 @@ from django.db.models.functions import Now
 from syncsvc.delivery.addresses import check_webhook_url
 from syncsvc.delivery.signing import check_secret, new_secret
 from syncsvc.exceptions import InvalidUrlError
-from syncsvc.models.fields import Sealed, SealedField
+from syncsvc.models.fields import NormalTextField, Sealed, SealedField
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"  # as PostgreSQL reads it: $ is the end, and not before a line's end
 
 
 def validate_app_name(name: str) -> None:
-    if not re.match(NAME_PATTERN, name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise ValidationError(
             "An app's name is made of a-z, 0-9, dot, dash and underscore, and begins with a letter or digit."
         )
@@ -30,9 +30,10 @@ def validate_app_name(name: str) -> None:
         raise ValidationError("An app's name must not look like a UUID; commands take either.")
 
 
-def validate_webhook_url(url: str) -> None:
+def validate_webhook_url(url: str) -> str:
+    """The URL as it is stored."""
     try:
-        check_webhook_url(url)
+        return check_webhook_url(url)
     except InvalidUrlError as error:
         raise ValidationError(str(error)) from error
 
@@ -50,16 +51,13 @@ class AppQuerySet(models.QuerySet["App"]):
         """The app of that name or id; App.DoesNotExist where there is none."""
         return self.get(id=name_or_id) if _is_uuid(name_or_id) else self.get(name=name_or_id)
 
-    def pause(self, reason: str) -> int:
-        return self.update(is_active=False, pause_reason=reason)
-
 
 class App(models.Model):
     """A client application: where its webhooks go, how they are signed, and how much it takes at once."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=100, unique=True, validators=[validate_app_name])
-    url = models.CharField("webhook URL", max_length=2000, validators=[validate_webhook_url])
+    url = NormalTextField("webhook URL", max_length=2000, normal=validate_webhook_url)
     secret = SealedField(editable=False)
     # While a secret is being rotated both sign, until the old one ends.
     previous_secret = SealedField(null=True, editable=False)

@@ -1,12 +1,48 @@
-"""Secrets at rest: encrypted with the first of ENCRYPTION_KEYS, readable with any of them."""
+"""Text in its normal form; and secrets, encrypted with the first of ENCRYPTION_KEYS, readable with any of them."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Self
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django import forms
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
+
+
+class NormalTextField(models.CharField):  # type: ignore[type-arg]
+    """Text that is stored as it was checked, from whatever form, command or script it comes.
+
+    `normal` returns the text as it is kept, or raises a ValidationError that says what to write instead.
+    """
+
+    def __init__(self, *args: Any, normal: Callable[[str], str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.normal = normal
+
+    def clean(self, value: Any, model_instance: models.Model | None) -> Any:
+        text: str = super().clean(value, model_instance)
+        return self.normal(text) if text else text
+
+    def formfield(self, *args: Any, **options: Any) -> Any:
+        return super().formfield(*args, **{"form_class": NormalTextInput, "normal": self.normal, **options})
+
+    def deconstruct(self) -> Any:
+        name, path, arguments, options = super().deconstruct()
+        return name, path, arguments, {**options, "normal": self.normal}
+
+
+class NormalTextInput(forms.CharField):
+    """The form field of a NormalTextField: what else looks at the form sees the normal form too."""
+
+    def __init__(self, *, normal: Callable[[str], str], **options: Any) -> None:
+        super().__init__(**options)
+        self.normal = normal
+
+    def clean(self, value: Any) -> Any:
+        text: str = super().clean(value)
+        return self.normal(text) if text else text
 
 
 @lru_cache(maxsize=4)

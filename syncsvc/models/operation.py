@@ -66,14 +66,15 @@ class Operation(models.Model):
     scope = models.JSONField(default=dict)
     scope_text = models.CharField(max_length=500)
     # Who, how, and from where.
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    # The database sets it to null. Django can not say so: its own models refer to users in the other way.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, null=True, related_name="+")
     asked_by = models.CharField(max_length=150)
     source = models.CharField(max_length=7, choices=Source)
     address = models.GenericIPAddressField(null=True)
     # The same request sent twice starts one operation.
     idempotency_key = models.CharField(max_length=200, null=True, unique=True)  # noqa: DJ001 - none is not a blank one
     # The finished operation whose failed items this one retries.
-    retries = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="retried_by")
+    retries = models.ForeignKey("self", on_delete=models.DB_SET_NULL, null=True, related_name="retried_by")
     max_running = models.PositiveSmallIntegerField(default=50)
     # Pause by itself where more than this percentage fails: of the first `abort_first` items, then of all that ended.
     abort_percent = models.PositiveSmallIntegerField(null=True)
@@ -157,9 +158,9 @@ class OperationItem(models.Model):
         SKIPPED = "skipped"
         CANCELLED = "cancelled"
 
-    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="items", db_index=False)
+    operation = models.ForeignKey(Operation, on_delete=models.DB_CASCADE, related_name="items", db_index=False)
     subscription = models.ForeignKey(
-        "syncsvc.Subscription", on_delete=models.SET_NULL, null=True, related_name="operation_items", db_index=False
+        "syncsvc.Subscription", on_delete=models.DB_SET_NULL, null=True, related_name="operation_items", db_index=False
     )
     app_id = models.UUIDField()
     app_name = models.CharField(max_length=100)

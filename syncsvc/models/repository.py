@@ -15,13 +15,14 @@ from syncsvc.exceptions import InvalidUrlError
 from syncsvc.git.remote import HttpCredential, Remote, SshCredential
 from syncsvc.git.url import check_url
 from syncsvc.models.error import error_kind_field, error_kind_known
-from syncsvc.models.fields import SealedField
+from syncsvc.models.fields import NormalTextField, SealedField
 from syncsvc.types import RemoteHead
 
 
-def validate_remote_url(url: str) -> None:
+def validate_remote_url(url: str) -> str:
+    """The URL as it is stored."""
     try:
-        check_url(url, allow_local=settings.GIT_ALLOW_LOCAL)
+        return check_url(url, allow_local=settings.GIT_ALLOW_LOCAL)
     except InvalidUrlError as error:
         raise ValidationError(str(error)) from error
 
@@ -127,7 +128,7 @@ class Repository(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=200, unique=True, validators=[validate_repository_name])
-    url = models.CharField("URL", max_length=2000, validators=[validate_remote_url])
+    url = NormalTextField("URL", max_length=2000, normal=validate_remote_url)
     branch = models.CharField(
         max_length=250, blank=True, default="", validators=[validate_branch], help_text="Blank: the remote's HEAD."
     )

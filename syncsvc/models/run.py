@@ -43,7 +43,7 @@ class SyncRun(models.Model):
         STOPPED = "stopped"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    subscription = models.ForeignKey("syncsvc.Subscription", on_delete=models.CASCADE, related_name="runs")
+    subscription = models.ForeignKey("syncsvc.Subscription", on_delete=models.DB_CASCADE, related_name="runs")
     trigger = models.CharField(max_length=12, choices=Trigger)
     # A user's name, a command, or blank for the system itself.
     asked_by = models.CharField(max_length=150, blank=True, default="", db_default="")

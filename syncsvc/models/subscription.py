@@ -265,8 +265,8 @@ class Subscription(models.Model):
     """One App following one Repository: how far it is, what it waits for, and what went wrong last."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    app = models.ForeignKey("syncsvc.App", on_delete=models.CASCADE, related_name="subscriptions")
-    repository = models.ForeignKey("syncsvc.Repository", on_delete=models.CASCADE, related_name="subscriptions")
+    app = models.ForeignKey("syncsvc.App", on_delete=models.DB_CASCADE, related_name="subscriptions")
+    repository = models.ForeignKey("syncsvc.Repository", on_delete=models.DB_CASCADE, related_name="subscriptions")
     is_active = models.BooleanField("active", default=True, help_text="Off: paused. Nothing is lost, nothing is sent.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -305,11 +305,11 @@ class Subscription(models.Model):
     epoch = models.PositiveIntegerField(default=1, editable=False)
     # The last snapshot that the app had whole, for people to see.
     snapshot = models.ForeignKey(
-        "syncsvc.Snapshot", on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
+        "syncsvc.Snapshot", on_delete=models.DB_SET_NULL, null=True, editable=False, related_name="+"
     )
     # The ledger is exactly this snapshot's files, none in doubt, provided clean_epoch is epoch. Null: look at each row.
     clean_snapshot = models.ForeignKey(
-        "syncsvc.Snapshot", on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
+        "syncsvc.Snapshot", on_delete=models.DB_SET_NULL, null=True, editable=False, related_name="+"
     )
     clean_epoch = models.PositiveIntegerField(default=0, editable=False)
 

@@ -76,6 +76,13 @@ def give_way(app_id: uuid.UUID) -> None:
     App.objects.filter(id=app_id, throttled_until__isnull=False).update(probe_until=None)
 
 
+def forget(app_id: uuid.UUID) -> None:
+    """The app has another URL, which asked for nothing yet."""
+    App.objects.filter(id=app_id, throttled_until__isnull=False).update(
+        throttled_until=None, throttled_at=None, throttled_since=None, throttle_step=0
+    )
+
+
 def end_throttle(app_id: uuid.UUID, *, sent_at: datetime) -> bool:
     """Ends the wait, unless the endpoint refused another request since `sent_at`; says whether it did."""
     ended = App.objects.filter(id=app_id, throttled_until__isnull=False, throttled_at__lt=sent_at).update(

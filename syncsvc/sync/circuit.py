@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from syncsvc.delivery.retry_policy import CircuitPolicy
 from syncsvc.error_kinds import POLICIES, Circuit
 from syncsvc.models import App, Subscription
+from syncsvc.models.pausing import set_active
 from syncsvc.store import circuits
 from syncsvc.sync.lease import Lease
 from syncsvc.sync.outage import through_outage
@@ -23,7 +24,7 @@ GONE = "The endpoint answered 410 Gone: it wants no more webhooks. Set its new U
 
 def pause_gone(app: App) -> None:
     """Pauses an app whose endpoint answered 410, unless it has another URL by now."""
-    App.objects.filter(id=app.id, url=app.url, is_active=True).pause(GONE)
+    set_active(App.objects.filter(id=app.id, url=app.url), is_active=False, reason=GONE)
 
 
 # An outage is believed after so many different messages more than CIRCUIT_THRESHOLD have failed in this run, with no

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import structlog
 from django.conf import settings
 
-from syncsvc.delivery.answers import honours_retry_after, refuses_content
+from syncsvc.delivery.answers import honours_retry_after
 from syncsvc.delivery.payload import Origin, Payload, timestamp_text
 from syncsvc.delivery.signing import Signer
 from syncsvc.delivery.transport import Answer, Request, counts_for_circuit
@@ -20,7 +20,7 @@ from syncsvc.stopping import STOPPING
 from syncsvc.store.looks import Look
 from syncsvc.store.moves import note_old_url
 from syncsvc.sync.attempt_log import attempt_of, log_failure
-from syncsvc.sync.cargo import Batch, Cargo, Parts, Refusal, Sent
+from syncsvc.sync.cargo import Cargo, Parts, Refusal, Sent
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
@@ -47,7 +47,6 @@ LOOK_SECONDS = 0.25
 LEASE_MARGIN = 1.0
 # With no more changes than FEW, and no more bytes than this, a run is a small one: it reads and records as it goes.
 FEW_BYTES = 1024 * 1024
-CONFLICT = 409
 
 
 class Delivery:
@@ -282,28 +281,13 @@ class Delivery:
         cargo.refusal = Refusal(kind, answer.error)
         if POLICIES[kind].stops_run:
             self.tally.stop = self.tally.stop or Stop.FAILURE
-        elif not self.tally.stop and self._has_another_chance(outbox, cargo, answer, kind):
+        elif not self.tally.stop and outbox.gives_another_chance(
+            cargo, kind, answer.status, time.monotonic(), something_succeeded=self.tally.delivered > 0
+        ):
             self._leave(cargo)
             return
         self.tally.fail(kind, answer.error, list(cargo.changes))
         self._done(cargo)
-
-    def _has_another_chance(self, outbox: Outbox, cargo: Cargo, answer: Answer[Sent], kind: ErrorKind) -> bool:
-        """Sends it again later in this run, as it is or file by file; False where it has failed."""
-        policy = POLICIES[kind]
-        if isinstance(cargo, Parts) and answer.status == CONFLICT and cargo.failures and not cargo.has_restarted:
-            cargo.restart()
-            outbox.put_back(cargo)
-            return True
-        # While nothing else has succeeded, an endpoint that does not answer is not asked again.
-        worth_it = kind is not ErrorKind.ENDPOINT_TIMEOUT or self.tally.delivered > 0
-        if isinstance(cargo, Batch) and len(cargo.singles) > 1:
-            if policy.resent_in_run and worth_it and not cargo.failures and outbox.send_again(cargo, time.monotonic()):
-                return True
-            if policy.resent_in_run or (answer.status is not None and refuses_content(answer.status)):
-                outbox.put_first(cargo.split())
-                return True
-        return policy.resent_in_run and worth_it and outbox.send_again(cargo, time.monotonic())
 
     def _has_no_other_message(self, outbox: Outbox) -> bool:
         """The endpoint may be down, and no message is left that could tell."""

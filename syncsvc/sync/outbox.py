@@ -6,12 +6,17 @@ import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from syncsvc.sync.cargo import Cargo, Parts
+from syncsvc.delivery.answers import refuses_content
+from syncsvc.error_kinds import POLICIES
+from syncsvc.sync.cargo import Batch, Cargo, Parts
 from syncsvc.sync.loading import Damaged
 from syncsvc.sync.spool import GROUP
+from syncsvc.types import ErrorKind
 
 # Messages that are looked at to spread a run's attempts, and bytes of their content.
 SPREAD_MESSAGES, SPREAD_BYTES = GROUP, 8 * 1024 * 1024
+
+CONFLICT = 409
 
 
 class Outbox:
@@ -58,10 +63,6 @@ class Outbox:
         """It is the next one again."""
         self._first.appendleft(cargo)
 
-    def put_first(self, cargo: Sequence[Cargo]) -> None:
-        """These go before the rest, after what was put back before."""
-        self._first.extend(cargo)
-
     def put_aside(self, parts: Parts) -> bool:
         """Lets others pass a big file; False where enough stand aside: then it is the next one again."""
         if len(self._aside) < GROUP:
@@ -70,8 +71,29 @@ class Outbox:
         self.put_back(parts)
         return False
 
-    def send_again(self, cargo: Cargo, now: float) -> bool:
-        """Gives it another chance after its delay; False where it has had all."""
+    def gives_another_chance(
+        self, cargo: Cargo, kind: ErrorKind, status: int | None, now: float, *, something_succeeded: bool
+    ) -> bool:
+        """Sends a refused message again later in this run, as it is or file by file; False where it has failed.
+
+        While nothing else has succeeded, an endpoint that does not answer in time is not asked again.
+        """
+        may_pass = POLICIES[kind].resent_in_run
+        worth_it = may_pass and (kind is not ErrorKind.ENDPOINT_TIMEOUT or something_succeeded)
+        if isinstance(cargo, Parts) and status == CONFLICT and cargo.failures and not cargo.has_restarted:
+            cargo.restart()
+            self.put_back(cargo)
+            return True
+        if isinstance(cargo, Batch) and len(cargo.singles) > 1:
+            if worth_it and not cargo.failures and self._send_again(cargo, now):
+                return True
+            if may_pass or (status is not None and refuses_content(status)):
+                self._first.extend(cargo.split())
+                return True
+        return worth_it and self._send_again(cargo, now)
+
+    def _send_again(self, cargo: Cargo, now: float) -> bool:
+        """After its delay; False where it has had all its chances."""
         if cargo.is_final or cargo.failures >= len(self._resend_delays):
             return False
         due = now + self._resend_delays[cargo.failures]

@@ -14,8 +14,8 @@ from standardwebhooks import Webhook
 
 from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App
-from syncsvc.store import circuits
 from tests.factories import AppFactory
+from tests.outages import open_circuit
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db
@@ -108,14 +108,44 @@ def test_rotating_makes_a_secret_and_shows_it_once(console: Client) -> None:
     assert not SECRET.search(console.get(page_of(app)).text)
 
 
+def test_rotating_again_while_the_one_before_is_valid_is_refused_unless_the_question_was_answered(
+    console: Client,
+) -> None:
+    app = AppFactory()
+    console.post(button(app, "rotate"))
+    before = App.objects.get().signing_secrets(timezone.now())
+
+    refused = console.post(button(app, "rotate"), follow=True).text
+    assert "Failed to rotate the secret" in refused
+    assert App.objects.get().signing_secrets(timezone.now()) == before
+
+    question = console.get(button(app, "rotate"), headers={"HX-Request": "true"}).text
+    assert "still valid, and ends now" in question
+    assert '<input type="hidden" name="force" value="1">' in question
+    page = console.post(button(app, "rotate"), {"force": "1"}, follow=True).text
+    new, old = App.objects.get().signing_secrets(timezone.now())
+    assert (SECRET.findall(page), old) == ([new], before[0])
+
+
+def test_a_typed_secret_is_refused_while_the_one_before_is_valid(console: Client) -> None:
+    app = AppFactory(name="shop")
+    console.post(button(app, "rotate"))
+    before = App.objects.get().signing_secrets(timezone.now())
+
+    response = console.post(page_of(app), form(new_secret=new_secret()))
+
+    assert response.context["adminform"].form.errors.keys() == {"new_secret"}
+    assert App.objects.get().signing_secrets(timezone.now()) == before
+
+
 def test_no_secret_is_in_the_admin_log(console: Client) -> None:
     console.post(ADD, form())
     app = App.objects.get()
     console.post(page_of(app), form(new_secret=new_secret()))
-    console.post(button(app, "rotate"))
+    console.post(button(app, "rotate"), {"force": "1"})
 
     entries = list(LogEntry.objects.all())
-    assert len(entries) == 3
+    assert len(entries) == 4
     assert not any(SECRET.search(f"{entry.object_repr} {entry.change_message}") for entry in entries)
 
 
@@ -164,7 +194,7 @@ def test_buttons_are_posts_of_people_who_may_change_apps(press: str, staff: Call
 
 def test_saving_leaves_what_workers_write_meanwhile(console: Client) -> None:
     app = AppFactory(name="shop", url="https://shop.example.com/hook", is_active=False, pause_reason="answered 410")
-    circuits.count_failures(app.pk, 5, threshold=5, cooldown=30)
+    open_circuit(app.pk)
 
     console.post(page_of(app), form())
 
@@ -174,7 +204,7 @@ def test_saving_leaves_what_workers_write_meanwhile(console: Client) -> None:
 
 def test_a_new_url_starts_with_a_closed_circuit(console: Client) -> None:
     app = AppFactory(name="shop")
-    circuits.count_failures(app.pk, 5, threshold=5, cooldown=30)
+    open_circuit(app.pk)
 
     console.post(page_of(app), form(url="https://new.example.com/hook"))
 

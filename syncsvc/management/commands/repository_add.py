@@ -6,7 +6,8 @@ from typing import Any
 
 from syncsvc.exceptions import Refused
 from syncsvc.management import base
-from syncsvc.management.adding import add_repository, read_secret
+from syncsvc.management.adding import add_repository
+from syncsvc.management.credentials import add_credential, credential_given
 from syncsvc.models import Repository
 
 
@@ -18,10 +19,7 @@ class Command(base.Command):
         parser.add_argument("--name", metavar="N", help="default: the URL's last two parts, such as owner/repo")
         parser.add_argument("--branch", metavar="B", default="", help="default: the one that the remote's HEAD is on")
         base.add_positive(parser, "--poll", metavar="SECONDS", help="between two polls (default: POLL_SECONDS)")
-        parser.add_argument("--username", metavar="U", help="for http and https, with --token-file")
-        parser.add_argument("--token-file", metavar="F", help="holds the token or password; - for stdin")
-        parser.add_argument("--ssh-key-file", metavar="F", help="holds the private key; - for stdin")
-        parser.add_argument("--known-hosts-file", metavar="F", help="holds the host keys that are accepted, for ssh")
+        add_credential(parser)
 
     def answer(self, options: Mapping[str, Any]) -> base.Answer:
         credential = _credential(options)
@@ -35,19 +33,10 @@ class Command(base.Command):
 
 
 def _credential(options: Mapping[str, Any]) -> dict[str, Any]:
-    token, key, hosts = (options[name] for name in ("token_file", "ssh_key_file", "known_hosts_file"))
-    if (options["username"] is None) != (token is None):
+    if (options["username"] is None) != (options["token_file"] is None):
         raise Refused("usage", "--username and --token-file go together; give both.")
-    if (key is None) != (hosts is None):
+    if (options["ssh_key_file"] is None) != (options["known_hosts_file"] is None):
         raise Refused(
             "usage", "--ssh-key-file and --known-hosts-file go together; `ssh-keyscan HOST` prints host keys."
         )
-    if token is not None and key is not None:
-        raise Refused("usage", "Give a token (http, https) or a private key (ssh), not both.")
-    if key == hosts == "-":
-        raise Refused("usage", "Only one file can be stdin; give the other by its name.")
-    if token is not None:
-        return {"username": options["username"], "token": read_secret(token)}
-    if key is not None:
-        return {"ssh_key": read_secret(key), "known_hosts": read_secret(hosts)}
-    return {}
+    return credential_given(options)

@@ -1,0 +1,34 @@
+"""Changing an app: its columns, and what follows from another endpoint or another state."""
+
+from collections.abc import Collection
+
+from django.db import transaction
+
+from syncsvc.models import App, Subscription
+from syncsvc.operations import pausing
+from syncsvc.operations.asker import Asker
+from syncsvc.operations.due import make_due
+from syncsvc.store import circuits, throttles
+from syncsvc.store.moves import note_old_url_of_app
+
+
+def save_app(app: App, asker: Asker, *, changed: Collection[str]) -> None:
+    """Writes these fields of an app that has been validated, and no other: workers move its circuit meanwhile.
+
+    Another URL is another endpoint: the circuit, the failures in a row and the wait that was asked for were the other
+    one's, and each subscription that failed there is due within seconds. The numbers of files that the old one
+    acknowledged are noted, until a re-sync or until somebody dismisses them.
+    """
+    rows = App.objects.filter(pk=app.pk)
+    with transaction.atomic():
+        if "url" in changed:
+            make_due(Subscription.objects.filter(app=app, error_kind__startswith="endpoint_"))
+        if "is_active" in changed:
+            change = pausing.resume if app.is_active else pausing.pause
+            change(rows, asker)
+        if columns := set(changed) - {"is_active"}:
+            app.save(update_fields=columns)
+        if "url" in changed:
+            circuits.endpoint_answered(app.pk)
+            throttles.forget(app.pk)
+            note_old_url_of_app(app.pk)
