@@ -8,16 +8,17 @@ from syncsvc.models import App, Subscription
 from syncsvc.operations import pausing
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.due import make_due
+from syncsvc.operations.removal import still_there
 
 
 def save_app(app: App, asker: Asker, *, changed: Collection[str]) -> None:
     """Writes these fields of an app that has been validated, and no other: workers move its circuit meanwhile.
 
     Another URL is another endpoint: the circuit and the failures in a row were the other one's, and each subscription
-    that failed there is due within seconds.
+    that failed there is due within seconds. Refused: `not_found` where somebody has deleted it meanwhile.
     """
     rows = App.objects.filter(pk=app.pk)
-    with transaction.atomic():
+    with still_there(app), transaction.atomic():
         if "url" in changed:
             make_due(Subscription.objects.filter(app=app, error_kind__startswith="endpoint_"))
         if "is_active" in changed:
