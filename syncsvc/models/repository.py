@@ -8,8 +8,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Case, F, Q, When
-from django.db.models.functions import Coalesce, Greatest, Now
+from django.db.models import Case, F, Q, Value, When
+from django.db.models.functions import Coalesce, Greatest, Least, Now, Power
 
 from syncsvc.exceptions import InvalidUrlError
 from syncsvc.git.remote import HttpCredential, Remote, SshCredential
@@ -17,6 +17,9 @@ from syncsvc.git.url import check_url
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.fields import NormalTextField, SealedField
 from syncsvc.types import RemoteHead
+
+# Seconds that a commit is left alone after its first failed fetch, and at most; doubled with each failure.
+FETCH_WAIT_SECONDS, FETCH_WAIT_MOST_SECONDS, MOST_DOUBLINGS = 5.0, 1800.0, 16
 
 
 def validate_remote_url(url: str) -> str:
@@ -108,6 +111,31 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
             == 1
         )
 
+    def fetch_failed(self, repository_id: uuid.UUID, *, commit: str, kind: str, error: str) -> None:
+        """A commit could not be fetched: it is left alone for a while, for all apps, that doubles with each failure."""
+        again = Q(unfetchable_commit=commit)
+        failures = Case(When(again, then=F("fetch_failures") + 1), default=Value(1))
+        seconds = Least(
+            Value(FETCH_WAIT_SECONDS) * Power(Value(2.0), Least(failures, Value(MOST_DOUBLINGS)) - Value(1)),
+            Value(FETCH_WAIT_MOST_SECONDS),
+            output_field=models.FloatField(),
+        )
+        self.filter(id=repository_id).update(
+            unfetchable_commit=commit,
+            fetch_failures=failures,
+            fetch_until=Now() + seconds * timedelta(seconds=1),
+            error_kind=kind,
+            last_error=error[:1000],
+            failing_since=Coalesce("failing_since", Now()),
+        )
+
+    def fetched(self, repository_id: uuid.UUID) -> bool:
+        """A fetch succeeded: ends a streak of failed ones. Says whether there was one."""
+        failed = self.filter(id=repository_id, fetch_failures__gt=0)
+        ended = {"unfetchable_commit": "", "fetch_failures": 0, "fetch_until": None}
+        failed.filter(failure_streak=0).update(error_kind="", last_error="", failing_since=None)
+        return failed.update(**ended) == 1
+
     def count_failure(self, repository_id: uuid.UUID, *, kind: str, error: str) -> None:
         """Adds a failure of git, and opens the circuit at CIRCUIT_THRESHOLD in a row."""
         too_often = When(
@@ -159,6 +187,10 @@ class Repository(models.Model):
     failing_since = models.DateTimeField(null=True, editable=False)
     failure_streak = models.PositiveIntegerField(default=0, editable=False)
     circuit_until = models.DateTimeField(null=True, editable=False)
+    # A commit that the remote has and that could not be fetched, how often in a row, and until when nobody tries again.
+    unfetchable_commit = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
+    fetch_failures = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    fetch_until = models.DateTimeField(null=True, editable=False)
 
     objects = RepositoryQuerySet.as_manager()
 

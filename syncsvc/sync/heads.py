@@ -94,6 +94,26 @@ KEPT_LOOKS = 1_000
 _looks: Shared[_Look] = Shared(room=KEPT_LOOKS)
 
 
+def check_fetchable(job: Job, commit: str) -> None:
+    """GitCircuitOpenError where this commit could not be fetched a moment ago: one app's try serves all.
+
+    A run that an operator asked for tries all the same.
+    """
+    repository = job.repository
+    until = repository.fetch_until
+    if until is None or commit != repository.unfetchable_commit or until <= job.now():
+        return
+    if job.trigger.by_operator and not job.in_bulk:
+        return
+    kind = ErrorKind(repository.error_kind or ErrorKind.GIT_CORRUPT)
+    remaining = (until - job.now()).total_seconds()
+    message = (
+        f"The commit {commit[:12]} could not be fetched {repository.fetch_failures} times in a row; it is tried again"
+        f" for all apps in {remaining:.0f} s. The last error: {repository.last_error}"
+    )
+    raise GitCircuitOpenError(kind, message, remaining)
+
+
 def ask_remote(repository: Repository, *, but_not: Subscription | None = None, in_bulk: bool = False) -> RemoteHead:
     """An `ls-remote`; its outcome counts for the repository's circuit, and a moved head asks for the others' runs."""
     for _ in range(LOOKS):

@@ -11,7 +11,7 @@ from django.conf import settings
 from syncsvc import wakeup
 from syncsvc.exceptions import GitError, MirrorBusyError
 from syncsvc.git.mirror import Mirror, evict
-from syncsvc.models import Operation, Snapshot, Subscription, SyncRun
+from syncsvc.models import Operation, Repository, Snapshot, Subscription, SyncRun
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.deliver import Delivery
 from syncsvc.sync.ending import (
@@ -26,8 +26,9 @@ from syncsvc.sync.ending import (
     RemoteLeftAlone,
     Stopped,
     Synced,
+    progress_of,
 )
-from syncsvc.sync.heads import GitCircuitOpenError, ask_remote, found, head_for
+from syncsvc.sync.heads import GitCircuitOpenError, ask_remote, check_fetchable, found, head_for
 from syncsvc.sync.job import Job, mirror_of
 from syncsvc.sync.lease import KEEPER, LeaseLostError
 from syncsvc.sync.outage import AWAY
@@ -69,10 +70,20 @@ def run_job(job: Job, *, settled: Callable[[Operation], None] = _nobody) -> Sync
     """Runs what has been claimed, to its end. None where it was handed back, or somebody else runs it by now."""
     with KEEPER.keeping(job.lease), WATCHER.watching(job.lease, job.watched):
         try:
-            return settle(job, _work(job), settled)
+            return _settled(job, _work(job), settled)
         except LeaseLostError:
             logger.warning("run.fenced", run=str(job.run_id), subscription=str(job.subscription.id))
             return None
+
+
+def _settled(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> SyncRun | None:
+    """A settlement that cannot be written is a failure of the run, not nobody's."""
+    try:
+        return settle(job, ending, settled)
+    except (LeaseLostError, *AWAY):
+        raise
+    except Exception as error:
+        return settle(job, _crashed(job, error, progress_of(ending)), settled)
 
 
 def _work(job: Job) -> Ending:
@@ -96,9 +107,14 @@ def _work(job: Job) -> Ending:
         logger.warning("database.away", error=type(error).__name__)
         return HandedBack()
     except Exception as error:
-        logger.exception("run.crashed", run=str(job.run_id), subscription=str(job.subscription.id))
-        text = f"An error in syncsvc itself ({type(error).__name__}); its traceback stands with run {job.run_id}."
-        return Failed(ErrorKind.INTERNAL, text, traceback=traceback.format_exc())
+        return _crashed(job, error)
+
+
+def _crashed(job: Job, error: Exception, progress: Progress | None = None) -> Failed:
+    """A bug: the run fails with its traceback, and keeps its counts."""
+    logger.exception("run.crashed", run=str(job.run_id), subscription=str(job.subscription.id))
+    text = f"An error in syncsvc itself ({type(error).__name__}); its traceback stands with run {job.run_id}."
+    return Failed(ErrorKind.INTERNAL, text, traceback=traceback.format_exc(), progress=progress)
 
 
 def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
@@ -134,12 +150,27 @@ def _refresh(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     """Has the branch's commit in the mirror; what was fetched may be newer than what the remote said before."""
     if head.commit and mirror.has_commit(head.commit):
         return head.commit
-    commit = mirror.fetch(head)
+    commit = _fetch(job, mirror, head)
     fetched = RemoteHead(head.branch, commit)
     if fetched != head and not found(job.repository, fetched, but_not=job.subscription):
         ask_remote(job.repository, but_not=job.subscription)
     if mirror.has_fetched:
         wakeup.wake_runs(Subscription.objects.filter(repository=job.repository).fetch_ended())
+    return commit
+
+
+def _fetch(job: Job, mirror: Mirror, head: RemoteHead) -> str:
+    """A fetch that fails is the repository's failure: noted there, and told to all that waited for it."""
+    check_fetchable(job, head.commit or "")
+    repository = job.repository
+    try:
+        commit = mirror.fetch(head)
+    except GitError as error:
+        Repository.objects.fetch_failed(repository.id, commit=head.commit or "", kind=error.kind, error=str(error))
+        wakeup.wake_runs(Subscription.objects.filter(repository=repository).fetch_ended())
+        raise
+    if repository.fetch_failures:
+        Repository.objects.fetched(repository.id)
     return commit
 
 
@@ -163,7 +194,15 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
             circuit.leave()
             return EndpointThrottled(throttled, Progress(snapshot, plan))
         delivery = Delivery(job, commit=commit, mirror=mirror, spool=spool, circuit=circuit, throttle=throttle)
-        progress = Progress(snapshot, plan, delivery.deliver())
+        progress = Progress(snapshot, plan, delivery.tally)
+        try:
+            delivery.deliver()
+        except (LeaseLostError, *AWAY):
+            raise
+        except GitError as error:
+            return Failed(error.kind, str(error), progress=progress)
+        except Exception as error:
+            return _crashed(job, error, progress)
         return _delivered(progress, circuit, planned_in)
 
 
