@@ -99,7 +99,7 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
     def head(self, repository: Repository) -> str:
         if not repository.head_commit:
             return NOTHING
-        return format_html("{} {}", repository.head_branch, commit_cell(repository.head_commit))
+        return format_html("{} {}", repository.head_branch or "HEAD", commit_cell(repository.head_commit))
 
     @admin.display(description="last check", ordering="checked_at")
     def checked(self, repository: Repository) -> str:

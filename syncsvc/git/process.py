@@ -2,28 +2,34 @@
 
 import contextlib
 import fcntl
+import math
 import os
 import select
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE, Popen
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self
 
 from syncsvc.exceptions import GitError
 from syncsvc.git.errors import git_error
+from syncsvc.git.wire import Wire
 from syncsvc.types import ErrorKind
 
 if TYPE_CHECKING:
     from git import Git
 
 MINIMUM_VERSION = (2, 36)  # cat-file --batch-command
+# A call that shows signs of life is ended all the same after so many times its limit of silence.
+PATIENCE = 12
 _BLOCK = 1 << 20
 _MAX_STDERR = 16 * 1024
+# Seconds between two looks at what shows in no pipe.
+_GLANCE = 1.0
 
 _CONFIG = {
     "protocol.allow": "never",
@@ -73,9 +79,12 @@ def git_version() -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a git is started in. `timeout` is in seconds; `hide` are secrets and paths that no error may show.
+    """What a git is started in. `hide` are secrets and paths that no error may show.
 
-    `otherwise` is the kind of a failure that git tells in words that are not known here.
+    `timeout` is the longest silence in seconds, and `setting` the name of the setting that holds it.
+    `otherwise` is the kind of a failure that git tells in words that are not known here. `url` is that of the remote
+    that is asked, `folder` the one that is written to. `traces` are the variables that have git tell what goes over
+    the wire. `growth` gives a number that grows while data comes, for a git that does not tell; it may raise to end it.
     """
 
     env: Mapping[str, str] = field(repr=False)
@@ -83,27 +92,44 @@ class Context:
     hide: Sequence[str] = field(default=(), repr=False)
     otherwise: ErrorKind = ErrorKind.INTERNAL
     nice: int = 0
+    setting: str = "GIT_TIMEOUT"
+    url: str = field(default="", repr=False)
+    folder: str = ""
+    traces: Sequence[str] = ()
+    growth: Callable[[], int] | None = None
+
+
+class Finished(NamedTuple):
+    output: bytes
+    wire: Wire
 
 
 def run(arguments: Sequence[str], context: Context) -> bytes:
     """git's output, which must be small, when it has ended well within the time limit."""
-    deadline = time.monotonic() + context.timeout
+    return ask(arguments, context).output
+
+
+def ask(arguments: Sequence[str], context: Context) -> Finished:
+    """The same with what the remote answered; `context.traces` says of which protocols that is told."""
+    deadline = time.monotonic() + PATIENCE * context.timeout
     with GitProcess(arguments, context) as process:
         output = bytearray()
         while block := process.read_some(deadline):
             output += block
             if len(output) > _BLOCK:
                 raise GitError(
-                    ErrorKind.INTERNAL, f"git {arguments[0]} answered with far more than expected; check the remote."
+                    ErrorKind.GIT_UNREACHABLE,
+                    f"git {arguments[0]} answered with far more than expected; check the remote.",
                 )
         process.finish(deadline)
-        return bytes(output)
+        return Finished(bytes(output), process.wire)
 
 
 class GitProcess:
     """A running git whose pipes never block each other: what is to be written goes out while reading waits.
 
-    The time limit is for each wait for a block, not for the whole: a stream may be read as slowly as its reader likes.
+    The time limit is for each wait for a sign of life (output, progress, an exchange with the remote), not for the
+    whole: a stream may be read as slowly as its reader likes.
     """
 
     def __init__(self, arguments: Sequence[str], context: Context, *, talks: bool = False) -> None:
@@ -113,7 +139,11 @@ class GitProcess:
         self._data = b""
         self._position = 0
         self._outgoing = b""
-        self._handle, self._process = _start(arguments, context.env, talks=talks)
+        self._grown, self._glanced_at = 0, 0.0
+        self.wire = Wire()
+        with _trace_pipe(context.traces) as (self._trace, trace_end, trace_env):
+            env = {**context.env, **trace_env}
+            self._handle, self._process = _start(arguments, env, talks=talks, pass_fds=trace_end)
         if context.nice:
             with contextlib.suppress(OSError):  # it has ended already
                 os.setpriority(os.PRIO_PGRP, self._process.pid, context.nice)
@@ -122,8 +152,8 @@ class GitProcess:
         assert stderr is not None  # noqa: S101
         self._out, self._err = stdout.fileno(), stderr.fileno()
         self._in = self._process.stdin.fileno() if self._process.stdin else -1
-        self._open = {self._out, self._err}
-        for pipe in (self._out, self._err, *([self._in] if talks else [])):
+        self._open = {self._out, self._err, *self._trace}
+        for pipe in (*self._open, *([self._in] if talks else [])):
             os.set_blocking(pipe, False)
         _widen(self._out)
 
@@ -186,7 +216,7 @@ class GitProcess:
         """Waits for git to end; raises what it says if it did not end well. A stream is whole only after this."""
         while self._open:
             self._wait(deadline)
-            self._drain_stderr()
+            self._listen()
             self._discard_output()
         self._process.wait()
         if self._process.returncode < 0:
@@ -194,7 +224,16 @@ class GitProcess:
                 ErrorKind.INTERNAL, f"{self._name} was ended by signal {-self._process.returncode}; it is tried again."
             )
         if self._process.returncode:
-            raise git_error(self._stderr, self._context.hide, otherwise=self._context.otherwise)
+            context = self._context
+            raise git_error(
+                self._stderr,
+                context.hide,
+                otherwise=context.otherwise,
+                url=context.url,
+                folder=context.folder,
+                answer=self.wire.answer,
+                setting=context.setting,
+            )
 
     def kill(self) -> None:
         """Ends git and all that it started; harmless if it has ended."""
@@ -206,6 +245,8 @@ class GitProcess:
             if pipe:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
+        while self._trace:
+            os.close(self._trace.pop())
         self._open.clear()
 
     def _read(self, deadline: float | None) -> bytes:
@@ -214,7 +255,7 @@ class GitProcess:
                 block = os.read(self._out, _BLOCK)
             except BlockingIOError:
                 self._wait(deadline)
-                self._drain_stderr()
+                self._listen()
                 self._write_some()
                 continue
             if not block:
@@ -223,18 +264,39 @@ class GitProcess:
         return b""
 
     def _wait(self, deadline: float | None) -> None:
-        seconds = self._context.timeout if deadline is None else deadline - time.monotonic()
+        """Returns at a sign of life."""
         poll = select.poll()
         for pipe in self._open:
             poll.register(pipe, select.POLLIN)
         if self._outgoing:
             poll.register(self._in, select.POLLOUT)
-        if seconds <= 0 or not poll.poll(seconds * 1000):
-            self.kill()
-            raise GitError(
-                ErrorKind.GIT_TIMEOUT,
-                f"{self._name} took longer than {self._context.timeout:g} s and was ended; it is tried again.",
+        end = time.monotonic() + self._context.timeout
+        while not self._grows():
+            left = min(end, math.inf if deadline is None else deadline) - time.monotonic()
+            if left <= 0:
+                self._time_out(is_silent=time.monotonic() >= end)
+            if poll.poll(1000 * (min(left, _GLANCE) if self._context.growth else left)):
+                return
+
+    def _grows(self) -> bool:
+        """Looks once a second where git is known to work in silence."""
+        if self._context.growth is None or time.monotonic() < self._glanced_at + _GLANCE:
+            return False
+        before, self._grown = self._grown, self._context.growth()
+        self._glanced_at = time.monotonic()
+        return self._grown > before
+
+    def _time_out(self, *, is_silent: bool) -> NoReturn:
+        self.kill()
+        timeout, setting = self._context.timeout, self._context.setting
+        if is_silent:
+            text = f"{self._name} gave no sign of life for longer than {timeout:g} s ({setting}) and was ended"
+        else:
+            text = (
+                f"{self._name} was ended after {PATIENCE * timeout:g} s though data still came;"
+                f" that is {PATIENCE} times {setting}, which can be raised for a remote this slow"
             )
+        raise GitError(ErrorKind.GIT_TIMEOUT, f"{text}; it is tried again.")
 
     def _write_some(self) -> None:
         if self._outgoing:
@@ -245,15 +307,22 @@ class GitProcess:
             except BrokenPipeError:  # git has ended; reading finds out why
                 self._outgoing = b""
 
-    def _drain_stderr(self) -> None:
-        while self._err in self._open:
+    def _listen(self) -> None:
+        """What git says beside its output. The end of it counts most: progress comes first, complaints last."""
+        self._stderr = (self._stderr + self._drain(self._err))[-_MAX_STDERR:]
+        for pipe in self._trace:
+            self.wire.feed(self._drain(pipe))
+
+    def _drain(self, pipe: int) -> bytes:
+        blocks = []
+        while pipe in self._open:
             try:
-                block = os.read(self._err, _BLOCK)
+                blocks.append(os.read(pipe, _BLOCK))
             except BlockingIOError:
-                return
-            if not block:
-                self._open.discard(self._err)
-            self._stderr = (self._stderr + block)[:_MAX_STDERR]
+                break
+            if not blocks[-1]:
+                self._open.discard(pipe)
+        return b"".join(blocks)
 
     def _discard_output(self) -> None:
         while self._out in self._open:
@@ -271,8 +340,25 @@ def _widen(pipe: int) -> None:
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _BLOCK)
 
 
+@contextlib.contextmanager
+def _trace_pipe(names: Sequence[str]) -> Iterator[tuple[list[int], tuple[int, ...], dict[str, str]]]:
+    """A pipe that git writes its traces to: the reading end, the writing end, and the variables that name it."""
+    if not names:
+        yield [], (), {}
+        return
+    reading, writing = os.pipe()
+    try:
+        # git takes a path, or a number below 10.
+        yield [reading], (writing,), dict.fromkeys(names, f"/dev/fd/{writing}")
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+
+
 def _start(
-    arguments: Sequence[str], env: Mapping[str, str], *, talks: bool
+    arguments: Sequence[str], env: Mapping[str, str], *, talks: bool, pass_fds: Sequence[int]
 ) -> "tuple[Git.AutoInterrupt, Popen[bytes]]":
     # Not before: who starts no git (the web, most commands) would wait for it.
     from git import Git
@@ -288,6 +374,7 @@ def _start(
             istream=PIPE if talks else None,
             env=dict(env),
             start_new_session=True,
+            pass_fds=pass_fds,
         )
     except GitCommandNotFound:
         raise GitError(ErrorKind.INTERNAL, "git is not installed on this worker; install git 2.36 or newer.") from None
