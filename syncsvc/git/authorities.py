@@ -7,6 +7,7 @@ from pathlib import Path
 
 import certifi
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from syncsvc.exceptions import InvalidCredentialError
 
@@ -19,22 +20,21 @@ _BUNDLES = (
 
 
 def check_certificates(text: str) -> str:
-    """The PEM text as it is stored; InvalidCredentialError for anything but certificates."""
-    lines = text.replace("\r\n", "\n").strip()
-    if "PRIVATE KEY-----" in lines:
+    """The certificates in the form that is stored; InvalidCredentialError for anything but certificates."""
+    if "PRIVATE KEY-----" in text:
         raise InvalidCredentialError(
             "This holds a private key, which must not be given here; give only the CA's certificate."
         )
     try:
-        found = x509.load_pem_x509_certificates(lines.encode())
+        found = x509.load_pem_x509_certificates(text.encode())
     except ValueError:
         found = []
-    if not found or lines.count("-----BEGIN ") != len(found):
+    if not found or text.count("-----BEGIN ") != len(found):
         raise InvalidCredentialError(
             "This is no PEM certificate, or one of several is damaged; give the text from -----BEGIN CERTIFICATE-----"
             " to -----END CERTIFICATE-----, of one CA or more."
         )
-    return lines
+    return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in found).strip()
 
 
 def read_certificates(file: str) -> str:

@@ -102,7 +102,7 @@ _HOST_KEY_CHANGED = (
 _NO_COMMON = (
     "The server offers only {what}s that this worker's ssh refuses as unsafe ({offer}); update the server or use https."
 )
-_SIGNATURE = (
+SIGNATURE = (
     "The server takes only signatures that ssh refuses as unsafe (ssh-rsa, which is SHA-1); give an Ed25519 key, or"
     " update the server."
 )
@@ -117,7 +117,10 @@ _ALTERNATES = (
     " repair objects/info/alternates on the remote, or serve it with git http-backend."
 )
 _NO_SHALLOW = "The remote cannot give a commit without its history (no shallow clones)."
-_MOVED_ON = "The branch moved while it was fetched, or one of the remote's servers lags behind; it is tried again."
+_MOVED_ON = (
+    "The remote named a commit that it then did not have: its branch moved meanwhile, one of its servers lags behind,"
+    " or its repository is incomplete (`git fsck` there tells). It is tried again by itself."
+)
 _REFUSED_BY_REMOTE = "The remote refused, in its own words; it is tried again by itself."
 _DUBIOUS = "The remote's git refuses the repository because its files belong to another user there; correct the owner."
 
@@ -193,7 +196,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(r"fatal: \S*info/refs not valid: ", ErrorKind.GIT_NOT_FOUND, NOT_GIT),
     _rule(r"fatal: invalid server response; ", ErrorKind.GIT_UNREACHABLE, _NOT_GIT_SPEECH),
-    _rule(r"warning: alternate disabled by http.followRedirects", ErrorKind.GIT_CORRUPT, _ALTERNATES, at_remote=True),
+    _rule(r"warning: (?:alternate disabled by http.followRedirects|ignoring alternate )", ErrorKind.GIT_CORRUPT, _ALTERNATES, at_remote=True),
     _rule(
         r"(?:error: (?:Unable to find \S+ under|Unable to get pack (?:file|index)|File \S+ has bad hash|"
         r"File \S+ .*corrupt)|Cannot obtain needed )",
@@ -221,7 +224,7 @@ RULES: tuple[Rule, ...] = (
         ErrorKind.GIT_UNREACHABLE,
         _NO_COMMON,
     ),
-    _rule(r"(?:\w+: )?.*no mutual signature (?:algorithm|supported)", ErrorKind.GIT_AUTH, _SIGNATURE),
+    _rule(r"(?:\w+: )?.*no mutual signature (?:algorithm|supported)", ErrorKind.GIT_AUTH, SIGNATURE),
     _rule(
         r"(?:\S+@\S+: )?Permission denied(?: \(|, please try again)|"
         r"Received disconnect from .*: Too many authentication failures|sign_and_send_pubkey: ",
@@ -260,15 +263,15 @@ RULES: tuple[Rule, ...] = (
         _DUBIOUS,
     ),
     _rule(
-        r"(?:fatal: remote error: (?:upload-pack: )?not our ref |error: Server does not allow request for unadvertised)",
-        ErrorKind.GIT_UNREACHABLE,
-        _MOVED_ON,
-    ),
-    _rule(
         r"(?:remote: )?(?:error|fatal): (?:unable to normalize alternate object path|object directory .* does not exist)",
         ErrorKind.GIT_CORRUPT,
         _ALTERNATES,
         at_remote=True,
+    ),
+    _rule(
+        r"(?:fatal: remote error: (?:upload-pack: )?not our ref |error: Server does not allow request for unadvertised)",
+        ErrorKind.GIT_UNREACHABLE,
+        _MOVED_ON,
     ),
     _rule(
         r"(?:remote: (?:(?:fatal|error): " + _DAMAGE + r"|aborting due to possible repository corruption)|"

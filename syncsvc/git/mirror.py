@@ -192,19 +192,16 @@ class Mirror:
     def _run_fetch(self, path: Path, head: RemoteHead, *, shallow: bool) -> None:
         source = f"refs/heads/{head.branch}" if head.branch else "HEAD"
         with access(self.remote, self.limits, timeout=self.limits.timeout, git_dir=path) as (context, options):
-            # Progress is git's sign of life, and has the remote give signs while it prepares what it will send.
-            arguments = ["fetch", "--progress", "--no-tags", "--force", "--no-write-fetch-head"]
+            arguments = ["fetch", "--quiet", "--no-tags", "--force", "--no-write-fetch-head"]
             arguments += ["--depth=1"] if shallow else []
             arguments += [*options, "--", self.remote.url, f"{source}:{_FETCHED}"]
-            growth = None if shallow else lambda: self._bounded(path)
             env = {**context.env, FETCH_MARK: str(self.path)}
-            run(arguments, replace(context, env=env, growth=growth))
+            run(arguments, replace(context, env=env, check=None if shallow else lambda: self._check_size(path)))
 
-    def _bounded(self, path: Path) -> int:
-        size, limit = bytes_of(path), self.limits.full_fetch_bytes
-        if size > limit:
+    def _check_size(self, path: Path) -> None:
+        limit = self.limits.full_fetch_bytes
+        if bytes_of(path) > limit:
             raise GitError(ErrorKind.GIT_NOT_FOUND, _TOO_LARGE.format(limit=limit))
-        return size
 
     def _tidy(self, keep: set[str]) -> None:
         pins = {file.name: file for file in (self.path / _PINS).glob("*")}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self
 
 from syncsvc.exceptions import GitError
 from syncsvc.git.errors import git_error
+from syncsvc.git.life import bytes_moved
 from syncsvc.git.wire import Wire
 from syncsvc.types import ErrorKind
 
@@ -28,8 +29,9 @@ MINIMUM_VERSION = (2, 36)  # cat-file --batch-command
 PATIENCE = 12
 _BLOCK = 1 << 20
 _MAX_STDERR = 16 * 1024
-# Seconds between two looks at what shows in no pipe.
-_GLANCE = 1.0
+# So many looks at whether git reads and writes, while it says nothing for as long as it may.
+_LOOKS = 4
+_CHECK_SECONDS = 1.0
 
 _CONFIG = {
     "protocol.allow": "never",
@@ -84,7 +86,7 @@ class Context:
     `timeout` is the longest silence in seconds, and `setting` the name of the setting that holds it.
     `otherwise` is the kind of a failure that git tells in words that are not known here. `url` is that of the remote
     that is asked, `folder` the one that is written to. `traces` are the variables that have git tell what goes over
-    the wire. `growth` gives a number that grows while data comes, for a git that does not tell; it may raise to end it.
+    the wire. `check` is called once a second while git is waited for; it may raise, which ends git.
     """
 
     env: Mapping[str, str] = field(repr=False)
@@ -96,7 +98,7 @@ class Context:
     url: str = field(default="", repr=False)
     folder: str = ""
     traces: Sequence[str] = ()
-    growth: Callable[[], int] | None = None
+    check: Callable[[], None] | None = None
 
 
 class Finished(NamedTuple):
@@ -128,8 +130,8 @@ def ask(arguments: Sequence[str], context: Context) -> Finished:
 class GitProcess:
     """A running git whose pipes never block each other: what is to be written goes out while reading waits.
 
-    The time limit is for each wait for a sign of life (output, progress, an exchange with the remote), not for the
-    whole: a stream may be read as slowly as its reader likes.
+    The time limit is for each wait for a sign of life (output, an exchange with the remote, bytes that git reads or
+    writes), not for the whole: a stream may be read as slowly as its reader likes.
     """
 
     def __init__(self, arguments: Sequence[str], context: Context, *, talks: bool = False) -> None:
@@ -139,7 +141,7 @@ class GitProcess:
         self._data = b""
         self._position = 0
         self._outgoing = b""
-        self._grown, self._glanced_at = 0, 0.0
+        self._moved, self._checked_at = 0, 0.0
         self.wire = Wire()
         with _trace_pipe(context.traces) as (self._trace, trace_end, trace_env):
             env = {**context.env, **trace_env}
@@ -270,21 +272,23 @@ class GitProcess:
             poll.register(pipe, select.POLLIN)
         if self._outgoing:
             poll.register(self._in, select.POLLOUT)
-        end = time.monotonic() + self._context.timeout
-        while not self._grows():
-            left = min(end, math.inf if deadline is None else deadline) - time.monotonic()
+        timeout = self._context.timeout
+        silent_at, look = time.monotonic() + timeout, timeout / _LOOKS
+        while True:
+            self._check()
+            left = min(silent_at, math.inf if deadline is None else deadline) - time.monotonic()
             if left <= 0:
-                self._time_out(is_silent=time.monotonic() >= end)
-            if poll.poll(1000 * (min(left, _GLANCE) if self._context.growth else left)):
+                self._time_out(is_silent=time.monotonic() >= silent_at)
+            if poll.poll(1000 * min(left, look, _CHECK_SECONDS if self._context.check else math.inf)):
                 return
+            before, self._moved = self._moved, bytes_moved(self._process.pid)
+            if self._moved != before:
+                silent_at = time.monotonic() + timeout
 
-    def _grows(self) -> bool:
-        """Looks once a second where git is known to work in silence."""
-        if self._context.growth is None or time.monotonic() < self._glanced_at + _GLANCE:
-            return False
-        before, self._grown = self._grown, self._context.growth()
-        self._glanced_at = time.monotonic()
-        return self._grown > before
+    def _check(self) -> None:
+        if self._context.check and time.monotonic() >= self._checked_at + _CHECK_SECONDS:
+            self._context.check()
+            self._checked_at = time.monotonic()
 
     def _time_out(self, *, is_silent: bool) -> NoReturn:
         self.kill()

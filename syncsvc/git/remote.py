@@ -17,7 +17,7 @@ from syncsvc.git.branch import wrong_with_branch
 from syncsvc.git.complaints import NOT_GIT
 from syncsvc.git.disk import own_disk
 from syncsvc.git.process import PATIENCE, Context, GitProcess, ask, environment
-from syncsvc.git.ssh import ssh_environment
+from syncsvc.git.ssh import explain_refusal, ssh_environment
 from syncsvc.git.url import check_url, scheme_of
 from syncsvc.git.wire import Wire
 from syncsvc.types import ErrorKind, RemoteHead
@@ -125,7 +125,7 @@ def access(
         config |= _trust(remote, limits, folder) if scheme == "https" else {}
         paths = (str(git_dir), str(git_dir.parent)) if git_dir else ()
         context = Context(
-            # What comes in a fetch is far too much to be traced; its progress tells that it comes.
+            # What comes in a fetch is too much to be traced; of a long list of refs nothing else tells that it comes.
             env=environment(config, git_dir=git_dir) | env | ({"GIT_TRACE_CURL_NO_DATA": "1"} if git_dir else {}),
             timeout=timeout,
             hide=(*paths, str(folder), *_secrets(remote.credential)),
@@ -133,11 +133,16 @@ def access(
             setting=setting,
             url=remote.url,
             folder=str(git_dir.parent) if git_dir else "",
-            traces=("GIT_TRACE_CURL",) if scheme in _HTTP else () if git_dir else ("GIT_TRACE_PACKET",),
+            traces=("GIT_TRACE_CURL",) if scheme in _HTTP else (),
         )
         # upload-pack refuses another user's repository, and hears neither GIT_CONFIG_* nor -c of the git before it.
         options = ["--upload-pack=git -c safe.directory=* upload-pack"] if scheme == "file" else []
-        yield Access(context, options)
+        try:
+            yield Access(context, options)
+        except GitError as error:
+            if error.kind is ErrorKind.GIT_AUTH and isinstance(remote.credential, SshCredential):
+                raise explain_refusal(error, remote.credential.private_key) from error
+            raise
 
 
 @contextlib.contextmanager

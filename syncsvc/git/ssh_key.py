@@ -1,7 +1,6 @@
 """Private keys for ssh, checked when they are given: what ssh would only say by `Permission denied`."""
 
 import base64
-import binascii
 import re
 import struct
 import warnings
@@ -57,18 +56,22 @@ def check_private_key(text: str) -> str:
     return _as_openssh(loaded) if not kind and isinstance(loaded, ed25519.Ed25519PrivateKey) else key
 
 
+def is_rsa(key: str) -> bool:
+    """Of a key that was checked."""
+    frame = _FRAME.fullmatch(key)
+    return frame is not None and isinstance(_load(key, frame[1].strip()), rsa.RSAPrivateKey)
+
+
 def _check_openssh(body: str) -> None:
     """By the frame of PROTOCOL.key: the cipher, and the kind of the public key that stands before the private one."""
     try:
         data = base64.b64decode("".join(body.split()), validate=True)
-        if not data.startswith(_MAGIC):
-            raise InvalidCredentialError(_IS_DAMAGED)
-        cipher, rest = _string(data[len(_MAGIC) :])
+        cipher, rest = _string(data.removeprefix(_MAGIC))
         for _ in ("kdf", "its options"):
             _, rest = _string(rest)
         public, _ = _string(rest[4:])
         kind = _string(public)[0].decode("ascii")
-    except (binascii.Error, struct.error, UnicodeDecodeError):
+    except (ValueError, struct.error):
         raise InvalidCredentialError(_IS_DAMAGED) from None
     if cipher != b"none":
         raise InvalidCredentialError(_IS_ENCRYPTED)

@@ -12,7 +12,10 @@ _SCP_LIKE = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^@/
 _HOST = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
 _USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+~-]*")
 # Some hosts take a token for the user name; a name is shown, stored as it is, and never so long.
-_TOKEN = re.compile(r"(?:gh[a-z]_|github_pat_|gl[a-z]+-|AT[A-Z]{2}|x-token|oauth2?:).*|(?=.*[0-9])[A-Za-z0-9_.=+~-]{32,}")
+_TOKEN = re.compile(
+    r"(?:gh[a-z]_|github_pat_|gl[a-z]{2,8}-|AT(?:BB|CTT|ATT))[A-Za-z0-9_=.-]{12,}"
+    r"|(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_.=+~-]{32,}"
+)
 _HOLDS_SECRET = (
     "The URL holds a password or token; take it out and give it with the credential, which is stored encrypted."
 )
