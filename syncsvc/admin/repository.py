@@ -48,10 +48,11 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
     def get_fieldsets(self, request: HttpRequest, obj: Repository | None = None) -> Any:
         remote = ("name", "url", "branch", "poll_seconds", "is_active")
         http = ("username", "new_token", "remove_token") if obj else ("username", "new_token")
+        http = (*http, "ca_certificate")
         ssh = ("new_ssh_key", "remove_ssh_key", "known_hosts") if obj else ("new_ssh_key", "known_hosts")
         parts: list[Any] = [
             (None, {"fields": remote}),
-            ("Token, for http and https", {"fields": http}),
+            ("Token and CA, for http and https", {"fields": http}),
             ("Key, for ssh", {"fields": ssh}),
         ]
         return parts

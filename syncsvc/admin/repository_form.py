@@ -97,14 +97,14 @@ class RepositoryForm(RepositoryModelForm):
 
     def _check_credential(self, cleaned: dict[str, Any], scheme: str) -> None:
         token = _will_have(self.instance.token, cleaned, "token")
-        ssh_key = _will_have(self.instance.ssh_key, cleaned, "ssh_key")
+        ssh_key = _will_have(self.instance.ssh_key, cleaned, "ssh_key") or "new_ssh_key" in self.errors
         if token and ssh_key:
             self.add_error("new_token", "A repository has a token or an SSH key, not both; remove one of them.")
         elif scheme == "ssh" and token:
             self.add_error("new_token", "An ssh URL is read with an SSH key, not with a token; remove the token.")
         elif scheme == "ssh" and not ssh_key:
             self.add_error("new_ssh_key", "An ssh URL is read with an SSH private key; give one.")
-        elif scheme != "ssh" and ssh_key:
+        elif scheme != "ssh" and ssh_key and "new_ssh_key" not in self.errors:
             self.add_error("new_ssh_key", "An SSH key needs an ssh URL, such as git@host:owner/repo.git.")
         elif token and scheme not in {"http", "https"}:
             self.add_error("new_token", "Only http and https URLs take a token; change the URL or leave it out.")

@@ -107,13 +107,15 @@ SIGNATURE = (
     " update the server."
 )
 _NO_USER = (
-    "ssh cannot run on the worker: the user id {uid}, which the worker runs as, has no entry in its /etc/passwd; add one."
+    "ssh cannot run: the user id {uid}, which the worker runs as, has no entry in the worker's /etc/passwd; add one."
 )
 _NO_SSH = "ssh is not installed on this worker; install the OpenSSH client."
-_NO_HELPER = "git on this worker cannot speak this URL's protocol; install git with its http(s) part (git-remote-https)."
+_NO_HELPER = (
+    "git on this worker cannot speak this URL's protocol; install git with its http(s) part (git-remote-https)."
+)
 _NO_MEMORY = "git on this worker has too little memory for this repository; give the worker more."
 _ALTERNATES = (
-    "The remote keeps objects in another repository (alternates) that cannot be read there or, by plain http, from here;"
+    "The remote keeps objects in another repository (alternates) that cannot be read there, or by plain http from here;"
     " repair objects/info/alternates on the remote, or serve it with git http-backend."
 )
 _NO_SHALLOW = "The remote cannot give a commit without its history (no shallow clones)."
@@ -139,7 +141,8 @@ _AUTH_SAID = (
     r"(?:remote: ?)?\s*(?:ERROR: |Gitea: |Gogs: |Forgejo: |GitLab: )?"
     r"(?:public key authentication failed|unauthorized|access denied|repository access denied.*|"
     r"permission to \S+ denied to .*|you are not allowed to (?:download code from|access) this project|"
-    r"you're using an RSA key with SHA-1, which is no longer allowed.*|your account (?:is suspended|has been blocked).*|"
+    r"you're using an RSA key with SHA-1, which is no longer allowed.*|"
+    r"your account (?:is suspended|has been blocked).*|"
     r"the '?\S+'? organization has enabled or enforced SAML SSO.*|access token is expired.*|"
     r"deploy keys? (?:is|are) not allowed.*|this deploy key does not have .*)\.?$"
 )
@@ -148,7 +151,8 @@ RULES: tuple[Rule, ...] = (
     # What the worker's git says of this machine.
     _rule(
         r"(?:fatal|error|warning): (?:.*: )?"
-        r"(?P<reason>No space left on device|Disk quota exceeded|Read-only file system|Input/output error|File too large)$",
+        r"(?P<reason>No space left on device|Disk quota exceeded|Read-only file system|Input/output error|"
+        r"File too large)$",
         ErrorKind.WORKER_DISK,
         hung_up=False,
     ),
@@ -196,7 +200,12 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(r"fatal: \S*info/refs not valid: ", ErrorKind.GIT_NOT_FOUND, NOT_GIT),
     _rule(r"fatal: invalid server response; ", ErrorKind.GIT_UNREACHABLE, _NOT_GIT_SPEECH),
-    _rule(r"warning: (?:alternate disabled by http.followRedirects|ignoring alternate )", ErrorKind.GIT_CORRUPT, _ALTERNATES, at_remote=True),
+    _rule(
+        r"warning: (?:alternate disabled by http.followRedirects|ignoring alternate )",
+        ErrorKind.GIT_CORRUPT,
+        _ALTERNATES,
+        at_remote=True,
+    ),
     _rule(
         r"(?:error: (?:Unable to find \S+ under|Unable to get pack (?:file|index)|File \S+ has bad hash|"
         r"File \S+ .*corrupt)|Cannot obtain needed )",
@@ -263,13 +272,15 @@ RULES: tuple[Rule, ...] = (
         _DUBIOUS,
     ),
     _rule(
-        r"(?:remote: )?(?:error|fatal): (?:unable to normalize alternate object path|object directory .* does not exist)",
+        r"(?:remote: )?(?:error|fatal): "
+        r"(?:unable to normalize alternate object path|object directory .* does not exist)",
         ErrorKind.GIT_CORRUPT,
         _ALTERNATES,
         at_remote=True,
     ),
     _rule(
-        r"(?:fatal: remote error: (?:upload-pack: )?not our ref |error: Server does not allow request for unadvertised)",
+        r"(?:fatal: remote error: (?:upload-pack: )?not our ref |"
+        r"error: Server does not allow request for unadvertised)",
         ErrorKind.GIT_UNREACHABLE,
         _MOVED_ON,
     ),
@@ -298,7 +309,8 @@ RULES: tuple[Rule, ...] = (
     _rule(
         r"(?:fetch-pack: unexpected disconnect|fatal: (?:early EOF|[Tt]he remote end hung up|expected '|expected flush|"
         r"fetch-pack: |protocol error|error in sideband|read error: |unable to write (?:request )?to remote|"
-        r"remote helper '' aborted|error reading section header|git fetch-pack: )|error: (?:RPC failed|index-pack died))",
+        r"remote helper '' aborted|error reading section header|git fetch-pack: )|"
+        r"error: (?:RPC failed|index-pack died))",
         ErrorKind.GIT_UNREACHABLE,
         _BROKEN_OFF,
     ),

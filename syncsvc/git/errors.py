@@ -17,7 +17,8 @@ _MOVED = "The remote answers with a redirect{where}, which is not followed; set 
 _LIMITED = "The remote limits how often it is asked; it is left alone {until}, then tried again by itself."
 _IN_TROUBLE = "The remote's server is in trouble (HTTP {status}); it is tried again by itself."
 _STATUS = re.compile(
-    r"(?:fatal: unable to access ''|error: RPC failed).*?(?:The requested URL returned error: |HTTP code = )([0-9]{3})\b"
+    r"(?:fatal: unable to access ''|error: RPC failed).*?"
+    r"(?:The requested URL returned error: |HTTP code = )([0-9]{3})\b"
 )
 _RATE_LIMITED = re.compile(r"fatal: rate limited by ''(?:.* in ([0-9]+) seconds)?")
 # The only words of a remote that count beside a status: a 403 may be a refusal or a limit.
@@ -95,7 +96,7 @@ def _lines(text: str, url: str) -> list[_Said]:
 def _plain(line: str, url: str) -> str:
     """Without what is somebody else's words: the URL, and what stands in quotes."""
     if url:
-        line = line.replace(url, "")
+        line = line.replace(url, "URL")
     # A quote begins after a space or bracket: the apostrophe of "Couldn't" does not.
     return re.sub(r"(?<![^\s(])'.*?'(?=[\s:;,.)?]|$)", "''", line)
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from syncsvc.exceptions import GitError, MirrorBusyError
 from syncsvc.git.disk import own_disk
+from syncsvc.git.environment import environment
 from syncsvc.git.errors import NoShallowError, damaged_remote
 from syncsvc.git.leftovers import FETCH_MARK, remove_leftovers
 from syncsvc.git.locks import locked
-from syncsvc.git.process import Context, GitProcess, environment, run
+from syncsvc.git.process import Context, GitProcess, run
 from syncsvc.git.remote import GitLimits, Remote, access
 from syncsvc.types import CommitInfo, ErrorKind, RemoteHead
 

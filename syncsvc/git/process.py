@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from subprocess import PIPE, Popen
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self
@@ -32,45 +31,8 @@ _MAX_STDERR = 16 * 1024
 # So many looks at whether git reads and writes, while it says nothing for as long as it may.
 _LOOKS = 4
 _CHECK_SECONDS = 1.0
-
-_CONFIG = {
-    "protocol.allow": "never",
-    "protocol.version": "2",
-    "core.hooksPath": os.devnull,
-    "core.bigFileThreshold": "16m",
-    "core.attributesFile": os.devnull,
-    "credential.helper": "",
-    "gc.auto": "0",
-    "maintenance.auto": "false",
-    "fetch.recurseSubmodules": "false",
-    "submodule.recurse": "false",
-    # Off: index-pack checks every object's hash and fetch that all are there. fsck would also refuse many old but
-    # readable repositories, and guards against what a checkout could do; nothing is checked out here.
-    "fetch.fsckObjects": "false",
-}
-
-
-def environment(config: Mapping[str, str], *, git_dir: Path | None = None) -> dict[str, str]:
-    """What git is told; of our own environment it hears nothing that begins with GIT_."""
-    settings = {**_CONFIG, **config}
-    env = {
-        "HOME": "/nonexistent",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_ATTR_NOSYSTEM": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ASKPASS": "",
-        "SSH_ASKPASS": "",
-        "SSH_AUTH_SOCK": "",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_DEFAULT_REF_FORMAT": "files",
-        "GIT_DIR": str(git_dir or os.devnull),
-        "GIT_CONFIG_COUNT": str(len(settings)),
-    }
-    for index, (key, value) in enumerate(settings.items()):
-        env[f"GIT_CONFIG_KEY_{index}"] = key
-        env[f"GIT_CONFIG_VALUE_{index}"] = value
-    return env
+_MUCH = 256 * 1024
+_PAUSE = 0.003
 
 
 def git_version() -> tuple[int, ...]:
@@ -141,7 +103,7 @@ class GitProcess:
         self._data = b""
         self._position = 0
         self._outgoing = b""
-        self._moved, self._checked_at = 0, 0.0
+        self._moved, self._traced, self._checked_at = 0, 0, 0.0
         self.wire = Wire()
         with _trace_pipe(context.traces) as (self._trace, trace_end, trace_env):
             env = {**context.env, **trace_env}
@@ -157,7 +119,8 @@ class GitProcess:
         self._open = {self._out, self._err, *self._trace}
         for pipe in (*self._open, *([self._in] if talks else [])):
             os.set_blocking(pipe, False)
-        _widen(self._out)
+        for pipe in (self._out, *self._trace):
+            _widen(pipe)
 
     def __enter__(self) -> Self:
         return self
@@ -315,7 +278,11 @@ class GitProcess:
         """What git says beside its output. The end of it counts most: progress comes first, complaints last."""
         self._stderr = (self._stderr + self._drain(self._err))[-_MAX_STDERR:]
         for pipe in self._trace:
-            self.wire.feed(self._drain(pipe))
+            block = self._drain(pipe)
+            self.wire.feed(block)
+            self._traced += len(block)
+        if self._traced > _MUCH:  # git traces by the line: without a pause each would be a wait of its own
+            time.sleep(_PAUSE)
 
     def _drain(self, pipe: int) -> bytes:
         blocks = []

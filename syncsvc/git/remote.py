@@ -2,10 +2,9 @@
 
 import base64
 import contextlib
-import re
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,22 +12,24 @@ from urllib.parse import urlsplit
 
 from syncsvc.exceptions import GitError, InvalidCredentialError, InvalidUrlError
 from syncsvc.git.authorities import read_certificates, write_bundle
-from syncsvc.git.branch import wrong_with_branch
 from syncsvc.git.complaints import NOT_GIT
 from syncsvc.git.disk import own_disk
-from syncsvc.git.process import PATIENCE, Context, GitProcess, ask, environment
+from syncsvc.git.environment import environment
+from syncsvc.git.process import PATIENCE, Context, GitProcess, ask
+from syncsvc.git.refs import head_of_branch, head_of_remote, ref_of
 from syncsvc.git.ssh import explain_refusal, ssh_environment
 from syncsvc.git.url import check_url, scheme_of
 from syncsvc.git.wire import Wire
 from syncsvc.types import ErrorKind, RemoteHead
 
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _HTTP = frozenset({"http", "https"})
 _NOTHING_SHOWN = (
-    "The remote shows no branch and no HEAD, though it is not an empty repository as far as it tells: they may be hidden"
-    " from this credential. Check the credential, and which refs the remote hides."
+    "The remote shows no branch and no HEAD, and does not say that it is empty: they may be hidden from this"
+    " credential. Check the credential, and which refs the remote hides."
 )
-_NO_HEAD = "The remote's HEAD names a branch that is not there; set this repository's branch to one that is, or push it."
+_NO_HEAD = (
+    "The remote's HEAD names a branch that is not there; set this repository's branch to one that is, or push it."
+)
 _NO_BRANCHES = "The remote has tags or other refs, but no branch; push one."
 
 
@@ -53,7 +54,7 @@ class SshCredential:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """`branch` blank follows the remote's HEAD. `ca_certificate` is PEM text, trusted besides the public authorities."""
+    """`branch` blank follows the remote's HEAD. `ca_certificate` is PEM, trusted besides the public authorities."""
 
     url: str
     branch: str = ""
@@ -93,10 +94,9 @@ def remote_head(remote: Remote, limits: GitLimits) -> RemoteHead:
     """
     with access(remote, limits, timeout=limits.ls_remote_timeout, setting="GIT_LS_REMOTE_TIMEOUT") as granted:
         # --heads narrows what a server of protocol 2 sends; a pattern alone is matched on this side.
-        wanted = ["--heads", "--", remote.url, _ref(remote.branch)] if remote.branch else ["--", remote.url, "HEAD"]
+        wanted = ["--heads", "--", remote.url, ref_of(remote.branch)] if remote.branch else ["--", remote.url, "HEAD"]
         asked = ask(["ls-remote", "--quiet", "--symref", *granted.options, *wanted], granted.context)
-        lines = asked.output.split(b"\n")
-        head = _parse_branch(lines, remote.branch) if remote.branch else _parse_head(lines)
+        head = head_of_branch(asked.output, remote.branch) if remote.branch else head_of_remote(asked.output)
         if head.commit is not None:
             return head
         _insist_on_git(remote, asked.wire)
@@ -122,7 +122,7 @@ def access(
             env = _with_key(remote.credential, folder, limits)
         else:
             config |= _http_config(remote.url, scheme, remote.credential)
-        config |= _trust(remote, limits, folder) if scheme == "https" else {}
+        config |= _trust(remote, limits, folder) if scheme in _HTTP else {}
         paths = (str(git_dir), str(git_dir.parent)) if git_dir else ()
         context = Context(
             # What comes in a fetch is too much to be traced; of a long list of refs nothing else tells that it comes.
@@ -149,9 +149,9 @@ def access(
 def _private_folder(remote: Remote, limits: GitLimits, scheme: str) -> Iterator[Path]:
     """For what git takes from a file only; none is made where nothing needs it."""
     if not isinstance(remote.credential, SshCredential) and not (
-        scheme == "https" and (remote.ca_certificate or limits.ca_file)
+        scheme in _HTTP and (remote.ca_certificate or limits.ca_file)
     ):
-        yield Path("/nonexistent")
+        yield Path("/nonexistent/syncsvc-git")
         return
     with own_disk(tempfile.gettempdir()):
         folder = tempfile.TemporaryDirectory(prefix="syncsvc-git-", ignore_cleanup_errors=True)
@@ -218,51 +218,6 @@ def _secrets(credential: HttpCredential | SshCredential | None) -> tuple[str, ..
     # Some hosts take the token as the user name; a short one is a plain name.
     token_like = (credential.username,) if len(credential.username) > 15 else ()
     return (credential.token, credential.header.split()[-1], *token_like)
-
-
-def _ref(branch: str) -> str:
-    return f"refs/heads/{branch}"
-
-
-def _parse_branch(lines: Sequence[bytes], branch: str) -> RemoteHead:
-    wanted = b"\t" + _ref(branch).encode()
-    commits = [line.split(b"\t")[0] for line in lines if line.endswith(wanted) and not line.startswith(b"ref:")]
-    return RemoteHead(branch, _commit(commits[0]) if commits else None)
-
-
-def _parse_head(lines: Sequence[bytes]) -> RemoteHead:
-    branch, commit = "", None
-    for line in lines:
-        value, _, name = line.partition(b"\t")
-        if name == b"HEAD" and value.startswith(b"ref: refs/heads/"):
-            branch = _branch_of_head(value.removeprefix(b"ref: refs/heads/"))
-        elif name == b"HEAD" and not value.startswith(b"ref:"):
-            commit = _commit(value)
-    return RemoteHead(branch, commit)
-
-
-def _branch_of_head(name: bytes) -> str:
-    """What a remote says is checked before it goes any further: a row, a page and a webhook will hold it."""
-    try:
-        branch = name.decode("utf-8")
-        reason = wrong_with_branch(branch)
-    except UnicodeDecodeError:
-        branch, reason = name.decode("utf-8", "backslashreplace"), "it is not UTF-8"
-    if reason:
-        shown = "".join(c if c.isprintable() else "?" for c in branch[:60])
-        raise GitError(
-            ErrorKind.GIT_NOT_FOUND,
-            f"The remote's HEAD is on a branch whose name {shown!r} cannot be followed: {reason}."
-            " Rename it there, or set this repository's branch to another.",
-        )
-    return branch
-
-
-def _commit(text: bytes) -> str:
-    commit = text.decode("ascii", "replace")
-    if not _COMMIT.fullmatch(commit):
-        raise GitError(ErrorKind.GIT_UNREACHABLE, "The remote names a commit by what is no git object id; check it.")
-    return commit
 
 
 def _insist_on_git(remote: Remote, wire: Wire) -> None:

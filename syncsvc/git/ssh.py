@@ -10,8 +10,8 @@ from syncsvc.git.ssh_key import check_private_key, is_rsa
 from syncsvc.types import ErrorKind
 
 _RSA = (
-    " (The key is an RSA key: a server that takes only ssh-rsa signatures, which are SHA-1 and which ssh refuses to make,"
-    " answers so as well; then give an Ed25519 key.)"
+    " (The key is an RSA key: a server that takes only ssh-rsa signatures, which ssh refuses to make as unsafe, answers"
+    " so as well; then give an Ed25519 key.)"
 )
 
 

@@ -16,7 +16,7 @@ _TOKEN = re.compile(
     r"(?:gh[a-z]_|github_pat_|gl[a-z]{2,8}-|AT(?:BB|CTT|ATT))[A-Za-z0-9_=.-]{12,}"
     r"|(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_.=+~-]{32,}"
 )
-_HOLDS_SECRET = (
+_TAKE_IT_OUT = (
     "The URL holds a password or token; take it out and give it with the credential, which is stored encrypted."
 )
 
@@ -42,7 +42,7 @@ def _username(userinfo: str) -> str:
     user, colon, password = userinfo.partition(":")
     user = unquote(user)
     if password or (colon and not user) or _TOKEN.fullmatch(user):
-        raise InvalidUrlError(_HOLDS_SECRET)
+        raise InvalidUrlError(_TAKE_IT_OUT)
     if user and (not user.isprintable() or any(character in user for character in ":/ ") or len(user) > 200):
         raise InvalidUrlError("The URL's user name has characters that are refused; give it with the credential.")
     return user
@@ -125,7 +125,7 @@ def _check_userinfo(parts: SplitResult) -> None:
     if "@" not in parts.netloc:
         return
     if parts.password is not None:
-        raise InvalidUrlError(_HOLDS_SECRET)
+        raise InvalidUrlError(_TAKE_IT_OUT)
     if parts.scheme != "ssh":
         raise InvalidUrlError("The URL holds a user name; take it out and give it with the credential.")
     _check_user(parts.username or "")

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-# "<time> <file:line>   <= Recv header: <line>". A traced body cannot look so: each of its lines begins "<= Recv data".
-_HEADER = re.compile(rb"^\S+ \S+ +<= Recv header: ?([^\n]{0,4000})", re.MULTILINE)
-_PACKET = re.compile(rb"^\S+ \S+ +packet: +ls-remote< ([^\n]{0,4000})", re.MULTILINE)
+# "<time> <file:line>   <= Recv header: <line>", and "<time> <file:line>   packet:   ls-remote< <packet>".
+_HEADER = b"<= Recv header: "
+_PACKET = b"ls-remote< "
 _SMART = "application/x-git-upload-pack-"
 _MAX_HEADERS = 200
+_MAX_LINE = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,9 @@ class HttpAnswer:
 
     def _rate_limit_reset(self) -> float | None:
         reset = self.headers.get("x-ratelimit-reset") or self.headers.get("ratelimit-reset") or ""
-        return self._seconds_until(datetime.fromtimestamp(int(reset), UTC)) if re.fullmatch("[0-9]{1,11}", reset) else None
+        return (
+            self._seconds_until(datetime.fromtimestamp(int(reset), UTC)) if re.fullmatch("[0-9]{1,11}", reset) else None
+        )
 
     def _seconds_until(self, moment: datetime | None) -> float | None:
         """By the server's own clock, where it tells the time."""
@@ -68,14 +71,16 @@ class Wire:
 
     def feed(self, block: bytes) -> None:
         """Takes a piece of the trace; all but heads and packets is forgotten at once."""
-        lines, newline, rest = (self._rest + block).rpartition(b"\n")
-        self._rest = rest[:8000]
-        whole = lines + newline
-        if b"<= Recv header" in whole:  # the pattern alone is slow on the megabytes of a long list of refs
-            for match in _HEADER.finditer(whole):
-                self._take(match[1].decode("latin-1").strip())
-        if len(self.packets) < _MAX_HEADERS:
-            self.packets += [match[1].decode("utf-8", "replace") for match in _PACKET.finditer(whole)]
+        whole, _, self._rest = (self._rest + block).rpartition(b"\n")
+        self._rest = self._rest[:_MAX_LINE]
+        if _HEADER in whole or _PACKET in whole:  # of a long list of refs come megabytes that have neither
+            for line in whole.split(b"\n"):
+                before, header, text = line.partition(_HEADER)
+                if header and b"<=" not in before:  # a traced body may hold what looks like a header
+                    self._take(text[:_MAX_LINE].decode("latin-1").strip())
+                before, packet, text = line.partition(_PACKET)
+                if packet and b"packet:" in before and len(self.packets) < _MAX_HEADERS:
+                    self.packets.append(text[:_MAX_LINE].decode("utf-8", "replace"))
 
     def _take(self, line: str) -> None:
         if status := re.match(r"HTTP/[0-9.]+ ([0-9]{3})", line):

@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='repository',
             name='ca_certificate',
-            field=models.TextField(blank=True, default='', verbose_name='CA certificate'),
+            field=models.TextField(blank=True, db_default='', default='', verbose_name='CA certificate'),
         ),
         migrations.AlterField(
             model_name='deliveryattempt',

@@ -119,9 +119,7 @@ class App(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=100, unique=True, validators=[validate_app_name])
-    url = CheckedCharField(
-        "webhook URL", max_length=2000, validators=[validate_webhook_url], check=check_webhook_url
-    )
+    url = CheckedCharField("webhook URL", max_length=2000, validators=[validate_webhook_url], check=check_webhook_url)
     secret = SealedField(editable=False)
     # While a secret is being rotated both sign, until the old one ends.
     previous_secret = SealedField(null=True, editable=False)

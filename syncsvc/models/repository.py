@@ -159,7 +159,7 @@ class Repository(models.Model):
     # Lines of an OpenSSH known_hosts file: the only host keys that are accepted.
     known_hosts = models.TextField(blank=True, default="")
     # PEM: authorities that are trusted for this remote besides the public ones.
-    ca_certificate = CheckedTextField("CA certificate", blank=True, default="", check=check_certificates)
+    ca_certificate = CheckedTextField("CA certificate", blank=True, default="", db_default="", check=check_certificates)
     poll_seconds = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1)], help_text="Blank: the setting POLL_SECONDS."
     )
@@ -212,9 +212,7 @@ class Repository(models.Model):
             credential = SshCredential(private_key=self.ssh_key.reveal(), known_hosts=self.known_hosts)
         elif self.token is not None:
             credential = HttpCredential(username=self.username, token=self.token.reveal())
-        return Remote(
-            url=self.url, branch=self.branch, credential=credential, ca_certificate=self.ca_certificate
-        )
+        return Remote(url=self.url, branch=self.branch, credential=credential, ca_certificate=self.ca_certificate)
 
     @property
     def shown_branch(self) -> str:

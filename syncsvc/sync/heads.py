@@ -56,8 +56,8 @@ def _asked_since(job: Job, released_at: datetime) -> RemoteHead:
 def _asked_of(repository: Repository) -> tuple[object, ...]:
     """Of another URL or branch, or with another credential, the answer may be another; secrets stay sealed."""
     sealed = (secret.token if secret else None for secret in (repository.token, repository.ssh_key))
-    address = (repository.url, repository.branch, repository.username, repository.known_hosts)
-    return repository.id, *address, *sealed
+    address = (repository.url, repository.branch, repository.username)
+    return repository.id, *address, repository.known_hosts, repository.ca_certificate, *sealed
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,7 @@ class GitHttpServer:
     capability away.
     """
 
-    def __init__(
-        self, root: Path, *, username: str = "", token: str = "", tls: ssl.SSLContext | None = None
-    ) -> None:
+    def __init__(self, root: Path, *, username: str = "", token: str = "", tls: ssl.SSLContext | None = None) -> None:
         self.root = root
         self.authorization = "Basic " + base64.b64encode(f"{username}:{token}".encode()).decode() if token else ""
         self.stall = threading.Event()

@@ -101,9 +101,8 @@ def test_a_head_on_a_branch_that_is_not_there_is_not_an_empty_repository(repo: G
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_refused_redirect_says_where_to(status: int) -> None:
     new = "https://me:s3cret@new.example/team/handbook.git/info/refs?service=git-upload-pack"
-    with odd_server(status=status, headers={"Location": new}) as base:
-        with pytest.raises(GitError) as caught:
-            remote_head(Remote(f"{base}/a.git", credential=HttpCredential("robot", "t0ken")), LIMITS)
+    with odd_server(status=status, headers={"Location": new}) as base, pytest.raises(GitError) as caught:
+        remote_head(Remote(f"{base}/a.git", credential=HttpCredential("robot", "t0ken")), LIMITS)
     assert caught.value.kind is ErrorKind.GIT_NOT_FOUND
     assert "redirect to https://new.example/team/handbook.git," in str(caught.value)
     assert "s3cret" not in str(caught.value)

@@ -64,9 +64,7 @@ def test_a_ca_that_is_given_is_trusted(
     assert make_mirror(remote, limits=limits).fetch(head) == commit
 
 
-def test_the_public_ones_are_trusted_as_well(
-    repo: GitRepo, public_server: GitHttpServer, authority: Authority
-) -> None:
+def test_the_public_ones_are_trusted_as_well(repo: GitRepo, public_server: GitHttpServer, authority: Authority) -> None:
     commit = repo.commit({"a": b"1"})
     remote = Remote(public_server.url("repo.git"), ca_certificate=authority.file.read_text())
     assert remote_head(remote, GitLimits(ca_file=str(authority.file))).commit == commit
@@ -76,7 +74,10 @@ def test_the_ca_of_another_repository_is_not(server: GitHttpServer, tmp_path: Pa
     other = tmp_path / "other"
     other.mkdir()
     with pytest.raises(GitError, match="not trusted"):
-        remote_head(Remote(server.url("repo.git"), ca_certificate=Authority(other, name="Another").file.read_text()), GitLimits())
+        remote_head(
+            Remote(server.url("repo.git"), ca_certificate=Authority(other, name="Another").file.read_text()),
+            GitLimits(),
+        )
 
 
 @pytest.mark.parametrize("content", [None, b"", b"nonsense", b"\xff\xfe"])

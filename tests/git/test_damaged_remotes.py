@@ -116,9 +116,7 @@ def test_a_pack_that_the_remote_passes_on_damaged(
     assert (mirror.path / "HEAD").stat().st_ino == before
 
 
-def test_alternates_that_are_gone(
-    tmp_path: Path, repo: GitRepo, make_mirror: Callable[..., Mirror]
-) -> None:
+def test_alternates_that_are_gone(tmp_path: Path, repo: GitRepo, make_mirror: Callable[..., Mirror]) -> None:
     head = RemoteHead("main", repo.commit({"a": b"1"}))
     borrower = tmp_path / "borrower.git"
     repo.git("clone", "-q", "--bare", "--shared", str(repo.path), str(borrower))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519, ed448, rsa
+from cryptography.hazmat.primitives.asymmetric import ed448, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +15,9 @@ from syncsvc.git.ssh_key import check_private_key, is_rsa
 
 PEM = serialization.Encoding.PEM
 PLAIN = serialization.NoEncryption()
-PPK = "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nComment: me\nPublic-Lines: 2\nAAAA\nPrivate-Lines: 1\nAAAA\n"
+PPK = (
+    "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nComment: me\nPublic-Lines: 2\nAAAA\nPrivate-Lines: 1\nAAAA\n"
+)
 
 
 def generate(folder: Path, *options: str) -> tuple[str, str]:
@@ -49,7 +51,9 @@ def test_keys_that_ssh_reads_are_kept_as_they_are(tmp_path: Path, options: list[
         check_private_key(public)
 
 
-@pytest.mark.parametrize("options", [["-t", "ed25519"], ["-t", "rsa", "-b", "2048", "-m", "PEM"], ["-t", "ecdsa", "-m", "PKCS8"]])
+@pytest.mark.parametrize(
+    "options", [["-t", "ed25519"], ["-t", "rsa", "-b", "2048", "-m", "PEM"], ["-t", "ecdsa", "-m", "PKCS8"]]
+)
 def test_an_encrypted_key_is_called_that(tmp_path: Path, options: list[str]) -> None:
     private, _ = generate(tmp_path, *options, "-N", "a passphrase")
     with pytest.raises(InvalidCredentialError, match=r"passphrase.*ssh-keygen -p"):
@@ -83,7 +87,7 @@ WRONG = {
         "damaged",
     ),
     "short rsa": (
-        rsa.generate_private_key(65537, 1024)
+        rsa.generate_private_key(65537, 1024)  # noqa: S505 - which is the point
         .private_bytes(PEM, serialization.PrivateFormat.OpenSSH, PLAIN)
         .decode()
         .replace("OPENSSH", "EC"),
@@ -111,7 +115,9 @@ def test_kinds_that_cannot_serve_a_program(kind: bytes, word: str) -> None:
     def string(data: bytes) -> bytes:
         return len(data).to_bytes(4, "big") + data
 
-    body = b"openssh-key-v1\0" + string(b"none") * 2 + string(b"") + b"\0\0\0\1" + string(string(kind)) + string(b"x" * 8)
+    body = (
+        b"openssh-key-v1\0" + string(b"none") * 2 + string(b"") + b"\0\0\0\1" + string(string(kind)) + string(b"x" * 8)
+    )
     text = base64.encodebytes(body).decode()
     with pytest.raises(InvalidCredentialError, match=word):
         check_private_key(f"-----BEGIN OPENSSH PRIVATE KEY-----\n{text}-----END OPENSSH PRIVATE KEY-----\n")

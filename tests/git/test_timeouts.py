@@ -65,15 +65,14 @@ def test_a_list_of_refs_over_a_slow_ssh(tmp_path: Path, repo: GitRepo, many_refs
 
 @pytest.mark.parametrize("body", [b"", b"version 2\n"])
 def test_a_remote_that_falls_silent_is_ended_and_the_setting_is_named(body: bytes) -> None:
-    with odd_server(body * 400, headers=SMART, pace=0.9) as base:
+    with contextlib.ExitStack() as stack:
+        if body:
+            base = stack.enter_context(odd_server(body * 400, headers=SMART, pace=0.9))
+        else:
+            base = f"http://127.0.0.1:{stack.enter_context(silent_server())}"
         with pytest.raises(GitError, match=r"0\.5 s \(GIT_LS_REMOTE_TIMEOUT\)") as caught:
-            remote_head(Remote(f"{base}/a.git"), GitLimits(ls_remote_timeout=0.5)) if body else silence()
+            remote_head(Remote(f"{base}/a.git"), GitLimits(ls_remote_timeout=0.5))
     assert caught.value.kind is ErrorKind.GIT_TIMEOUT
-
-
-def silence() -> None:
-    with silent_server() as port:
-        remote_head(Remote(f"http://127.0.0.1:{port}/a.git"), GitLimits(ls_remote_timeout=0.5))
 
 
 def test_a_trickle_without_end_is_ended_and_the_setting_is_named() -> None:
@@ -106,14 +105,14 @@ def test_a_fetch_may_take_longer_than_the_limit_of_silence(
         large = RemoteHead("main", repo.commit({"big": random.Random(9).randbytes(600_000)}, orphan=True))
     with contextlib.ExitStack() as stack:
         base = http_server.base if protocol == "http" else stack.enter_context(git_daemon(repo.path.parent))
-        port = stack.enter_context(slow_line(urlsplit(base).port or 0, size=25_000, pace=0.1))  # of two or three seconds
+        port = stack.enter_context(
+            slow_line(urlsplit(base).port or 0, size=25_000, pace=0.1)
+        )  # of two or three seconds
         mirror = make_mirror(Remote(f"{protocol}://127.0.0.1:{port}/repo.git"), limits=GitLimits(timeout=1))
         assert mirror.fetch(large) == large.commit
 
 
-def test_a_fetch_of_plain_files_may_too(
-    repo: GitRepo, large: RemoteHead, make_mirror: Callable[..., Mirror]
-) -> None:
+def test_a_fetch_of_plain_files_may_too(repo: GitRepo, large: RemoteHead, make_mirror: Callable[..., Mirror]) -> None:
     repo.git("update-server-info")
     with plain_files(repo.path.parent) as base, slow_line(urlsplit(base).port or 0, size=20_000, pace=0.05) as port:
         mirror = make_mirror(Remote(f"http://127.0.0.1:{port}/repo.git"), limits=GitLimits(timeout=1))

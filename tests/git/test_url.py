@@ -89,7 +89,11 @@ def test_urls_that_git_could_misread_are_refused_with_a_reason(url: str) -> None
         ("https://acme@dev.azure.com/acme/web/_git/web", "https://dev.azure.com/acme/web/_git/web", "acme"),
         ("https://dev.azure.com/acme/My%20Web/_git/web", "https://dev.azure.com/acme/My%20Web/_git/web", ""),
         ("https://mary@bitbucket.org/acme/web.git", "https://bitbucket.org/acme/web.git", "mary"),
-        ("https://mary.m@Bitbucket.Example:7990/scm/acme/web.git/", "https://bitbucket.example:7990/scm/acme/web.git", "mary.m"),
+        (
+            "https://mary.m@Bitbucket.Example:7990/scm/acme/web.git/",
+            "https://bitbucket.example:7990/scm/acme/web.git",
+            "mary.m",
+        ),
         ("  https://git.example/acme/web.git \n", "https://git.example/acme/web.git", ""),
         ("http://mary%40example.com@git.example/a", "http://git.example/a", "mary@example.com"),
         ("https://@git.example/a", "https://git.example/a", ""),

@@ -19,11 +19,15 @@ class Command(base.Command):
         parser.add_argument("--name", metavar="N", help="default: the URL's last two parts, such as owner/repo")
         parser.add_argument("--branch", metavar="B", default="", help="default: the one that the remote's HEAD is on")
         base.add_positive(parser, "--poll", metavar="SECONDS", help="between two polls (default: POLL_SECONDS)")
-        parser.add_argument("--username", metavar="U", help="for http and https, with --token-file (default: the URL's)")
+        parser.add_argument(
+            "--username", metavar="U", help="for http and https, with --token-file (default: the URL's)"
+        )
         parser.add_argument("--token-file", metavar="F", help="holds the token or password; - for stdin")
         parser.add_argument("--ssh-key-file", metavar="F", help="holds the private key; - for stdin")
         parser.add_argument("--known-hosts-file", metavar="F", help="holds the host keys that are accepted, for ssh")
-        parser.add_argument("--ca-file", metavar="F", help="holds the CA's certificate (PEM), trusted beside public ones")
+        parser.add_argument(
+            "--ca-file", metavar="F", help="holds the CA's certificate (PEM), trusted beside public ones"
+        )
 
     def answer(self, options: Mapping[str, Any]) -> base.Answer:
         credential = _credential(options)
