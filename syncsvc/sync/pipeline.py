@@ -10,7 +10,9 @@ from django.conf import settings
 
 from syncsvc import wakeup
 from syncsvc.exceptions import GitError, MirrorBusyError
-from syncsvc.git.mirror import Mirror, evict
+from syncsvc.git.disk import DISK_ERRORS, disk_error
+from syncsvc.git.eviction import evict, fetch_with_room
+from syncsvc.git.mirror import Mirror
 from syncsvc.models import Operation, Repository, Snapshot, Subscription, SyncRun
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.deliver import Delivery
@@ -97,8 +99,10 @@ def _work(job: Job) -> Ending:
     except MirrorBusyError:
         return HandedBack(delay=AWAIT_FETCH_SECONDS, awaits_fetch=True)
     except GitCircuitOpenError as error:
-        return RemoteLeftAlone(error.kind, str(error), error.remaining)
+        return RemoteLeftAlone(error.kind, str(error), _waits(error))
     except GitError as error:
+        if error.retry_after is not None:
+            return RemoteLeftAlone(error.kind, str(error), _waits(error))
         return Failed(error.kind, str(error))
     except LeaseLostError:
         raise
@@ -106,6 +110,10 @@ def _work(job: Job) -> Ending:
         # Before the first request: what delivers waits for the database instead.
         logger.warning("database.away", error=type(error).__name__)
         return HandedBack()
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            return _crashed(job, error)
+        return Failed(ErrorKind.WORKER_DISK, str(disk_error(error.filename or settings.SPOOL_DIR, str(error.strerror))))
     except Exception as error:
         return _crashed(job, error)
 
@@ -117,16 +125,20 @@ def _crashed(job: Job, error: Exception, progress: Progress | None = None) -> Fa
     return Failed(ErrorKind.INTERNAL, text, traceback=traceback.format_exc(), progress=progress)
 
 
+def _waits(error: GitError) -> float:
+    """Seconds for which the remote is left alone: it asked for that, or it failed too often."""
+    return min(error.retry_after or 0.0, max(settings.RETRY_AFTER_MAX_SECONDS, settings.GIT_CIRCUIT_COOLDOWN_SECONDS))
+
+
 def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
-    is_new = not mirror.path.exists()
     commit = _refresh(job, mirror, head)
     try:
         with mirror.reading():
-            if is_new:
+            if mirror.has_fetched:
                 evict(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
             ending = _plan_and_deliver(job, mirror, commit)
     except GitError as error:
-        if error.kind is not ErrorKind.GIT_CORRUPT:
+        if error.kind is not ErrorKind.GIT_CORRUPT or error.at_remote:
             raise
         # Nothing was sent: planning comes before the first request. Once more from a new mirror.
         commit = mirror.heal(head)
@@ -164,8 +176,10 @@ def _fetch(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     check_fetchable(job, head.commit or "")
     repository = job.repository
     try:
-        commit = mirror.fetch(head)
+        commit = fetch_with_room(mirror, head, settings.MIRROR_MAX_BYTES)
     except GitError as error:
+        if error.kind is ErrorKind.WORKER_DISK:
+            raise
         Repository.objects.fetch_failed(repository.id, commit=head.commit or "", kind=error.kind, error=str(error))
         wakeup.wake_runs(Subscription.objects.filter(repository=repository).fetch_ended())
         raise
