@@ -73,8 +73,10 @@ class RepositoryForm(RepositoryModelForm):
         if not cleaned.get("name") and "name" not in self.errors:
             self._take_default_name(cleaned)
         problems = credential_problems(self._as_it_would_be(cleaned))
-        if "new_ssh_key" not in self.errors:
-            for field, problem in problems.items():
+        if not {"username", "remove_token"} & set(self.changed_data):
+            problems.pop("username", None)  # it came with the URL of a public repository
+        for field, problem in problems.items():
+            if NEW.get(field, field) not in self.errors:
                 self.add_error(NEW.get(field, field), problem)
         cleaned["username"] = cleaned.get("username") or self._username_in_url
         return cleaned
@@ -94,7 +96,8 @@ class RepositoryForm(RepositoryModelForm):
         repository = Repository(**{name: cleaned.get(name, "") for name in ("url", "username", "known_hosts")})
         for name, new in NEW.items():
             kept = None if cleaned.get(f"remove_{name}") else getattr(self.instance, name)
-            setattr(repository, name, cleaned.get(new) or kept)
+            refused = new in self.errors and self.data.get(new)
+            setattr(repository, name, cleaned.get(new) or refused or kept)
         return repository
 
     def apply(self, repository: Repository) -> set[str]:

@@ -163,7 +163,7 @@ class Mirror:
         try:
             self.run("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
         except GitError as error:
-            return error.kind not in {ErrorKind.GIT_CORRUPT, ErrorKind.INTERNAL}
+            return not POLICIES[error.kind].suspects_mirror
         return True
 
     def _init(self, path: Path, object_format: str) -> None:
