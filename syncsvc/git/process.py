@@ -48,7 +48,7 @@ class Context:
     `timeout` is the longest silence in seconds, and `setting` the name of the setting that holds it.
     `otherwise` is the kind of a failure that git tells in words that are not known here. `url` is that of the remote
     that is asked, `folder` the one that is written to. `traces` are the variables that have git tell what goes over
-    the wire. `check` is called once a second while git is waited for; it may raise, which ends git.
+    the wire. `check` and `interrupt` are called once a second while git is at work; they may raise, which ends git.
     """
 
     env: Mapping[str, str] = field(repr=False)
@@ -61,6 +61,7 @@ class Context:
     folder: str = ""
     traces: Sequence[str] = ()
     check: Callable[[], None] | None = None
+    interrupt: Callable[[], None] | None = None
 
 
 class Finished(NamedTuple):
@@ -103,6 +104,7 @@ class GitProcess:
         self._data = b""
         self._position = 0
         self._outgoing = b""
+        self._is_checked = context.check is not None or context.interrupt is not None
         self._moved, self._traced, self._checked_at = 0, 0, 0.0
         self.wire = Wire()
         with _trace_pipe(context.traces) as (self._trace, trace_end, trace_env):
@@ -216,6 +218,7 @@ class GitProcess:
 
     def _read(self, deadline: float | None) -> bytes:
         while self._out in self._open:
+            self._check()
             try:
                 block = os.read(self._out, _BLOCK)
             except BlockingIOError:
@@ -242,16 +245,19 @@ class GitProcess:
             left = min(silent_at, math.inf if deadline is None else deadline) - time.monotonic()
             if left <= 0:
                 self._time_out(is_silent=time.monotonic() >= silent_at)
-            if poll.poll(1000 * min(left, look, _CHECK_SECONDS if self._context.check else math.inf)):
+            if poll.poll(1000 * min(left, look, _CHECK_SECONDS if self._is_checked else math.inf)):
                 return
             before, self._moved = self._moved, bytes_moved(self._process.pid)
             if self._moved != before:
                 silent_at = time.monotonic() + timeout
 
     def _check(self) -> None:
-        if self._context.check and time.monotonic() >= self._checked_at + _CHECK_SECONDS:
-            self._context.check()
-            self._checked_at = time.monotonic()
+        if not self._is_checked or time.monotonic() < self._checked_at + _CHECK_SECONDS:
+            return
+        self._checked_at = time.monotonic()
+        for call in (self._context.check, self._context.interrupt):
+            if call is not None:
+                call()
 
     def _time_out(self, *, is_silent: bool) -> NoReturn:
         self.kill()

@@ -4,7 +4,7 @@ import base64
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -68,7 +68,8 @@ class GitLimits:
 
     `nice` is how much git lets others go first, as `nice(1)` has it: 0 as everybody, 19 only where nobody wants to.
     `ca_file` names a file of certificates trusted besides the public authorities. `full_fetch_bytes` bounds the mirror
-    of a remote that gives no commit without its history.
+    of a remote that gives no commit without its history. `interrupt` is called once a second while git is at work; it
+    may raise, which ends git.
     """
 
     timeout: float = 600
@@ -77,6 +78,7 @@ class GitLimits:
     nice: int = 0
     ca_file: str = ""
     full_fetch_bytes: int = 2 * 1024**3
+    interrupt: Callable[[], None] | None = None
 
 
 class Access(NamedTuple):
@@ -130,6 +132,7 @@ def access(
             timeout=timeout,
             hide=(*paths, str(folder), *_secrets(remote.credential)),
             nice=limits.nice,
+            interrupt=limits.interrupt,
             setting=setting,
             url=remote.url,
             folder=str(git_dir.parent) if git_dir else "",

@@ -40,7 +40,7 @@ from syncsvc.sync.snapshots import take_in
 from syncsvc.sync.spool import Spool
 from syncsvc.sync.tally import Stop
 from syncsvc.sync.throttle import EndpointThrottle
-from syncsvc.sync.watch import WATCHER
+from syncsvc.sync.watch import WATCHER, RunEndsError
 from syncsvc.types import ErrorKind, RemoteHead
 
 logger = structlog.get_logger(__name__)
@@ -90,7 +90,7 @@ def _settled(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> 
 
 def _work(job: Job) -> Ending:
     """Everything between the claim and the settling; no transaction spans it."""
-    mirror = mirror_of(job.repository, in_bulk=job.in_bulk)
+    mirror = mirror_of(job.repository, in_bulk=job.in_bulk, interrupt=job.check)
     try:
         head = head_for(job)
         if head.commit is None:
@@ -106,6 +106,8 @@ def _work(job: Job) -> Ending:
         return Failed(error.kind, str(error))
     except LeaseLostError:
         raise
+    except RunEndsError:
+        return _ended_by_operator(job)
     except AWAY as error:
         # Before the first request: what delivers waits for the database instead.
         logger.warning("database.away", error=type(error).__name__)
@@ -116,6 +118,10 @@ def _work(job: Job) -> Ending:
         return Failed(ErrorKind.WORKER_DISK, str(disk_error(error.filename or settings.SPOOL_DIR, str(error.strerror))))
     except Exception as error:
         return _crashed(job, error)
+
+
+def _ended_by_operator(job: Job, progress: Progress | None = None) -> Stopped | HandedBack:
+    return Stopped(progress) if job.watched.is_stopped else HandedBack(progress=progress)
 
 
 def _crashed(job: Job, error: Exception, progress: Progress | None = None) -> Failed:
@@ -213,6 +219,8 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
             delivery.deliver()
         except (LeaseLostError, *AWAY):
             raise
+        except RunEndsError:
+            return _ended_by_operator(job, progress)
         except GitError as error:
             return Failed(error.kind, str(error), progress=progress)
         except Exception as error:
