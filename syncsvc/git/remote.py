@@ -238,7 +238,7 @@ def _empty(remote: Remote, granted: Access) -> RemoteHead:
         if refs := process.read_some(deadline):
             raise GitError(ErrorKind.GIT_NOT_FOUND, _NO_HEAD if b"\trefs/heads/" in refs else _NO_BRANCHES)
         process.finish(deadline)
-    packets = process.wire.packets
+        packets = process.wire.packets
     # A server that can tell of a HEAD without commits ("unborn") does so for an empty repository.
     if "ls-refs=unborn" in packets and not any(line.startswith("unborn HEAD") for line in packets):
         raise GitError(ErrorKind.GIT_NOT_FOUND, _NOTHING_SHOWN)
