@@ -43,16 +43,19 @@ def poll_repository(repository_id: str) -> None:
 
 @shared_task(name=wakeup.PREVIEW_CHANGES)
 def preview_changes(subscription_id: str) -> None:
-    make_preview(uuid.UUID(subscription_id))
+    with SLOTS.other_work():
+        make_preview(uuid.UUID(subscription_id))
 
 
 @shared_task(name=wakeup.DELETE_EXPIRED)
 def delete_expired_rows() -> None:
-    delete_expired()
+    with SLOTS.other_work():
+        delete_expired()
 
 
 @worker_ready.connect
 def _ready(sender: Any, **_: object) -> None:
+    SLOTS.rooms.when_long_changes(sender.pool.set_apart)
     start_heartbeat(sender.hostname)
 
 

@@ -16,6 +16,7 @@ from syncsvc.git.remote import HttpCredential, Remote, SshCredential
 from syncsvc.git.url import check_url
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.fields import SealedField
+from syncsvc.models.hosts import host_of
 from syncsvc.types import RemoteHead
 
 
@@ -128,6 +129,10 @@ class Repository(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=200, unique=True, validators=[validate_repository_name])
     url = models.CharField("URL", max_length=2000, validators=[validate_remote_url])
+    # Host and port of the URL, in small letters; blank for a local path.
+    host = models.GeneratedField(
+        expression=host_of("url"), output_field=models.CharField(max_length=2000), db_persist=True
+    )
     branch = models.CharField(
         max_length=250, blank=True, default="", validators=[validate_branch], help_text="Blank: the remote's HEAD."
     )
@@ -157,7 +162,9 @@ class Repository(models.Model):
     last_error = models.CharField(max_length=1000, blank=True, default="", editable=False)
     failing_since = models.DateTimeField(null=True, editable=False)
     failure_streak = models.PositiveIntegerField(default=0, editable=False)
+    # Nothing is asked of the remote until then; how often that was so in a row.
     circuit_until = models.DateTimeField(null=True, editable=False)
+    circuit_openings = models.PositiveIntegerField(default=0, db_default=0, editable=False)
 
     objects = RepositoryQuerySet.as_manager()
 
@@ -174,6 +181,8 @@ class Repository(models.Model):
         indexes = (
             # The sweep's due query.
             models.Index(fields=["due_at"], condition=Q(is_active=True), name="repository_due"),
+            # What waits for a host whose circuit closes.
+            models.Index(fields=["host"], name="repository_host"),
         )
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterator
 
@@ -14,15 +15,34 @@ LOOK_SECONDS = 0.01
 FILE = "live.lock"
 
 
+class LiveRun:
+    """A live run that goes on, as every process on this machine sees it; the kernel ends it when this one dies."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._descriptor = _open()
+        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+
+    def pass_over(self) -> None:
+        """Bulk work need not wait for it, because it takes long. From any thread, also after its end."""
+        with self._lock:
+            if self._descriptor >= 0:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def end(self) -> None:
+        with self._lock:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
 @contextlib.contextmanager
-def live_run() -> Iterator[None]:
-    """Says to every process on this machine that a live run goes on; the kernel takes it back when this one dies."""
-    descriptor = _open()
+def live_run() -> Iterator[LiveRun]:
+    """Says to every process on this machine that a live run goes on."""
+    run = LiveRun()
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield
+        yield run
     finally:
-        os.close(descriptor)
+        run.end()
 
 
 def let_live_runs_pass() -> None:

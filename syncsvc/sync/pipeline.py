@@ -37,14 +37,13 @@ from syncsvc.sync.snapshots import take_in
 from syncsvc.sync.spool import Spool
 from syncsvc.sync.tally import Stop
 from syncsvc.sync.throttle import EndpointThrottle
+from syncsvc.sync.turn import PLANS_A_TURN, Turn
 from syncsvc.types import ErrorKind, RemoteHead
 
 logger = structlog.get_logger(__name__)
 
 # A run that finds the mirror being fetched is due when that fetch ends; at the latest after so many seconds.
 AWAIT_FETCH_SECONDS = 30
-# After a run that got something across, the next try is at least so many times its planning time away.
-PLANS_APART = 10
 # Commits that a mirror keeps before those that no ledger needs are dropped.
 PINS_BEFORE_MAINTENANCE = 50
 
@@ -54,13 +53,17 @@ def _nobody(operation: Operation) -> None:
 
 
 def run_subscription(
-    subscription_id: uuid.UUID, *, worker: str, settled: Callable[[Operation], None] = _nobody
+    subscription_id: uuid.UUID,
+    *,
+    worker: str,
+    settled: Callable[[Operation], None] = _nobody,
+    turn: Turn | None = None,
 ) -> SyncRun | None:
     """Runs a subscription that is due, to its end. None where it is not due, is paused, or somebody else runs it.
 
     `settled` is called with the operation whose item this run moved.
     """
-    job = Job.claim(subscription_id, worker=worker)
+    job = Job.claim(subscription_id, worker=worker, turn=turn)
     return run_job(job, settled=settled) if job else None
 
 
@@ -103,6 +106,7 @@ def _work(job: Job) -> Ending:
 def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
     is_new = not mirror.path.exists()
     commit = _refresh(job, mirror, head)
+    job.turn.reached()
     try:
         with mirror.reading():
             if is_new:
@@ -161,6 +165,7 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
         if throttled := throttle.enter(early=job.single_retry, probing=circuit.probing):
             circuit.leave()
             return EndpointThrottled(throttled, Progress(snapshot, plan))
+        job.turn.sends(job.run_id, commit, planned_in)
         delivery = Delivery(job, commit=commit, mirror=mirror, spool=spool, circuit=circuit, throttle=throttle)
         progress = Progress(snapshot, plan, delivery.deliver())
         return _delivered(progress, circuit, planned_in)
@@ -182,7 +187,7 @@ def _delivered(progress: Progress, circuit: EndpointCircuit, planned_in: float) 
             return Incomplete(progress, at_least=circuit.remaining())
         case _:
             # A large plan that got on is not made again for one file every few seconds.
-            return Incomplete(progress, at_least=PLANS_APART * planned_in if tally.delivered else 0.0)
+            return Incomplete(progress, at_least=PLANS_A_TURN * planned_in if tally.delivered else 0.0)
 
 
 def _deletes_are_allowed(job: Job, snapshot: Snapshot, plan: Plan) -> bool:

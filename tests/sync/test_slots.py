@@ -10,6 +10,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from pytest_django import Settings
 
 from config.celery import app as celery
@@ -22,6 +23,7 @@ from syncsvc.stopping import STOPPING
 from syncsvc.store.operations import pause_operation
 from syncsvc.sync.ending import HandedBack
 from syncsvc.sync.job import Job
+from syncsvc.sync.rooms import Rooms
 from syncsvc.sync.settle import settle
 from syncsvc.sync.slots import Slots
 from syncsvc.wakeup import queue_name
@@ -34,7 +36,8 @@ class Worker:
     """Threads of one worker process; the world's app does not answer before `let_go`."""
 
     def __init__(self, world: World) -> None:
-        self.world, self.slots = world, Slots()
+        # Every run counts as a short one, for as long as the test likes.
+        self.world, self.slots = world, Slots(Rooms(long_after=60))
         self._go = threading.Event()
         self._threads: list[threading.Thread] = []
         world.receiver.answer = self._hang
@@ -83,8 +86,12 @@ def worker(world: World, settings: Settings) -> Iterator[Worker]:
 
 
 def follow(app: App, world: World, count: int) -> list[uuid.UUID]:
+    """Of repositories that were polled before."""
     return [
-        SubscriptionFactory(app=app, repository=RepositoryFactory(url=str(world.repo.path))).id for _ in range(count)
+        SubscriptionFactory(
+            app=app, repository=RepositoryFactory(url=str(world.repo.path), checked_at=timezone.now())
+        ).id
+        for _ in range(count)
     ]
 
 
