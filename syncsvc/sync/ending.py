@@ -84,11 +84,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class HandedBack:
-    """The run did not end by itself: this process stops, or another has the mirror."""
+    """The run did not end by itself: this process stops, another has the mirror, or the run's turn is over.
+
+    `reason` is for the run's record.
+    """
 
     delay: float = 0.0
     awaits_fetch: bool = False
     progress: Progress | None = None
+    reason: str = ""
 
 
 type Ending = (

@@ -20,6 +20,8 @@ STEP_SECONDS = 0.25
 ASK_SECONDS = 1.0
 # What is due for longer found no slot: a wake-up needs no more than a sweep.
 OVERDUE_SECONDS = 2.0
+OVERTAKEN = "the branch has moved on"
+OTHERS_ARE_DUE = "other runs were due and found no slot"
 
 
 class Overseer:
@@ -63,9 +65,8 @@ class Overseer:
         ripe = [turn for turn in self._rooms.turns if self._may_end(turn, now)]
         if not ripe:
             return
-        overtaken = _overtaken(ripe)
-        for turn in overtaken:
-            turn.is_over = True
+        for turn in _overtaken(ripe):
+            turn.over_because = OVERTAKEN
         others = sorted((turn for turn in ripe if not turn.is_over), key=lambda turn: turn.began)
         live = [turn for turn in others if not turn.work.in_bulk]
         in_bulk = [turn for turn in others if turn.work.in_bulk]
@@ -81,7 +82,7 @@ class Overseer:
     def _end(turns: Sequence[Turn], wanted: int) -> None:
         """The oldest ones first."""
         for turn in turns[:wanted]:
-            turn.is_over = True
+            turn.over_because = OTHERS_ARE_DUE
 
     def _run(self) -> None:
         while True:

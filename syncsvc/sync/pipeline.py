@@ -33,6 +33,7 @@ from syncsvc.sync.lease import KEEPER, LeaseLostError
 from syncsvc.sync.outage import AWAY
 from syncsvc.sync.plan import Plan, make_plan
 from syncsvc.sync.settle import settle
+from syncsvc.sync.settlement_text import handed_over_text
 from syncsvc.sync.snapshots import take_in
 from syncsvc.sync.spool import Spool
 from syncsvc.sync.tally import Stop
@@ -157,7 +158,6 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
             return Held(Progress(snapshot, plan))
         if not plan.changes:
             return Synced(Progress(snapshot, plan))
-        planned_in = time.monotonic() - began
         circuit = EndpointCircuit(job.app, job.subscription.id, job.lease)
         if open_circuit := circuit.enter(early=job.single_retry, known=job.is_fresh):
             return EndpointLeftAlone(open_circuit, Progress(snapshot, plan))
@@ -165,20 +165,19 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
         if throttled := throttle.enter(early=job.single_retry, probing=circuit.probing):
             circuit.leave()
             return EndpointThrottled(throttled, Progress(snapshot, plan))
-        job.turn.sends(job.run_id, commit, planned_in)
+        job.turn.sends(job.run_id, commit, time.monotonic() - began)
         delivery = Delivery(job, commit=commit, mirror=mirror, spool=spool, circuit=circuit, throttle=throttle)
         progress = Progress(snapshot, plan, delivery.deliver())
-        return _delivered(progress, circuit, planned_in)
+        return _delivered(progress, circuit, job.turn)
 
 
-def _delivered(progress: Progress, circuit: EndpointCircuit, planned_in: float) -> Ending:
-    """`planned_in` is in seconds."""
+def _delivered(progress: Progress, circuit: EndpointCircuit, turn: Turn) -> Ending:
     tally = progress.tally
     if tally.delivered == progress.plan.changes:
         return Synced(progress)
     match tally.stop:
         case Stop.SHUTDOWN | Stop.PAUSED | Stop.HANDS_OVER if not tally.failed:
-            return HandedBack(progress=progress)
+            return HandedBack(progress=progress, reason=handed_over_text(turn.over_because))
         case Stop.STOPPED:
             return Stopped(progress)
         case Stop.THROTTLED if tally.throttled is not None:
@@ -187,7 +186,7 @@ def _delivered(progress: Progress, circuit: EndpointCircuit, planned_in: float) 
             return Incomplete(progress, at_least=circuit.remaining())
         case _:
             # A large plan that got on is not made again for one file every few seconds.
-            return Incomplete(progress, at_least=PLANS_A_TURN * planned_in if tally.delivered else 0.0)
+            return Incomplete(progress, at_least=PLANS_A_TURN * turn.planned_in if tally.delivered else 0.0)
 
 
 def _deletes_are_allowed(job: Job, snapshot: Snapshot, plan: Plan) -> bool:

@@ -53,6 +53,11 @@ class Shares:
         """Short slots for runs that may take long, where the long room is full: none of a single one."""
         return self.size // 2
 
+    @property
+    def not_prompt(self) -> int:
+        """Short slots for doubtful and bulk runs together: some are left to what is neither."""
+        return max(1, self.size - max(1, self.size // 4))
+
 
 @dataclass(frozen=True, slots=True)
 class ShutOut:
@@ -71,16 +76,16 @@ class Rooms:
 
     Short room: one app has at most three quarters, and at most a quarter while others are due; so has one host, of runs
     that wait for their remote. Bulk runs have at most half. Doubtful runs begin in the long room; where that is full
-    they have at most half of the short one. So slow work leaves half of the short slots to work that is not known to be
-    slow.
+    they have at most half of the short one, and at most three quarters together with bulk runs. So some short slots are
+    always left to work that is known to be prompt.
 
     Long room: an app has at most a quarter, bulk runs half, runs that wait for their remote half, those of one host a
     quarter. A run that finds no place there stays where it is.
     """
 
-    def __init__(self, *, long_after: float = LONG_SECONDS) -> None:
-        """`long_after` is in seconds."""
-        self._long_after = long_after
+    def __init__(self, *, long_after: float = LONG_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        """`long_after` is in seconds of the clock, which is that of the turns."""
+        self._long_after, self._clock = long_after, clock
         self._turns: list[Turn] = []
         # Their last run in this process was long.
         self._slow_apps: set[uuid.UUID] = set()
@@ -101,7 +106,7 @@ class Rooms:
                     self._turns.append(turn)
                     self._set_long(turn, is_long=True)
                     return Admission.YES
-                if self._doubtful_in_short() >= shares.doubtful:
+                if not self._has_room_for_doubtful():
                     return Admission.NO
             of_app = sum(1 for other in self._short() if other.work.app_id == work.app_id)
             of_host = self._asking(self._short(), work.host)
@@ -166,6 +171,11 @@ class Rooms:
         with self._lock:
             return list(self._turns)
 
+    def counts(self) -> tuple[int, int]:
+        """Turns in the short and in the long room."""
+        with self._lock:
+            return len(self._short()), len(self._long())
+
     @property
     def is_empty(self) -> bool:
         return not self._turns
@@ -192,7 +202,7 @@ class Rooms:
             return ShutOut(
                 apps=_over(shares.quarter, [turn.work.app_id for turn in short if turn.work.app_id]),
                 hosts=_over(shares.quarter, [turn.work.host for turn in short if turn.asks_remote and turn.work.host]),
-                doubtful=self._doubtful_in_short() >= shares.doubtful and not self._fits_long(Turn(_ANY)),
+                doubtful=not self._has_room_for_doubtful() and not self._fits_long(Turn(_ANY)),
                 slow_apps=list(self._slow_apps),
                 slow_repositories=list(self._slow_repositories),
             )
@@ -207,7 +217,7 @@ class Rooms:
     def _is_stuck(self, turn: Turn) -> bool:
         """A run of the short room that has taken long enough; not a slot of bulk work that claims."""
         is_claiming = turn.work.in_bulk and turn.work.app_id is None
-        return not is_claiming and time.monotonic() - turn.began >= self._long_after
+        return not is_claiming and self._clock() - turn.began >= self._long_after
 
     def _short(self) -> list[Turn]:
         return [turn for turn in self._turns if not turn.is_long]
@@ -230,10 +240,16 @@ class Rooms:
 
     def _has_room_for_bulk(self) -> bool:
         shares, short = _shares(), self._short()
-        return len(short) < shares.size and sum(1 for turn in short if turn.work.in_bulk) < shares.half
+        in_bulk = sum(1 for turn in short if turn.work.in_bulk)
+        return len(short) < shares.size and in_bulk < shares.half and self._not_prompt(short) < shares.not_prompt
 
-    def _doubtful_in_short(self) -> int:
-        return sum(1 for turn in self._short() if self._is_doubtful(turn.work))
+    def _has_room_for_doubtful(self) -> bool:
+        shares, short = _shares(), self._short()
+        doubtful = sum(1 for turn in short if self._is_doubtful(turn.work))
+        return doubtful < shares.doubtful and self._not_prompt(short) < shares.not_prompt
+
+    def _not_prompt(self, turns: list[Turn]) -> int:
+        return sum(1 for turn in turns if turn.work.in_bulk or self._is_doubtful(turn.work))
 
     def _is_doubtful(self, work: Work) -> bool:
         return (
@@ -260,7 +276,7 @@ class Rooms:
 
     def _learn(self, turn: Turn) -> None:
         """What an ended run says of its remote and its app: they are slow, or not any more."""
-        now, work = time.monotonic(), turn.work
+        now, work = self._clock(), turn.work
         reached_at = now if turn.reached_at is None else turn.reached_at
         asked_for = reached_at - turn.began
         if work.repository_id and (turn.reached_at is not None or asked_for >= self._long_after):

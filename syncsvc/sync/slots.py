@@ -55,8 +55,8 @@ class Slots:
     def run(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[Operation], None]) -> None:
         """Runs it if there is a place for it, then what was left because there was none, one after the other."""
         self._run_one(subscription_id, worker=worker, settled=settled)
-        while self._left.is_set() and not STOPPING.is_set() and (next_one := self._take_left()):
-            if not self._run_one(next_one.id, worker=worker, settled=settled):
+        while self._left.is_set() and not STOPPING.is_set() and (taken := self._take_left()):
+            if not self._run_one(taken[0].id, worker=worker, settled=settled):
                 return  # a slot that is in use will come by here when it is free
 
     def run_released(self, *, worker: str, settled: Callable[[Operation], None]) -> None:
@@ -178,36 +178,37 @@ class Slots:
             self.rooms.leave(turn)
             return True
 
-    def _take_left(self) -> Subscription | None:
-        """Something that is due and finds a place; else something of an app or a host that is over its share."""
+    def _take_left(self, most: int = 1) -> list[Subscription]:
+        """What is due and finds a place; else what belongs to an app or a host that is over its share."""
         self._left.clear()  # before the database is asked: who is left meanwhile says so again
         shut_out = self.rooms.shut_out()
         due = Subscription.objects.active().claimable().not_in_bulk().order_by("due_at")
         if shut_out.doubtful:
             due = due.exclude(_doubtful(shut_out))
         in_share = due.exclude(app_id__in=shut_out.apps).exclude(repository__host__in=shut_out.hosts)
-        next_one = _one_of(in_share) or (_one_of(due) if shut_out.apps or shut_out.hosts else None)
-        if next_one is not None or shut_out.doubtful:  # there may be more
+        taken = _some_of(in_share, most) or (_some_of(due, most) if shut_out.apps or shut_out.hosts else [])
+        if taken or shut_out.doubtful:  # there may be more
             self._left.set()
-        return next_one
+        return taken
 
     def _go_on_behind(self, moved: Sequence[Turn]) -> None:
         """Runs have left the short room: their places are for what was left, or for the next of an operation."""
-        for turn in moved:
-            if turn.work.in_bulk and turn.work.repository_id:
-                wakeup.wake_for_released([turn.work.repository_id])
-            elif self._left.is_set() and (next_one := self._take_left()):
-                wakeup.wake_runs([next_one])
+        live = sum(1 for turn in moved if not turn.work.in_bulk)
+        wakeup.wake_for_released(
+            turn.work.repository_id for turn in moved if turn.work.in_bulk and turn.work.repository_id
+        )
+        if live and self._left.is_set():
+            wakeup.wake_runs(self._take_left(live))
 
 
 def _doubtful(shut_out: ShutOut) -> Q:
     return DOUBTFUL | Q(app_id__in=shut_out.slow_apps) | Q(repository_id__in=shut_out.slow_repositories)
 
 
-def _one_of(due: SubscriptionQuerySet) -> Subscription | None:
-    """Not the first: every slot that gets free at this moment would claim it, and all but one in vain."""
-    found = due.only("id", "repository_id")[:LEFT_CHOICE]
-    return random.choice(found) if found else None  # noqa: S311 - no secret
+def _some_of(due: SubscriptionQuerySet, most: int) -> list[Subscription]:
+    """Not the first: every slot that gets free at this moment would claim them, and all but one in vain."""
+    found = list(due.only("id", "repository_id")[:LEFT_CHOICE])
+    return random.sample(found, min(most, len(found)))
 
 
 SLOTS = Slots()

@@ -40,10 +40,11 @@ class TurnPolicy:
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """Times are the monotonic clock's, in seconds. The run's own thread calls the verbs; `Rooms` moves the turn."""
+    """Times are `clock`'s, in seconds. The run's own thread calls the verbs; `Rooms` moves the turn."""
 
     work: Work = field(default_factory=Work)
-    began: float = field(default_factory=time.monotonic)
+    clock: Callable[[], float] = time.monotonic
+    began: float = field(init=False)
     is_long: bool = False
     # Set when the mirror has the commit: until then the run may wait for its remote.
     reached_at: float | None = None
@@ -51,10 +52,17 @@ class Turn:
     run_id: uuid.UUID | None = None
     commit: str = ""
     planned_in: float = 0.0
-    # The run hands its slot back as soon as it can.
-    is_over: bool = False
+    # Set where the run is to hand its slot back as soon as it can: the reason, in words.
+    over_because: str = ""
     # Called once when the run turns out to be a long one; must not wait.
     when_long: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self.over_because)
 
     @property
     def asks_remote(self) -> bool:
@@ -62,12 +70,12 @@ class Turn:
 
     def takes(self, work: Work) -> None:
         """Begins anew with other work."""
-        self.work, self.began, self.reached_at = work, time.monotonic(), None
-        self.run_id, self.commit, self.planned_in, self.is_over = None, "", 0.0, False
+        self.work, self.began, self.reached_at = work, self.clock(), None
+        self.run_id, self.commit, self.planned_in, self.over_because = None, "", 0.0, ""
 
     def reached(self) -> None:
         """The mirror has the commit."""
-        self.reached_at = time.monotonic()
+        self.reached_at = self.clock()
 
     def sends(self, run_id: uuid.UUID, commit: str, planned_in: float) -> None:
         """The plan is made, in so many seconds, and is being sent."""
