@@ -17,7 +17,22 @@ class BoundaryError(Exception):
 
 
 class GitError(BoundaryError):
-    """git, or the remote behind it, did not do what was asked."""
+    """git, or the remote behind it, did not do what was asked.
+
+    `retry_after` is the number of seconds for which the remote asks to be left alone. `status` is the HTTP status that
+    the remote answered with; None where it gave none.
+    """
+
+    def __init__(
+        self, kind: ErrorKind, message: str, *, retry_after: float | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(kind, message)
+        self.retry_after = retry_after
+        self.status = status
+
+    def copy(self) -> "GitError":
+        """The same failure for another run: a raised exception keeps what it was raised through."""
+        return GitError(self.kind, str(self), retry_after=self.retry_after, status=self.status)
 
 
 class DeliveryError(BoundaryError):

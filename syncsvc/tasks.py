@@ -17,7 +17,7 @@ from syncsvc.operations.release import go_on
 from syncsvc.stopping import STOPPING
 from syncsvc.sync.heartbeat import start_heartbeat
 from syncsvc.sync.lease import KEEPER
-from syncsvc.sync.poll import poll_repository as poll
+from syncsvc.sync.polls import POLLS
 from syncsvc.sync.preview import make_preview
 from syncsvc.sync.retention import delete_expired
 from syncsvc.sync.slots import SLOTS
@@ -38,7 +38,7 @@ def run_released(self: "Task[..., None]") -> None:
 
 @shared_task(name=wakeup.POLL_REPOSITORY)
 def poll_repository(repository_id: str) -> None:
-    poll(uuid.UUID(repository_id))
+    POLLS.knock()
 
 
 @shared_task(name=wakeup.PREVIEW_CHANGES)
@@ -56,6 +56,7 @@ def delete_expired_rows() -> None:
 @worker_ready.connect
 def _ready(sender: Any, **_: object) -> None:
     SLOTS.rooms.when_long_changes(sender.pool.set_apart)
+    POLLS.start()
     start_heartbeat(sender.hostname)
 
 

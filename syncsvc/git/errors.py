@@ -7,6 +7,7 @@ from syncsvc.exceptions import GitError
 from syncsvc.types import ErrorKind
 
 MAX_MESSAGE = 500
+_STATUS = re.compile(r"(?:returned error: |HTTP code = )([1-5][0-9]{2})\b")
 
 # The first kind with a phrase in git's words (LC_ALL=C, lower case) wins: a dropped connection also says "early EOF",
 # and an unknown repository also says "could not read from remote repository".
@@ -138,7 +139,9 @@ def git_error(stderr: bytes, hide: Sequence[str] = (), *, otherwise: ErrorKind =
     kind = _kind(text.lower(), otherwise)
     line = clean(_telling_line(text), hide)
     sentence = _sentence(kind, text.lower())
-    return GitError(kind, (f"{sentence} git said: {line}" if line else sentence)[:MAX_MESSAGE])
+    status = _STATUS.search(text)
+    message = (f"{sentence} git said: {line}" if line else sentence)[:MAX_MESSAGE]
+    return GitError(kind, message, status=int(status[1]) if status else None)
 
 
 def clean(text: str, hide: Sequence[str] = ()) -> str:

@@ -27,6 +27,8 @@ class RemoteHost(models.Model):
     # Set while the circuit is open: until when nothing is asked of the host, and how often it opened in a row.
     circuit_until = models.DateTimeField(null=True, editable=False)
     circuit_openings = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    # The host asked to be left alone until then (429 or 503 with Retry-After).
+    quiet_until = models.DateTimeField(null=True, editable=False)
     # The one probe of an open circuit is out until then; a probe that dies frees itself.
     probe_until = models.DateTimeField(null=True, editable=False)
 

@@ -8,8 +8,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Case, F, Q, When
-from django.db.models.functions import Coalesce, Greatest, Now
+from django.db.models import F, Q
+from django.db.models.functions import Greatest, Least, Now
 
 from syncsvc.exceptions import InvalidUrlError
 from syncsvc.git.remote import HttpCredential, Remote, SshCredential
@@ -18,6 +18,9 @@ from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.fields import SealedField
 from syncsvc.models.hosts import host_of
 from syncsvc.types import RemoteHead
+
+# A remote that is back is polled within so many seconds, however long it was to be left alone.
+REACHED_SECONDS = 5
 
 
 def validate_remote_url(url: str) -> None:
@@ -43,18 +46,8 @@ def validate_branch(branch: str) -> None:
 
 
 class RepositoryQuerySet(models.QuerySet["Repository"]):
-    def due(self) -> "RepositoryQuerySet":
-        """Those whose poll is due, is not on its way to a worker, and is not running."""
-        lost = Now() - timedelta(seconds=settings.REQUEUE_AFTER)
-        return self.filter(
-            Q(queued_at=None) | Q(queued_at__lt=lost),
-            Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now()),
-            is_active=True,
-            due_at__lte=Now(),
-        )
-
     def request_check(self, repository_id: uuid.UUID) -> bool:
-        """Makes its poll due now, marked as on its way to a worker; False while one runs, or where it is paused."""
+        """Makes its poll due now, and marks it as asked for; False while one runs, or where it is paused."""
         free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
         asked = self.filter(free, id=repository_id, is_active=True)
         return asked.update(due_at=Now(), queued_at=Now()) == 1
@@ -66,7 +59,6 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
             self.filter(free, id=repository_id, is_active=True, due_at__lte=Now()).update(
                 lease_token=token,
                 lease_expires_at=Now() + timedelta(seconds=settings.LEASE_SECONDS),
-                queued_at=None,
             )
             == 1
         )
@@ -90,8 +82,12 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
             repository_id, token, due_at=Greatest(Now() + timedelta(seconds=delay), F("circuit_until"))
         )
 
+    def passed_over(self, repository_id: uuid.UUID, *, token: uuid.UUID, delay: float) -> bool:
+        """Ends a poll that did not ask: its host is left alone, for `delay` seconds."""
+        return self._end_poll(repository_id, token, due_at=Now() + timedelta(seconds=delay))
+
     def _end_poll(self, repository_id: uuid.UUID, token: uuid.UUID, due_at: Any, **fields: Any) -> bool:
-        ended = {"lease_token": None, "lease_expires_at": None, "due_at": due_at, **fields}
+        ended = {"lease_token": None, "lease_expires_at": None, "queued_at": None, "due_at": due_at, **fields}
         return self.filter(id=repository_id, lease_token=token).update(**ended) == 1
 
     def head_moved(self, repository_id: uuid.UUID, known: RemoteHead, head: RemoteHead) -> bool:
@@ -100,26 +96,18 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
         return record.update(head_commit=head.commit or "", head_branch=head.branch, head_moved_at=Now()) == 1
 
     def reached(self, repository_id: uuid.UUID) -> bool:
-        """git answered: a streak of failures ends. Says whether there was one."""
+        """git answered: a streak of failures ends, and the poll is due soon. Says whether there was one."""
         return (
             self.filter(id=repository_id, failure_streak__gt=0).update(
-                failure_streak=0, circuit_until=None, error_kind="", last_error="", failing_since=None
+                failure_streak=0,
+                circuit_until=None,
+                circuit_openings=0,
+                error_kind="",
+                last_error="",
+                failing_since=None,
+                due_at=Least(F("due_at"), Now() + timedelta(seconds=REACHED_SECONDS)),
             )
             == 1
-        )
-
-    def count_failure(self, repository_id: uuid.UUID, *, kind: str, error: str) -> None:
-        """Adds a failure of git, and opens the circuit at CIRCUIT_THRESHOLD in a row."""
-        too_often = When(
-            failure_streak__gte=settings.CIRCUIT_THRESHOLD - 1,
-            then=Now() + timedelta(seconds=settings.GIT_CIRCUIT_COOLDOWN_SECONDS),
-        )
-        self.filter(id=repository_id).update(
-            failure_streak=F("failure_streak") + 1,
-            error_kind=kind,
-            last_error=error[:1000],
-            failing_since=Coalesce("failing_since", Now()),
-            circuit_until=Case(too_often, default=None),
         )
 
 
@@ -148,6 +136,7 @@ class Repository(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     due_at = models.DateTimeField(db_default=Now(), editable=False)
+    # Somebody asked for a check then: it is made even while its host is left alone.
     queued_at = models.DateTimeField(null=True, editable=False)
     lease_token = models.UUIDField(null=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, editable=False)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 
 from syncsvc.models import App, Repository, Snapshot, Subscription
-from syncsvc.store.conditions import IS_DOUBTFUL, NOT_THROTTLED
+from syncsvc.store.conditions import HOST_IS_NOT_QUIET, IS_DOUBTFUL, NOT_THROTTLED
 from syncsvc.store.statements import Row, columns_of, fetch_one, row_of, width_of
 
 # The item that is in flight for one subscription, by the index item_released_once. `wanted` is the subscription, with
@@ -46,6 +46,7 @@ _CLAIMABLE_ITEMS = f"""
   WHERE i.released_at IS NOT NULL AND i.status = 'waiting' AND s.status <> 'syncing'
     AND (NOT s.awaits_fetch OR s.due_at <= statement_timestamp())
     AND s.is_active AND a.is_active AND r.is_active AND s.app_id <> ALL (%(barred)s::uuid[]) AND {NOT_THROTTLED}
+    AND {HOST_IS_NOT_QUIET}
     AND (%(shards)s::int[] IS NULL
          OR ('x' || right(s.repository_id::text, 7))::bit(28)::int %% %(queues)s::int = ANY (%(shards)s::int[]))"""
 _FIRST = "ORDER BY c.released_at, c.id LIMIT 1"

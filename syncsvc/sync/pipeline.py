@@ -27,11 +27,12 @@ from syncsvc.sync.ending import (
     Stopped,
     Synced,
 )
-from syncsvc.sync.heads import GitCircuitOpenError, ask_remote, found, head_for
+from syncsvc.sync.heads import ask_remote, found, head_for
 from syncsvc.sync.job import Job, mirror_of
 from syncsvc.sync.lease import KEEPER, LeaseLostError
 from syncsvc.sync.outage import AWAY
 from syncsvc.sync.plan import Plan, make_plan
+from syncsvc.sync.remote_circuits import GitCircuitOpenError, asks_for_quiet, enter_host
 from syncsvc.sync.settle import settle
 from syncsvc.sync.settlement_text import handed_over_text
 from syncsvc.sync.snapshots import take_in
@@ -89,9 +90,11 @@ def _work(job: Job) -> Ending:
     except MirrorBusyError:
         return HandedBack(delay=AWAIT_FETCH_SECONDS, awaits_fetch=True)
     except GitCircuitOpenError as error:
-        return RemoteLeftAlone(error.kind, str(error), error.remaining)
+        return RemoteLeftAlone(
+            error.kind, str(error), error.retry_after or 0.0, error.failing_for, host_is_quiet=error.host_is_quiet
+        )
     except GitError as error:
-        return Failed(error.kind, str(error))
+        return _git_failed(job, error)
     except LeaseLostError:
         raise
     except AWAY as error:
@@ -102,6 +105,13 @@ def _work(job: Job) -> Ending:
         logger.exception("run.crashed", run=str(job.run_id), subscription=str(job.subscription.id))
         text = f"An error in syncsvc itself ({type(error).__name__}); its traceback stands with run {job.run_id}."
         return Failed(ErrorKind.INTERNAL, text, traceback=traceback.format_exc())
+
+
+def _git_failed(job: Job, error: GitError) -> Ending:
+    if error.retry_after is None:
+        return Failed(error.kind, str(error))
+    wait = min(error.retry_after, settings.RETRY_AFTER_MAX_SECONDS)
+    return RemoteLeftAlone(error.kind, str(error), wait, host_is_quiet=asks_for_quiet(job.repository, error))
 
 
 def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
@@ -138,6 +148,8 @@ def _refresh(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     """Has the branch's commit in the mirror; what was fetched may be newer than what the remote said before."""
     if head.commit and mirror.has_commit(head.commit):
         return head.commit
+    if not job.trigger.asked_for:
+        enter_host(job.repository)
     commit = mirror.fetch(head)
     fetched = RemoteHead(head.branch, commit)
     if fetched != head and not found(job.repository, fetched, but_not=job.subscription):
