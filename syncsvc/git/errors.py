@@ -68,7 +68,19 @@ def git_error(
     if quoted:
         text = f"{text[: MAX_MESSAGE - 100]} git said: {quoted}"
     error = NoShallowError if verdict.no_shallow else GitError
-    return error(verdict.kind, text[:MAX_MESSAGE], retry_after=verdict.retry_after, at_remote=verdict.at_remote)
+    return error(
+        verdict.kind,
+        text[:MAX_MESSAGE],
+        retry_after=verdict.retry_after,
+        at_remote=verdict.at_remote,
+        status=_status_of(said),
+    )
+
+
+def _status_of(said: list[_Said]) -> int | None:
+    """The HTTP status that failed; None where the remote gave none."""
+    found = [match for line in said if (match := _STATUS.match(line.plain))]
+    return int(found[0][1]) if found else None
 
 
 def damaged_remote(message: str) -> str:

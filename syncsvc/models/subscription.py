@@ -18,6 +18,8 @@ from syncsvc.types import ErrorKind
 # The end of an outage makes back-offs due within so many seconds.
 OUTAGE_ENDED_SPREAD = 5
 EXPIRE_BATCH = 500
+# The run may take long: the endpoint or the remote failed last, or the remote was never reached. As IS_DOUBTFUL in SQL.
+DOUBTFUL = Q(app__failure_streak__gt=0) | Q(repository__failure_streak__gt=0) | Q(repository__checked_at=None)
 
 
 class SubscriptionQuerySet(models.QuerySet["Subscription"]):

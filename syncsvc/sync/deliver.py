@@ -386,6 +386,9 @@ class Delivery:
         if throttled := self._throttle.ends_run():
             self.tally.throttled = throttled
             self.tally.stop = self.tally.stop or Stop.THROTTLED
+        # Each run gets something across, however big its files are.
+        if self._job.turn.is_over and self.tally.delivered:
+            self.tally.stop = self.tally.stop or Stop.HANDS_OVER
         if STOPPING.is_set():
             self.tally.stop = self.tally.stop or Stop.SHUTDOWN
             self._stop_by = self._stop_by or time.monotonic() + settings.STOP_SECONDS

@@ -13,6 +13,7 @@ from syncsvc.git.remote import GitLimits
 from syncsvc.models import App, Repository, Subscription, Trigger
 from syncsvc.store.claim import Claimed, claim, claim_next_released
 from syncsvc.sync.lease import Lease, LeaseLostError
+from syncsvc.sync.turn import Turn
 from syncsvc.sync.watch import RunEndsError, Watched
 
 FRESH_SECONDS = 1.0
@@ -35,25 +36,31 @@ class Job:
     # Seconds that the database's clock is ahead of this machine's.
     clock_offset: float
     watched: Watched = field(default_factory=Watched)
+    turn: Turn = field(default_factory=Turn)
 
     @classmethod
-    def claim(cls, subscription_id: uuid.UUID, *, worker: str) -> "Job | None":
+    def claim(cls, subscription_id: uuid.UUID, *, worker: str, turn: Turn | None = None) -> "Job | None":
         """The run of one that is due, or that an operation has released; None where it is not, or another runs it."""
         lease, run_id = Lease(), uuid.uuid4()
         claimed = claim(subscription_id, token=lease.token, run_id=run_id, worker=worker)
-        return cls._of(claimed, run_id, lease) if claimed else None
+        return cls._of(claimed, run_id, lease, turn or Turn()) if claimed else None
 
     @classmethod
     def claim_next_released(
-        cls, *, worker: str, barred: Sequence[uuid.UUID] = (), shards: Sequence[int] | None = None
+        cls,
+        *,
+        worker: str,
+        barred: Sequence[uuid.UUID] = (),
+        shards: Sequence[int] | None = None,
+        turn: Turn | None = None,
     ) -> "Job | None":
         """The run of the item that was released first; `barred` and `shards` as in the store's claim."""
         lease, run_id = Lease(), uuid.uuid4()
         claimed = claim_next_released(token=lease.token, run_id=run_id, worker=worker, barred=barred, shards=shards)
-        return cls._of(claimed, run_id, lease) if claimed else None
+        return cls._of(claimed, run_id, lease, turn or Turn()) if claimed else None
 
     @classmethod
-    def _of(cls, claimed: Claimed, run_id: uuid.UUID, lease: Lease) -> "Job":
+    def _of(cls, claimed: Claimed, run_id: uuid.UUID, lease: Lease, turn: Turn) -> "Job":
         subscription = claimed.subscription
         return cls(
             run_id=run_id,
@@ -65,6 +72,7 @@ class Job:
             started_at=claimed.at,
             loaded_at=time.monotonic(),
             clock_offset=claimed.at.timestamp() - time.time(),
+            turn=turn,
         )
 
     @property
