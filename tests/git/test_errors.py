@@ -44,6 +44,8 @@ REMOTE_SAYS = [
     "Connection timed out",
     "SSL certificate problem: certificate has expired",
     "Host key verification failed.",
+    "sign_and_send_pubkey: no mutual signature supported",
+    "Unauthorized",
 ]
 # What a status, curl or ssh decides before anything that a remote says.
 DECIDED = [
