@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from syncsvc.delivery.addresses import check_webhook_url
 from syncsvc.delivery.signing import check_secret, new_secret
 from syncsvc.exceptions import InvalidUrlError
-from syncsvc.models.fields import Sealed, SealedField
+from syncsvc.models.fields import CheckedCharField, Sealed, SealedField
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 
@@ -119,7 +119,7 @@ class App(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=100, unique=True, validators=[validate_app_name])
-    url = models.CharField("webhook URL", max_length=2000, validators=[validate_webhook_url])
+    url = CheckedCharField("webhook URL", max_length=2000, validators=[validate_webhook_url], check=check_webhook_url)
     secret = SealedField(editable=False)
     # While a secret is being rotated both sign, until the old one ends.
     previous_secret = SealedField(null=True, editable=False)

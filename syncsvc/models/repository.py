@@ -12,16 +12,24 @@ from django.db.models import F, Q
 from django.db.models.functions import Greatest, Now
 
 from syncsvc.exceptions import InvalidUrlError
+from syncsvc.git.authorities import check_certificates
+from syncsvc.git.branch import wrong_with_branch
 from syncsvc.git.remote import HttpCredential, Remote, SshCredential
-from syncsvc.git.url import check_url
+from syncsvc.git.ssh_key import check_private_key
+from syncsvc.git.url import GivenUrl, read_url
 from syncsvc.models.error import error_kind_field, error_kind_known
-from syncsvc.models.fields import SealedField
+from syncsvc.models.fields import CheckedCharField, CheckedTextField, SealedField
 from syncsvc.types import RemoteHead
+
+
+def given_url(text: str) -> GivenUrl:
+    """What somebody gives as a remote, in the form that is stored; InvalidUrlError says what is wrong with it."""
+    return read_url(text, allow_local=settings.GIT_ALLOW_LOCAL)
 
 
 def validate_remote_url(url: str) -> None:
     try:
-        check_url(url, allow_local=settings.GIT_ALLOW_LOCAL)
+        given_url(url)
     except InvalidUrlError as error:
         raise ValidationError(str(error)) from error
 
@@ -37,8 +45,18 @@ def validate_repository_name(name: str) -> None:
 
 
 def validate_branch(branch: str) -> None:
-    if branch.startswith(("-", "refs/")) or any(c in branch for c in " ~^:?*[\\") or ".." in branch:
+    if branch.startswith(("-", "refs/")) or (branch and wrong_with_branch(branch)):
         raise ValidationError("Give the branch's short name, such as main; blank follows the remote's HEAD.")
+
+
+class RemoteUrlField(CheckedCharField):
+    """A remote's URL. The user name of an https://user@host/… goes to the row's credential, unless it has one."""
+
+    def checked(self, text: str, row: models.Model | None) -> str:
+        given = given_url(text)
+        if given.username and isinstance(row, Repository):
+            row.username = row.username or given.username
+        return given.url
 
 
 class RepositoryQuerySet(models.QuerySet["Repository"]):
@@ -131,15 +149,17 @@ class Repository(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=200, unique=True, validators=[validate_repository_name])
-    url = models.CharField("URL", max_length=2000, validators=[validate_remote_url])
+    url = RemoteUrlField("URL", max_length=2000, validators=[validate_remote_url])
     branch = models.CharField(
         max_length=250, blank=True, default="", validators=[validate_branch], help_text="Blank: the remote's HEAD."
     )
     username = models.CharField(max_length=200, blank=True, default="")
     token = SealedField(null=True, editable=False)
-    ssh_key = SealedField(null=True, editable=False)
+    ssh_key = SealedField(null=True, editable=False, check=check_private_key)
     # Lines of an OpenSSH known_hosts file: the only host keys that are accepted.
     known_hosts = models.TextField(blank=True, default="")
+    # PEM: authorities that are trusted for this remote besides the public ones.
+    ca_certificate = CheckedTextField("CA certificate", blank=True, default="", db_default="", check=check_certificates)
     poll_seconds = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1)], help_text="Blank: the setting POLL_SECONDS."
     )
@@ -151,7 +171,8 @@ class Repository(models.Model):
     lease_token = models.UUIDField(null=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, editable=False)
     checked_at = models.DateTimeField(null=True, editable=False)
-    # Where the remote's branch stood when it was last asked; blank: not asked yet, or without a commit.
+    # Where the remote's branch stood when it was last asked; both blank: not asked yet, or without a commit.
+    # A commit without a branch: the remote's HEAD is on none.
     head_branch = models.CharField(max_length=250, blank=True, default="", editable=False)
     head_commit = models.CharField(max_length=64, blank=True, default="", editable=False)
     # When that was last seen to differ: a run that has read an older one goes on to the next.
@@ -191,7 +212,12 @@ class Repository(models.Model):
             credential = SshCredential(private_key=self.ssh_key.reveal(), known_hosts=self.known_hosts)
         elif self.token is not None:
             credential = HttpCredential(username=self.username, token=self.token.reveal())
-        return Remote(url=self.url, branch=self.branch, credential=credential)
+        return Remote(url=self.url, branch=self.branch, credential=credential, ca_certificate=self.ca_certificate)
+
+    @property
+    def shown_branch(self) -> str:
+        """The branch that is followed, as far as it is known; HEAD where the remote's HEAD is on none."""
+        return self.branch or self.head_branch or ("HEAD" if self.head_commit else "")
 
     @property
     def poll_interval(self) -> int:
