@@ -89,7 +89,7 @@ class Delivery:
     def __init__(self, job: Job, *, commit: str, mirror: Mirror, spool: Spool, circuit: EndpointCircuit) -> None:
         self._job, self._mirror, self._spool, self._circuit = job, mirror, spool, circuit
         app, repository = job.app, job.repository
-        origin = Origin(str(repository.id), repository.url, repository.branch or repository.head_branch)
+        origin = Origin(str(repository.id), repository.url, repository.shown_branch)
         self._payload = Payload(origin, commit, str(job.run_id))
         self._signer = Signer(app.signing_secrets(job.started_at))
         self._few = len(spool) <= FEW and spool.bytes <= FEW_BYTES

@@ -22,11 +22,7 @@ LOOKS = 5
 
 
 class GitCircuitOpenError(GitError):
-    """git was not asked: this remote failed too often in a row. `remaining` is in seconds."""
-
-    def __init__(self, kind: ErrorKind, message: str, remaining: float) -> None:
-        super().__init__(kind, message)
-        self.remaining = remaining
+    """git was not asked: this remote failed too often in a row. `retry_after` is what remains of its cool-down."""
 
 
 def head_for(job: Job) -> RemoteHead:
@@ -53,15 +49,15 @@ def _asked_since(job: Job, released_at: datetime) -> RemoteHead:
     )
     if look.error is not None:
         # Each run raises one of its own: an exception keeps what it was raised through.
-        raise GitError(look.error.kind, str(look.error))
+        raise look.error.copy()
     return look.head
 
 
 def _asked_of(repository: Repository) -> tuple[object, ...]:
     """Of another URL or branch, or with another credential, the answer may be another; secrets stay sealed."""
     sealed = (secret.token if secret else None for secret in (repository.token, repository.ssh_key))
-    address = (repository.url, repository.branch, repository.username, repository.known_hosts)
-    return repository.id, *address, *sealed
+    address = (repository.url, repository.branch, repository.username)
+    return repository.id, *address, repository.known_hosts, repository.ca_certificate, *sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +125,8 @@ def _look(repository: Repository, *, in_bulk: bool) -> RemoteHead:
     try:
         return remote_head(repository.remote, git_limits(in_bulk=in_bulk))
     except GitError as error:
-        Repository.objects.count_failure(repository.id, kind=error.kind, error=str(error))
+        if error.kind is not ErrorKind.WORKER_DISK:  # which is no failure of the remote's
+            Repository.objects.count_failure(repository.id, kind=error.kind, error=str(error))
         raise
 
 
@@ -157,4 +154,4 @@ def _circuit_open(repository: Repository, remaining: float) -> GitCircuitOpenErr
         f"The remote failed {repository.failure_streak} times in a row and is left alone for {remaining / 60:.0f} min;"
         f" a sync asks it at once. Its last error: {repository.last_error}"
     )
-    return GitCircuitOpenError(kind, message, remaining)
+    return GitCircuitOpenError(kind, message, retry_after=remaining)

@@ -9,7 +9,8 @@ from django.conf import settings
 
 from syncsvc import wakeup
 from syncsvc.exceptions import GitError, MirrorBusyError
-from syncsvc.git.mirror import Mirror, evict
+from syncsvc.git.eviction import evict, fetch_with_room
+from syncsvc.git.mirror import Mirror
 from syncsvc.models import Operation, Snapshot, Subscription, SyncRun
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.deliver import Delivery, Stop, Tally
@@ -68,7 +69,7 @@ def _work(job: Job) -> Ending:
     except MirrorBusyError:
         return HandedBack(delay=AWAIT_FETCH_SECONDS, awaits_fetch=True)
     except GitError as error:
-        return Failed(error.kind, str(error), at_least=getattr(error, "remaining", 0.0))
+        return Failed(error.kind, str(error), at_least=_waits(error))
     except LeaseLostError:
         raise
     except AWAY as error:
@@ -81,16 +82,20 @@ def _work(job: Job) -> Ending:
         return Failed(ErrorKind.INTERNAL, text, traceback=traceback.format_exc())
 
 
+def _waits(error: GitError) -> float:
+    """Seconds for which the remote is left alone: it asked for that, or it failed too often."""
+    return min(error.retry_after or 0.0, max(settings.RETRY_AFTER_MAX_SECONDS, settings.GIT_CIRCUIT_COOLDOWN_SECONDS))
+
+
 def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
-    is_new = not mirror.path.exists()
     commit = _refresh(job, mirror, head)
     try:
         with mirror.reading():
-            if is_new:
+            if mirror.has_fetched:
                 evict(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
             ending = _plan_and_deliver(job, mirror, commit)
     except GitError as error:
-        if error.kind is not ErrorKind.GIT_CORRUPT:
+        if error.kind is not ErrorKind.GIT_CORRUPT or error.at_remote:
             raise
         # Nothing was sent: planning comes before the first request. Once more from a new mirror.
         commit = mirror.heal(head)
@@ -114,7 +119,7 @@ def _refresh(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     """Has the branch's commit in the mirror; what was fetched may be newer than what the remote said before."""
     if head.commit and mirror.has_commit(head.commit):
         return head.commit
-    commit = mirror.fetch(head)
+    commit = fetch_with_room(mirror, head, settings.MIRROR_MAX_BYTES)
     fetched = RemoteHead(head.branch, commit)
     if fetched != head and not found(job.repository, fetched, but_not=job.subscription):
         ask_remote(job.repository, but_not=job.subscription)
