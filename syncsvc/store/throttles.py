@@ -17,8 +17,8 @@ from syncsvc.store.statements import fetch_one
 IDLE_SECONDS = 60
 
 # Lengthens the wait: by what the endpoint asked for, else by a step that doubles; it never gets shorter. A refusal
-# without a Retry-After that comes while the app waits belongs to that wait. Time in which nobody tried (a pause, nothing
-# to send) is no silence of the endpoint. Frees the place of the run that went first. Says whether a wait began. Locks
+# without a Retry-After that comes while the app waits belongs to that wait. Time in which nobody tried (a pause, no
+# changes) is no silence of the endpoint. Frees the place of the run that went first. Says whether a wait began. Locks
 # the app. Called once a round of refusals.
 _THROTTLE = """
 UPDATE syncsvc_app SET

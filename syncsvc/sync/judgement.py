@@ -144,6 +144,7 @@ class Judgement:
         elif begins or self._circuit.probing:
             self._circuit.refused_round()
             if self._circuit.opened:
+                self._tally.throttled = self._throttle.state
                 self._stop_for_circuit(kind, answer)
 
     def _stop_for_circuit(self, kind: ErrorKind, answer: Answer[Sent]) -> None:

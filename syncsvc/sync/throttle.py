@@ -92,6 +92,11 @@ class EndpointThrottle:
         """Seconds until it is looked again whether this run may send; 0 where it may."""
         return max(0.0, self._until - time.monotonic()) if self._pace is _Pace.WAITING else 0.0
 
+    @property
+    def state(self) -> Throttled:
+        """The wait as it was known last."""
+        return Throttled(self.remaining, self._silent)
+
     def may_send(self) -> bool:
         """Looks at the database only when a wait is over."""
         if self._pace is not _Pace.WAITING:
@@ -165,9 +170,9 @@ class EndpointThrottle:
         """The wait, where it is too long to be spent in the run; None where the run may go on."""
         if self._pace is not _Pace.WAITING:
             return None
-        remaining = self.remaining
+        state = self.state
         silent = time.monotonic() - self._heard_at >= SILENT_SECONDS
-        return Throttled(remaining, self._silent) if remaining > self._policy.in_run or silent else None
+        return state if state.remaining > self._policy.in_run or silent else None
 
     def leave(self) -> None:
         """Gives the place of the first run back where its request was never decided."""
