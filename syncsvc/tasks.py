@@ -45,7 +45,7 @@ def run_subscription(self: "Task[..., None]", subscription_id: str) -> None:
         if DISK.is_well():
             SLOTS.run(uuid.UUID(subscription_id), worker=self.request.hostname or "", settled=go_on)
         else:  # another worker may be well: the sweep sends the wake-up again
-            Subscription.objects.filter(id=subscription_id).forget_wake_ups()
+            Subscription.objects.filter(id=subscription_id).wake_ups_are_lost()
 
 
 @shared_task(name=wakeup.RUN_RELEASED, bind=True)

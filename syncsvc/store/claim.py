@@ -104,8 +104,10 @@ _TAKE = f""", claimed AS (
 # The models that a claim reads, by their alias, in the order of its columns.
 _READ: dict[str, Any] = {"s": Subscription, "a": App, "r": Repository, "c": Snapshot}
 _COLUMNS = ", ".join(columns_of(model, alias) for alias, model in _READ.items())
+# The clock's time, not that of the statement's beginning, which may have waited for a lock: the worker reckons by it
+# how far its own clock is off.
 _GIVE = f"""
-SELECT statement_timestamp(), item.released_at, {_COLUMNS}
+SELECT clock_timestamp(), item.released_at, {_COLUMNS}
 FROM claimed s
 JOIN syncsvc_app a ON a.id = s.app_id
 JOIN syncsvc_repository r ON r.id = s.repository_id

@@ -14,6 +14,7 @@ from syncsvc.git.disk import DISK_ERRORS, disk_error
 from syncsvc.git.eviction import evict, fetch_with_room
 from syncsvc.git.mirror import Mirror
 from syncsvc.models import Operation, Repository, Snapshot, Subscription, SyncRun
+from syncsvc.store.throttles import Throttled
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.deliver import Delivery
 from syncsvc.sync.ending import (
@@ -219,7 +220,7 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
         if open_circuit := circuit.enter(early=job.single_retry, known=job.is_fresh):
             return EndpointLeftAlone(open_circuit, Progress(snapshot, plan))
         throttle = EndpointThrottle(job.app, job.lease, job.now)
-        if throttled := throttle.enter(early=job.single_retry, probing=circuit.probing):
+        if throttled := throttle.enter(early=job.single_retry, probing=circuit.probing, known=job.is_fresh):
             circuit.leave()
             return EndpointThrottled(throttled, Progress(snapshot, plan))
         job.turn.sends(job.run_id, commit, time.monotonic() - began)
@@ -249,6 +250,10 @@ def _delivered(progress: Progress, circuit: EndpointCircuit, turn: Turn) -> Endi
             return Stopped(progress)
         case Stop.THROTTLED if tally.throttled is not None:
             return EndpointThrottled(tally.throttled, progress)
+        case Stop.CIRCUIT if tally.kind is None and tally.throttled is not None:
+            # It answered 503 and nothing else: no file has failed.
+            remaining = max(circuit.remaining(), tally.throttled.remaining)
+            return EndpointThrottled(Throttled(remaining, tally.throttled.silent), progress)
         case Stop.CIRCUIT:
             return Incomplete(progress, at_least=circuit.remaining())
         case _:
