@@ -17,6 +17,7 @@ from syncsvc.models import (
     DeliveryAttempt,
     Operation,
     OperationItem,
+    RemoteHost,
     Repository,
     Snapshot,
     Status,
@@ -39,6 +40,13 @@ class AppFactory(DjangoModelFactory[App]):
 
     class Meta:
         model = App
+
+
+class RemoteHostFactory(DjangoModelFactory[RemoteHost]):
+    name = factory.Sequence(lambda n: f"git-{n}.example.com")
+
+    class Meta:
+        model = RemoteHost
 
 
 class RepositoryFactory(DjangoModelFactory[Repository]):
