@@ -54,7 +54,7 @@ class ErrorPolicy:
     whole, not about one message: the run sends nothing more. `honours_retry_after`: the next try waits as long as the
     endpoint asked. `circuit`: a failure counts for it; with `circuit_statuses` only an answer with one of these does.
     `pauses_app`: the app is paused. `told_to_app`: the app is sent `sync.failed`. `suspects_mirror`: a fetch that
-    fails so may have met a damaged mirror, which is then replaced. `says_host_is_down`: there was no answer, so that the
+    fails so may have met a damaged mirror, which is then replaced. `says_host_is_down`: there was no answer, so the
     remote's host may be down for all its repositories.
     """
 
