@@ -153,7 +153,7 @@ class Delivery:
         """Nothing is on its way: waits for a place, a permit, a second chance or the end of a throttle."""
         now = time.monotonic()
         due_in = outbox.due_in(now) if outbox.has_nothing_new else None
-        WINDOWS.wait(min(LOOK_SECONDS, *(wait for wait in (due_in, self._permits_at - now) if wait and wait > 0)))
+        WINDOWS.wait(min([LOOK_SECONDS, *(wait for wait in (due_in, self._permits_at - now) if wait and wait > 0)]))
 
     def _fill_window(self, outbox: Outbox) -> None:
         while not self.tally.stop and self._may_send():
