@@ -21,7 +21,7 @@ from syncsvc.management.terminal import Progress
 from syncsvc.management.waiting import database_time
 from syncsvc.models import App, Repository, Snapshot, Status, Subscription, SyncRun, Trigger
 from syncsvc.models.pausing import set_active
-from syncsvc.store import circuits
+from syncsvc.store import circuits, throttles
 from syncsvc.sync.asking import ask_for_runs
 
 APP = "demo-receiver"
@@ -43,6 +43,8 @@ class Facts:
     log_dir: str
     check: bool
     timeout: float
+    app: str = APP
+    trouble: bool = False
 
 
 class DemoFailedError(Exception):
@@ -75,18 +77,27 @@ class Demo:
         held_before, before = self._held(repository), self._receiver.status()
         ask_for_runs(Subscription.objects.filter(id=subscription.id), Trigger.SYNC, asked_by="demo")
         started = time.monotonic()
-        while not (run := _synced_since(subscription, since)):
+        while not (run := self._arrived(subscription, since)):
             seconds = time.monotonic() - started
             self._give_up_if_hopeless(subscription, since, seconds)
             now = self._receiver.status()
             rate = (now["verified"] - before["verified"]) / seconds if seconds else 0
-            files = f"{held_before + now['files'] - before['files']} of {_total(subscription)} files verified"
+            files = (
+                f"{held_before + now['files'] - before['files']} of {self._total(subscription) or '?'} files verified"
+            )
             self._show(f"{files}, {rate:.0f} a second, {now['rejected'] - before['rejected']} failures")
             time.sleep(LOOK_SECONDS)
-        took = ((run.finished_at or since) - since).total_seconds()
-        held = self._held(repository)
-        self._say(f"{held} of {_total(subscription, run)} files delivered and verified in {took:.1f} s")
+        self._say_arrived(subscription, run, ((run.finished_at or since) - since).total_seconds())
         return run
+
+    def _arrived(self, subscription: Subscription, since: datetime) -> SyncRun | None:
+        """The run that has brought everything; None while there is none."""
+        synced = subscription.runs.filter(started_at__gte=since, outcome=SyncRun.Outcome.SYNCED)
+        return synced.order_by("started_at").first()
+
+    def _say_arrived(self, subscription: Subscription, run: SyncRun, seconds: float) -> None:
+        held = self._held(str(subscription.repository_id))
+        self._say(f"{held} of {self._total(subscription, run)} files delivered and verified in {seconds:.1f} s")
 
     def _give_up_if_hopeless(self, subscription: Subscription, since: datetime, seconds: float) -> None:
         """A failed subscription would be tried again, but not soon."""
@@ -129,6 +140,14 @@ class Demo:
                 seen = run.finished_at
             time.sleep(LOOK_SECONDS)
 
+    def _total(self, subscription: Subscription, run: SyncRun | None = None) -> int:
+        """Files of the commit of a run, or of the newest; 0 where it is not known yet."""
+        snapshots = Snapshot.objects.filter(repository=subscription.repository_id)
+        if run is not None:
+            snapshots = snapshots.filter(commit=run.to_commit)
+        newest = snapshots.order_by("-id").first()
+        return newest.files if newest else 0
+
     def _held(self, repository: str) -> int:
         return sum(1 for _ in self._receiver.files(repository))
 
@@ -143,14 +162,15 @@ class Demo:
 
 def subscribed(facts: Facts) -> Subscription:
     """The app, the repository and the subscription, made now or by an earlier demo."""
-    app = App.objects.filter(name=APP).first() or App(name=APP)
+    app = App.objects.filter(name=facts.app).first() or App(name=facts.app)
     app.url = f"http://127.0.0.1:{facts.receiver_port}/"
     app.set_secret(facts.secret)
     if app._state.adding:
         app.save()
     else:
         app.save(update_fields=["url", "secret"])
-        circuits.endpoint_answered(app.id)  # an earlier demo may have ended with its circuit open
+        circuits.endpoint_answered(app.id)  # an earlier demo may have ended with its circuit open, or throttled
+        throttles.forget(app.id)
     if facts.receiver_is_new:  # what an earlier one held is gone: it has to be sent again
         Subscription.objects.filter(app=app).delete()
     repository = Repository.objects.filter(url=facts.url, branch=facts.branch).first()
@@ -169,23 +189,10 @@ def subscribed(facts: Facts) -> Subscription:
 def put_away(facts: Facts) -> None:
     """Pauses what only the demo can reach: a system without its receiver and its settings would see it fail."""
     reason = "The demo is not running; make demo starts it again."
-    set_active(App.objects.filter(name=APP), is_active=False, reason=reason)
-    others = Subscription.objects.exclude(app__name=APP)
+    set_active(App.objects.filter(name=facts.app), is_active=False, reason=reason)
+    others = Subscription.objects.exclude(app__name=facts.app)
     alone = Repository.objects.filter(url=facts.url, branch=facts.branch).exclude(subscriptions__in=others)
     set_active(alone, is_active=False)
-
-
-def _synced_since(subscription: Subscription, since: datetime) -> SyncRun | None:
-    synced = subscription.runs.filter(started_at__gte=since, outcome=SyncRun.Outcome.SYNCED)
-    return synced.order_by("started_at").first()
-
-
-def _total(subscription: Subscription, run: SyncRun | None = None) -> int | str:
-    snapshots = Snapshot.objects.filter(repository=subscription.repository_id)
-    if run is not None:
-        snapshots = snapshots.filter(commit=run.to_commit)
-    newest = snapshots.order_by("-id").first()
-    return newest.files if newest else "?" if run is None else 0
 
 
 def _change_line(run: SyncRun) -> str:
