@@ -117,6 +117,7 @@ class Delivery:
                 self._circuit.leave()
                 self._throttle.leave()
         self.tally.probe_failed = self._circuit.probe_has_failed
+        self.tally.conclude()
         return self.tally
 
     def _put_down(self) -> None:

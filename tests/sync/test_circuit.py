@@ -165,6 +165,26 @@ def test_a_probe_goes_out_alone_even_where_the_window_is_wide(world: World) -> N
     assert (ended.requests, len(world.receiver.requests) - before) == (1, 1)
 
 
+@pytest.mark.parametrize("answer", [always(500), always(503), always(204, delay=1)])
+def test_a_probe_that_fails_is_told_as_what_it_met(world: World, answer: Any) -> None:
+    """Files that the last run sent are no probe: a ping is, and none of them has failed again."""
+    world.repo.commit({f"{n}": b"1" for n in range(10)})
+    open_circuit(world)
+    end_cooldown()
+    App.objects.update(timeout=0.2)
+    before = len(world.receiver.requests)
+    world.receiver.answer = answer
+
+    ended = world.run_when_due()
+
+    assert ended is not None
+    assert [event["type"] for event in world.events(before)] == ["ping"]
+    attempt = ended.attempts.get()
+    assert (ended.failed, ended.error_kind) == (0, attempt.error_kind)
+    assert "10 changes" in ended.error
+    assert attempt.error in ended.error
+
+
 def test_a_failed_probe_doubles_the_cooldown_up_to_the_maximum(world: World, settings: Settings) -> None:
     settings.CIRCUIT_COOLDOWN_SECONDS, settings.CIRCUIT_COOLDOWN_MAX_SECONDS = 30, 100
     settings.RETRY_DELAYS = (1,) * 20
