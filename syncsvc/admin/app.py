@@ -27,7 +27,7 @@ from syncsvc.delivery.signing import new_secret
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Subscription
 from syncsvc.operations.apps import save_app
-from syncsvc.operations.secrets import Rotated, previous_valid_until, rotate
+from syncsvc.operations.secrets import Rotated, before_text, rotate
 from syncsvc.sync.ping import send_ping
 
 ROTATE = Button(
@@ -37,7 +37,7 @@ ROTATE = Button(
     confirms="ask_rotate",
     failed="Failed to rotate the secret",
 )
-FORCE = ("force", "1")  # what the question posts where a secret before the present one ends
+FORCE = ("force", "1")  # what the question posts where a secret before the present one is still valid
 TEST = Button("test", "Send test", "Send a signed ping now and show the answer", failed="Failed to send the test")
 
 
@@ -66,8 +66,8 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         health = app_page.health(row)
         may = self.may_press(request, ROTATE, row)
         button = {**ROTATE._asdict(), "url": self.press_url(row, ROTATE.press)} if may else None
-        rotating = previous_valid_until(row, timezone.now()) is not None
-        shown = {**health, "rotate": button, "rotating": rotating, "may_see_rows": sees(request, Subscription)}
+        before = row.still_valid_secrets(timezone.now())
+        shown = {**health, "rotate": button, "before": before, "may_see_rows": sees(request, Subscription)}
         return shown | (rows_context(request, row, health["counts"]) if shown["may_see_rows"] else {})
 
     def row_of_part(self, request: HttpRequest, object_id: str, name: str) -> Any:
@@ -125,12 +125,14 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     def ask_rotate(self, request: HttpRequest, app: App) -> Confirmation | HttpResponse:
         effect = "A new secret is made and shown once. For 24 hours the present one signs too, then the new one alone."
         title, label = f"Rotate the secret of {app.name}?", "Rotate secret"
-        if not previous_valid_until(app, timezone.now()):
+        if not (valid := app.still_valid_secrets(timezone.now())):
             return Confirmation(title=title, effect=effect, label=label)
-        ends = (
-            "The secret before the present one is still valid, and ends now: receivers that know only that one refuse."
+        effect = (
+            f"The secret was exchanged lately, and {before_text(valid)} until {valid[0].until:%Y-%m-%d %H:%M} UTC."
+            " A new secret is made and shown once. All of them sign, the present one for 24 hours and those before"
+            " until their ends: each message then has more signatures than a receiver may expect."
         )
-        asked = Confirmation(title=title, effect=f"{ends} {effect}", label=label, tone="danger")
+        asked = Confirmation(title=title, effect=effect, label=label, tone="danger")
         return ask(request, asked, back=self.page(app), back_title=str(app), failed=ROTATE.failed, hidden=[FORCE])
 
     def rotate(self, request: HttpRequest, app: App) -> None:

@@ -6,7 +6,7 @@ from django.utils import timezone
 from syncsvc.admin.bases import AppModelForm
 from syncsvc.delivery.signing import check_secret
 from syncsvc.models import App
-from syncsvc.operations.secrets import previous_valid_until, still_valid
+from syncsvc.operations.secrets import still_valid
 
 SECRET_HELP = "Write-only. Blank keeps the secret, and makes one for a new app."  # noqa: S105 - words for people
 
@@ -35,8 +35,8 @@ class AppForm(AppModelForm):
         secret: str = self.cleaned_data["new_secret"]
         if not secret:
             return ""
-        if until := previous_valid_until(self.instance, timezone.now()):
-            raise forms.ValidationError(still_valid(self.instance, until))
+        if valid := self.instance.still_valid_secrets(timezone.now()):
+            raise forms.ValidationError(still_valid(self.instance, valid))
         try:
             return check_secret(secret)
         except ValueError as error:

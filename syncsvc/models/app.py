@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from syncsvc.delivery.addresses import check_webhook_url
 from syncsvc.delivery.signing import check_secret, new_secret
 from syncsvc.exceptions import InvalidUrlError
-from syncsvc.models.fields import NormalTextField, Sealed, SealedField
+from syncsvc.models.fields import EndingSecret, EndingSecretsField, NormalTextField, Sealed, SealedField
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"  # as PostgreSQL reads it: $ is the end, and not before a line's end
 
@@ -59,9 +59,8 @@ class App(models.Model):
     name = models.CharField(max_length=100, unique=True, validators=[validate_app_name])
     url = NormalTextField("webhook URL", max_length=2000, normal=validate_webhook_url)
     secret = SealedField(editable=False)
-    # While a secret is being rotated both sign, until the old one ends.
-    previous_secret = SealedField(null=True, editable=False)
-    previous_secret_until = models.DateTimeField(null=True, blank=True, editable=False)
+    # Secrets before the present one, the newest first: each signs too until its end.
+    previous_secrets = EndingSecretsField(default=list, editable=False)
     # Changes that travel in one request, at most those that are recorded together; 1 sends each file by itself.
     max_batch = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(200)])
     # Requests that each worker process keeps open to this app.
@@ -144,10 +143,11 @@ class App(models.Model):
 
     def sealed_secrets(self, at: datetime) -> list[Sealed]:
         """The secrets that sign, newest first: more than one while they are being rotated."""
-        secrets = [self.secret]
-        if self.previous_secret is not None and self.previous_secret_until and self.previous_secret_until > at:
-            secrets.append(self.previous_secret)
-        return secrets
+        return [self.secret, *(secret.sealed for secret in self.still_valid_secrets(at))]
+
+    def still_valid_secrets(self, at: datetime) -> list[EndingSecret]:
+        """The secrets before the present one that sign too, newest first."""
+        return [secret for secret in self.previous_secrets if secret.until > at]
 
     def signing_secrets(self, at: datetime) -> list[str]:
         """The same in the clear."""

@@ -120,11 +120,12 @@ def test_rotating_again_while_the_one_before_is_valid_is_refused_unless_the_ques
     assert App.objects.get().signing_secrets(timezone.now()) == before
 
     question = console.get(button(app, "rotate"), headers={"HX-Request": "true"}).text
-    assert "still valid, and ends now" in question
+    assert "those before until their ends" in " ".join(question.split())
     assert '<input type="hidden" name="force" value="1">' in question
     page = console.post(button(app, "rotate"), {"force": "1"}, follow=True).text
-    new, old = App.objects.get().signing_secrets(timezone.now())
-    assert (SECRET.findall(page), old) == ([new], before[0])
+    new, *old = App.objects.get().signing_secrets(timezone.now())
+    assert (SECRET.findall(page), old) == ([new], before)
+    assert "3 secrets sign" in page
 
 
 def test_a_typed_secret_is_refused_while_the_one_before_is_valid(console: Client) -> None:

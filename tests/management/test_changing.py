@@ -186,14 +186,14 @@ def test_a_secret_is_rotated_and_shown_once(run: Run) -> None:
     done = run("secret_rotate", "client", "--yes", "--json")
     new, old = App.objects.get().signing_secrets(timezone.now())
     assert done.code == 0
-    assert set(done.json) == {"app", "secret", "previous_valid_until"}
+    assert set(done.json) == {"app", "secret", "previous_valid_until", "previous_ends"}
     assert (done.json["app"], done.json["secret"], old) == ("client", new, app.secret.reveal())
     assert done.json["previous_valid_until"].startswith(f"{timezone.now() + timedelta(hours=24):%Y-%m-%dT}")
     assert new not in done.err
 
 
 def test_a_second_rotation_meanwhile_is_a_conflict_unless_forced(run: Run, tmp_path: Path) -> None:
-    AppFactory.create(name="client")
+    made = AppFactory.create(name="client").secret.reveal()
     run("secret_rotate", "client", "--yes")
     before = App.objects.get().secret.reveal()
     assert run("secret_rotate", "client", "--yes", "--json").refusal == "conflict"
@@ -202,7 +202,8 @@ def test_a_second_rotation_meanwhile_is_a_conflict_unless_forced(run: Run, tmp_p
     forced = run("secret_rotate", "client", "--force", "--yes", "--secret-file", file_of(tmp_path, "s", mine))
     assert forced.code == 0
     assert mine in forced.out
-    assert App.objects.get().signing_secrets(timezone.now()) == [mine, before]
+    assert "The 2 before sign too" in forced.out
+    assert App.objects.get().signing_secrets(timezone.now()) == [mine, before, made]
 
 
 def test_a_secret_comes_from_stdin_or_a_file_and_must_be_one(
