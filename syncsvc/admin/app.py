@@ -52,7 +52,8 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     search_help_text = "Part of a name or URL."
 
     def get_fieldsets(self, request: HttpRequest, obj: App | None = None) -> Any:
-        return [(None, {"fields": ("name", "url", "new_secret", "max_batch", "max_in_flight", "is_active")})]
+        limits = ("max_batch", "max_in_flight", "max_per_second", "timeout")
+        return [(None, {"fields": ("name", "url", "new_secret", *limits, "is_active")})]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).annotate(subscription_count=subscriptions_of("app"))

@@ -38,6 +38,11 @@ def validate_webhook_url(url: str) -> str:
         raise ValidationError(str(error)) from error
 
 
+def longest_timeout() -> float:
+    """Seconds that a request of any app may take at most; a longer timeout of an app counts as this."""
+    return max(0.1, float(settings.LEASE_SECONDS - settings.LEASE_RENEW_SECONDS - 2))
+
+
 def _is_uuid(text: str) -> bool:
     try:
         uuid.UUID(text)
@@ -133,9 +138,12 @@ class App(models.Model):
     @property
     def request_timeout(self) -> float:
         """Seconds that a request may take: a request must be over before its lease can end."""
-        if self.timeout is None:
-            return float(settings.WEBHOOK_TIMEOUT)
-        return max(0.1, min(self.timeout, settings.LEASE_SECONDS - settings.LEASE_RENEW_SECONDS - 2))
+        return float(settings.WEBHOOK_TIMEOUT) if self.timeout is None else min(self.timeout, longest_timeout())
+
+    @property
+    def timeout_is_capped(self) -> bool:
+        """The stored timeout is longer than a lease allows."""
+        return self.timeout is not None and self.request_timeout < self.timeout
 
     def set_secret(self, secret: str) -> None:
         """Takes a `whsec_` secret; ValueError says what is wrong with it."""

@@ -86,6 +86,16 @@ def test_a_blank_secret_keeps_the_one_there_is(console: Client) -> None:
     assert (changed.max_batch, changed.secret.reveal()) == (50, app.secret.reveal())
 
 
+def test_limits_are_set_and_taken_back(console: Client) -> None:
+    AppFactory(name="shop")
+
+    console.post(page_of(App.objects.get()), form(max_per_second="96", timeout="2.5"))
+    assert App.objects.values_list("max_per_second", "timeout").get() == (96, 2.5)
+
+    console.post(page_of(App.objects.get()), form())
+    assert App.objects.values_list("max_per_second", "timeout").get() == (None, None)
+
+
 def test_a_typed_secret_replaces_the_old_one_which_signs_for_a_day(console: Client) -> None:
     app, secret = AppFactory(name="shop"), new_secret()
 
