@@ -13,7 +13,7 @@ from syncsvc.admin import app_page, secrets
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.app_form import AppForm
 from syncsvc.admin.buttons import Button, Confirmation, ask
-from syncsvc.admin.cells import badge, list_link, moment
+from syncsvc.admin.cells import badge, clock, list_link, moment
 from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.counting import subscriptions_of
 from syncsvc.admin.moved import tell
@@ -91,7 +91,11 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     def state(self, app: App) -> str:
         if not app.is_active:
             return format_html("{} {}", badge("Paused", "quiet"), app.pause_reason)
-        return badge("Circuit open", "bad") if app.circuit_opened_at else badge("Active", "good")
+        if app.circuit_opened_at:
+            return badge("Circuit open", "bad")
+        if app.throttled_until and app.throttled_until > timezone.now():
+            return format_html("{} until {}", badge("Throttled", "warn"), clock(app.throttled_until))
+        return badge("Active", "good")
 
     @admin.display(description="created", ordering="created_at")
     def created(self, app: App) -> str:

@@ -136,6 +136,11 @@ class App(models.Model):
         super().save(*args, **kwargs)
 
     @property
+    def is_throttled(self) -> bool:
+        """The endpoint asked for fewer requests and has taken none since."""
+        return self.throttled_until is not None
+
+    @property
     def request_timeout(self) -> float:
         """Seconds that a request may take: a request must be over before its lease can end."""
         return float(settings.WEBHOOK_TIMEOUT) if self.timeout is None else min(self.timeout, longest_timeout())
