@@ -196,6 +196,8 @@ MIGRATION_MODULES = {"axes": None}  # its tables are for another way of counting
 GIT_ALLOW_LOCAL = env.flag("GIT_ALLOW_LOCAL")
 GIT_TIMEOUT = env.decimal("GIT_TIMEOUT", 600, minimum=1)
 GIT_LS_REMOTE_TIMEOUT = env.decimal("GIT_LS_REMOTE_TIMEOUT", 30, minimum=1)
+GIT_FULL_FETCH_MAX_BYTES = env.integer("GIT_FULL_FETCH_MAX_BYTES", 2 * 1024**3)
+GIT_CA_FILE = env.text("GIT_CA_FILE")
 MIRROR_DIR = Path(env.text("MIRROR_DIR", str(DATA_DIR / "mirrors")))
 MIRROR_MAX_BYTES = env.integer("MIRROR_MAX_BYTES", 20 * 1024**3)
 SPOOL_DIR = env.text("SPOOL_DIR")  # blank: the system's folder for temporary files

@@ -196,6 +196,12 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
         retries_itself=False,
         told_to_app=True,
     ),
+    ErrorKind.WORKER_DISK: ErrorPolicy(
+        label="Worker cannot write to its disk",
+        advice="Free space on the worker, or make its folders writable; another worker takes the run meanwhile.",
+        fault=Fault.WORKER,
+        uses_up_try=False,
+    ),
     ErrorKind.INTERNAL: ErrorPolicy(
         label="Internal error",
         advice="Read the traceback on the run's page and report it.",

@@ -56,6 +56,8 @@ def _of_processes(counts: dict[str, Any], alive: Alive | None) -> Iterator[Alarm
     if alive.scheduler is None:
         late = "The scheduler was not seen in the last 30 seconds. Nothing is polled, and nothing is tried again."
         yield Alarm("bad", "No scheduler", late)
+    for name, trouble in alive.trouble.items():
+        yield Alarm("bad", "Worker in trouble", f"{name}: {trouble['text']}")
     since: datetime | None = counts["due_since"]
     if since and datetime.now(UTC) - since > LATE:
         text = f"{_counted(counts['due'], 'subscription')} due, the oldest for {_for(since)}. Workers do not keep up."

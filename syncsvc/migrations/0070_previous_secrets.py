@@ -20,7 +20,7 @@ WHERE jsonb_array_length(previous_secrets) > 0
 
 
 class Migration(migrations.Migration):
-    dependencies = (("syncsvc", "0020_on_delete_in_database"),)
+    dependencies = (("syncsvc", "0022_git_world"),)
 
     operations = (
         migrations.AddField(

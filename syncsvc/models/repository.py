@@ -8,21 +8,31 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Case, F, Q, When
-from django.db.models.functions import Coalesce, Greatest, Now
+from django.db.models import Case, F, Q, Value, When
+from django.db.models.functions import Coalesce, Greatest, Least, Now, Power
 
 from syncsvc.exceptions import InvalidUrlError
+from syncsvc.git.authorities import check_certificates
+from syncsvc.git.branch import wrong_with_branch
 from syncsvc.git.remote import HttpCredential, Remote, SshCredential
-from syncsvc.git.url import check_url
+from syncsvc.git.ssh_key import check_private_key
+from syncsvc.git.url import GivenUrl, read_url
 from syncsvc.models.error import error_kind_field, error_kind_known
-from syncsvc.models.fields import NormalTextField, SealedField
+from syncsvc.models.fields import CheckedCharField, CheckedTextField, SealedField
 from syncsvc.types import RemoteHead
 
+# Seconds that a commit is left alone after its first failed fetch, and at most; doubled with each failure.
+FETCH_WAIT_SECONDS, FETCH_WAIT_MOST_SECONDS, MOST_DOUBLINGS = 5.0, 1800.0, 16
 
-def validate_remote_url(url: str) -> str:
-    """The URL as it is stored."""
+
+def given_url(text: str) -> GivenUrl:
+    """What somebody gives as a remote, in the form that is stored; InvalidUrlError says what is wrong with it."""
+    return read_url(text, allow_local=settings.GIT_ALLOW_LOCAL)
+
+
+def validate_remote_url(url: str) -> None:
     try:
-        return check_url(url, allow_local=settings.GIT_ALLOW_LOCAL)
+        given_url(url)
     except InvalidUrlError as error:
         raise ValidationError(str(error)) from error
 
@@ -38,8 +48,18 @@ def validate_repository_name(name: str) -> None:
 
 
 def validate_branch(branch: str) -> None:
-    if branch.startswith(("-", "refs/")) or any(c in branch for c in " ~^:?*[\\") or ".." in branch:
+    if branch.startswith(("-", "refs/")) or (branch and wrong_with_branch(branch)):
         raise ValidationError("Give the branch's short name, such as main; blank follows the remote's HEAD.")
+
+
+class RemoteUrlField(CheckedCharField):
+    """A remote's URL. The user name of an https://user@host/… goes to the row's credential, unless it has one."""
+
+    def checked(self, text: str, row: models.Model | None) -> str:
+        given = given_url(text)
+        if given.username and isinstance(row, Repository):
+            row.username = row.username or given.username
+        return given.url
 
 
 class RepositoryQuerySet(models.QuerySet["Repository"]):
@@ -108,6 +128,31 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
             == 1
         )
 
+    def fetch_failed(self, repository_id: uuid.UUID, *, commit: str, kind: str, error: str) -> None:
+        """A commit could not be fetched: it is left alone for a while, for all apps, that doubles with each failure."""
+        again = Q(unfetchable_commit=commit)
+        failures = Case(When(again, then=F("fetch_failures") + 1), default=Value(1))
+        seconds = Least(
+            Value(FETCH_WAIT_SECONDS) * Power(Value(2.0), Least(failures, Value(MOST_DOUBLINGS)) - Value(1)),
+            Value(FETCH_WAIT_MOST_SECONDS),
+            output_field=models.FloatField(),
+        )
+        self.filter(id=repository_id).update(
+            unfetchable_commit=commit,
+            fetch_failures=failures,
+            fetch_until=Now() + seconds * timedelta(seconds=1),
+            error_kind=kind,
+            last_error=error[:1000],
+            failing_since=Coalesce("failing_since", Now()),
+        )
+
+    def fetched(self, repository_id: uuid.UUID) -> bool:
+        """A fetch succeeded: ends a streak of failed ones. Says whether there was one."""
+        failed = self.filter(id=repository_id, fetch_failures__gt=0)
+        ended = {"unfetchable_commit": "", "fetch_failures": 0, "fetch_until": None}
+        failed.filter(failure_streak=0).update(error_kind="", last_error="", failing_since=None)
+        return failed.update(**ended) == 1
+
     def count_failure(self, repository_id: uuid.UUID, *, kind: str, error: str) -> None:
         """Adds a failure of git, and opens the circuit at CIRCUIT_THRESHOLD in a row."""
         too_often = When(
@@ -128,15 +173,17 @@ class Repository(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=200, unique=True, validators=[validate_repository_name])
-    url = NormalTextField("URL", max_length=2000, normal=validate_remote_url)
+    url = RemoteUrlField("URL", max_length=2000, validators=[validate_remote_url])
     branch = models.CharField(
         max_length=250, blank=True, default="", validators=[validate_branch], help_text="Blank: the remote's HEAD."
     )
     username = models.CharField(max_length=200, blank=True, default="")
     token = SealedField(null=True, editable=False)
-    ssh_key = SealedField(null=True, editable=False)
+    ssh_key = SealedField(null=True, editable=False, check=check_private_key)
     # Lines of an OpenSSH known_hosts file: the only host keys that are accepted.
     known_hosts = models.TextField(blank=True, default="")
+    # PEM: authorities that are trusted for this remote besides the public ones.
+    ca_certificate = CheckedTextField("CA certificate", blank=True, default="", db_default="", check=check_certificates)
     poll_seconds = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1)], help_text="Blank: the setting POLL_SECONDS."
     )
@@ -148,7 +195,8 @@ class Repository(models.Model):
     lease_token = models.UUIDField(null=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, editable=False)
     checked_at = models.DateTimeField(null=True, editable=False)
-    # Where the remote's branch stood when it was last asked; blank: not asked yet, or without a commit.
+    # Where the remote's branch stood when it was last asked; both blank: not asked yet, or without a commit.
+    # A commit without a branch: the remote's HEAD is on none.
     head_branch = models.CharField(max_length=250, blank=True, default="", editable=False)
     head_commit = models.CharField(max_length=64, blank=True, default="", editable=False)
     # When that was last seen to differ: a run that has read an older one goes on to the next.
@@ -159,6 +207,10 @@ class Repository(models.Model):
     failing_since = models.DateTimeField(null=True, editable=False)
     failure_streak = models.PositiveIntegerField(default=0, editable=False)
     circuit_until = models.DateTimeField(null=True, editable=False)
+    # A commit that the remote has and that could not be fetched, how often in a row, and until when nobody tries again.
+    unfetchable_commit = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
+    fetch_failures = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    fetch_until = models.DateTimeField(null=True, editable=False)
 
     objects = RepositoryQuerySet.as_manager()
 
@@ -188,7 +240,12 @@ class Repository(models.Model):
             credential = SshCredential(private_key=self.ssh_key.reveal(), known_hosts=self.known_hosts)
         elif self.token is not None:
             credential = HttpCredential(username=self.username, token=self.token.reveal())
-        return Remote(url=self.url, branch=self.branch, credential=credential)
+        return Remote(url=self.url, branch=self.branch, credential=credential, ca_certificate=self.ca_certificate)
+
+    @property
+    def shown_branch(self) -> str:
+        """The branch that is followed, as far as it is known; HEAD where the remote's HEAD is on none."""
+        return self.branch or self.head_branch or ("HEAD" if self.head_commit else "")
 
     @property
     def poll_interval(self) -> int:

@@ -214,6 +214,10 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         with transaction.atomic():
             return held.filter(id__in=held.in_order()).update(lease_expires_at=Now())
 
+    def forget_wake_ups(self) -> int:
+        """A worker that could do nothing took the wake-up of these: the sweep sends another; how many."""
+        return self.exclude(status=Status.SYNCING).update(queued_at=None)
+
     def mark_queued(self, ids: Iterable[uuid.UUID]) -> int:
         return self.filter(id__in=list(ids)).update(queued_at=Now())
 

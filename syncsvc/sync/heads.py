@@ -23,11 +23,7 @@ LOOKS = 5
 
 
 class GitCircuitOpenError(GitError):
-    """git was not asked: this remote failed too often in a row. `remaining` is in seconds."""
-
-    def __init__(self, kind: ErrorKind, message: str, remaining: float) -> None:
-        super().__init__(kind, message)
-        self.remaining = remaining
+    """git was not asked: this remote failed too often in a row. `retry_after` is what remains of its cool-down."""
 
 
 def head_for(job: Job) -> RemoteHead:
@@ -54,15 +50,15 @@ def _asked_since(job: Job, released_at: datetime) -> RemoteHead:
     )
     if look.error is not None:
         # Each run raises one of its own: an exception keeps what it was raised through.
-        raise GitError(look.error.kind, str(look.error))
+        raise look.error.copy()
     return look.head
 
 
 def _asked_of(repository: Repository) -> tuple[object, ...]:
     """Of another URL or branch, or with another credential, the answer may be another; secrets stay sealed."""
     sealed = (secret.token if secret else None for secret in (repository.token, repository.ssh_key))
-    address = (repository.url, repository.branch, repository.username, repository.known_hosts)
-    return repository.id, *address, *sealed
+    address = (repository.url, repository.branch, repository.username)
+    return repository.id, *address, repository.known_hosts, repository.ca_certificate, *sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +88,26 @@ class _Look:
 
 KEPT_LOOKS = 1_000
 _looks: Shared[_Look] = Shared(room=KEPT_LOOKS)
+
+
+def check_fetchable(job: Job, commit: str) -> None:
+    """GitCircuitOpenError where this commit could not be fetched a moment ago: one app's try serves all.
+
+    A run that an operator asked for tries all the same.
+    """
+    repository = job.repository
+    until = repository.fetch_until
+    if until is None or commit != repository.unfetchable_commit or until <= job.now():
+        return
+    if job.trigger.by_operator and not job.in_bulk:
+        return
+    kind = ErrorKind(repository.error_kind or ErrorKind.GIT_CORRUPT)
+    remaining = (until - job.now()).total_seconds()
+    message = (
+        f"The commit {commit[:12]} could not be fetched {repository.fetch_failures} times in a row; it is tried again"
+        f" for all apps in {remaining:.0f} s. The last error: {repository.last_error}"
+    )
+    raise GitCircuitOpenError(kind, message, retry_after=remaining)
 
 
 def ask_remote(repository: Repository, *, but_not: Subscription | None = None, in_bulk: bool = False) -> RemoteHead:
@@ -159,4 +175,4 @@ def _circuit_open(repository: Repository, remaining: float) -> GitCircuitOpenErr
         f"The remote failed {repository.failure_streak} times in a row and is left alone for {remaining / 60:.0f} min;"
         f" a sync asks it at once. Its last error: {repository.last_error}"
     )
-    return GitCircuitOpenError(kind, message, remaining)
+    return GitCircuitOpenError(kind, message, retry_after=remaining)

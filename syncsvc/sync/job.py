@@ -114,6 +114,8 @@ def git_limits(*, in_bulk: bool = False) -> GitLimits:
         ls_remote_timeout=settings.GIT_LS_REMOTE_TIMEOUT,
         allow_local=settings.GIT_ALLOW_LOCAL,
         nice=BULK_NICE if in_bulk else 0,
+        ca_file=settings.GIT_CA_FILE,
+        full_fetch_bytes=settings.GIT_FULL_FETCH_MAX_BYTES,
     )
 
 

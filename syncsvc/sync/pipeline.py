@@ -10,8 +10,10 @@ from django.conf import settings
 
 from syncsvc import wakeup
 from syncsvc.exceptions import GitError, MirrorBusyError
-from syncsvc.git.mirror import Mirror, evict
-from syncsvc.models import Operation, Snapshot, Subscription, SyncRun
+from syncsvc.git.disk import DISK_ERRORS, disk_error
+from syncsvc.git.eviction import evict, fetch_with_room
+from syncsvc.git.mirror import Mirror
+from syncsvc.models import Operation, Repository, Snapshot, Subscription, SyncRun
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.deliver import Delivery
 from syncsvc.sync.ending import (
@@ -26,8 +28,9 @@ from syncsvc.sync.ending import (
     RemoteLeftAlone,
     Stopped,
     Synced,
+    progress_of,
 )
-from syncsvc.sync.heads import GitCircuitOpenError, ask_remote, found, head_for
+from syncsvc.sync.heads import GitCircuitOpenError, ask_remote, check_fetchable, found, head_for
 from syncsvc.sync.job import Job, mirror_of
 from syncsvc.sync.lease import KEEPER, LeaseLostError
 from syncsvc.sync.outage import AWAY
@@ -69,10 +72,20 @@ def run_job(job: Job, *, settled: Callable[[Operation], None] = _nobody) -> Sync
     """Runs what has been claimed, to its end. None where it was handed back, or somebody else runs it by now."""
     with KEEPER.keeping(job.lease), WATCHER.watching(job.lease, job.watched):
         try:
-            return settle(job, _work(job), settled)
+            return _settled(job, _work(job), settled)
         except LeaseLostError:
             logger.warning("run.fenced", run=str(job.run_id), subscription=str(job.subscription.id))
             return None
+
+
+def _settled(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> SyncRun | None:
+    """A settlement that cannot be written is a failure of the run, not nobody's."""
+    try:
+        return settle(job, ending, settled)
+    except (LeaseLostError, *AWAY):
+        raise
+    except Exception as error:
+        return settle(job, _crashed(job, error, progress_of(ending)), settled)
 
 
 def _work(job: Job) -> Ending:
@@ -86,8 +99,10 @@ def _work(job: Job) -> Ending:
     except MirrorBusyError:
         return HandedBack(delay=AWAIT_FETCH_SECONDS, awaits_fetch=True)
     except GitCircuitOpenError as error:
-        return RemoteLeftAlone(error.kind, str(error), error.remaining)
+        return RemoteLeftAlone(error.kind, str(error), _waits(error))
     except GitError as error:
+        if error.retry_after is not None:
+            return RemoteLeftAlone(error.kind, str(error), _waits(error))
         return Failed(error.kind, str(error))
     except LeaseLostError:
         raise
@@ -95,22 +110,35 @@ def _work(job: Job) -> Ending:
         # Before the first request: what delivers waits for the database instead.
         logger.warning("database.away", error=type(error).__name__)
         return HandedBack()
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            return _crashed(job, error)
+        return Failed(ErrorKind.WORKER_DISK, str(disk_error(error.filename or settings.SPOOL_DIR, str(error.strerror))))
     except Exception as error:
-        logger.exception("run.crashed", run=str(job.run_id), subscription=str(job.subscription.id))
-        text = f"An error in syncsvc itself ({type(error).__name__}); its traceback stands with run {job.run_id}."
-        return Failed(ErrorKind.INTERNAL, text, traceback=traceback.format_exc())
+        return _crashed(job, error)
+
+
+def _crashed(job: Job, error: Exception, progress: Progress | None = None) -> Failed:
+    """A bug: the run fails with its traceback, and keeps its counts."""
+    logger.exception("run.crashed", run=str(job.run_id), subscription=str(job.subscription.id))
+    text = f"An error in syncsvc itself ({type(error).__name__}); its traceback stands with run {job.run_id}."
+    return Failed(ErrorKind.INTERNAL, text, traceback=traceback.format_exc(), progress=progress)
+
+
+def _waits(error: GitError) -> float:
+    """Seconds for which the remote is left alone: it asked for that, or it failed too often."""
+    return min(error.retry_after or 0.0, max(settings.RETRY_AFTER_MAX_SECONDS, settings.GIT_CIRCUIT_COOLDOWN_SECONDS))
 
 
 def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
-    is_new = not mirror.path.exists()
     commit = _refresh(job, mirror, head)
     try:
         with mirror.reading():
-            if is_new:
+            if mirror.has_fetched:
                 evict(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
             ending = _plan_and_deliver(job, mirror, commit)
     except GitError as error:
-        if error.kind is not ErrorKind.GIT_CORRUPT:
+        if error.kind is not ErrorKind.GIT_CORRUPT or error.at_remote:
             raise
         # Nothing was sent: planning comes before the first request. Once more from a new mirror.
         commit = mirror.heal(head)
@@ -134,12 +162,29 @@ def _refresh(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     """Has the branch's commit in the mirror; what was fetched may be newer than what the remote said before."""
     if head.commit and mirror.has_commit(head.commit):
         return head.commit
-    commit = mirror.fetch(head)
+    commit = _fetch(job, mirror, head)
     fetched = RemoteHead(head.branch, commit)
     if fetched != head and not found(job.repository, fetched, but_not=job.subscription):
         ask_remote(job.repository, but_not=job.subscription)
     if mirror.has_fetched:
         wakeup.wake_runs(Subscription.objects.filter(repository=job.repository).fetch_ended())
+    return commit
+
+
+def _fetch(job: Job, mirror: Mirror, head: RemoteHead) -> str:
+    """A fetch that fails is the repository's failure: noted there, and told to all that waited for it."""
+    check_fetchable(job, head.commit or "")
+    repository = job.repository
+    try:
+        commit = fetch_with_room(mirror, head, settings.MIRROR_MAX_BYTES)
+    except GitError as error:
+        if error.kind is ErrorKind.WORKER_DISK:
+            raise
+        Repository.objects.fetch_failed(repository.id, commit=head.commit or "", kind=error.kind, error=str(error))
+        wakeup.wake_runs(Subscription.objects.filter(repository=repository).fetch_ended())
+        raise
+    if repository.fetch_failures:
+        Repository.objects.fetched(repository.id)
     return commit
 
 
@@ -163,7 +208,15 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
             circuit.leave()
             return EndpointThrottled(throttled, Progress(snapshot, plan))
         delivery = Delivery(job, commit=commit, mirror=mirror, spool=spool, circuit=circuit, throttle=throttle)
-        progress = Progress(snapshot, plan, delivery.deliver())
+        progress = Progress(snapshot, plan, delivery.tally)
+        try:
+            delivery.deliver()
+        except (LeaseLostError, *AWAY):
+            raise
+        except GitError as error:
+            return Failed(error.kind, str(error), progress=progress)
+        except Exception as error:
+            return _crashed(job, error, progress)
         return _delivered(progress, circuit, planned_in)
 
 

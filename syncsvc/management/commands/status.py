@@ -78,6 +78,8 @@ def _lines(rows: Iterator[dict[str, Any]], totals: dict[str, int], state: Health
     notes = "".join(f", {count} {kind}" for kind, count in kinds.items() if count)
     yield f"{sum(totals.values())} subscriptions: {', '.join(f'{n} {status}' for status, n in totals.items())}{notes}"
     answers = ", ".join(f"{name} {'answers' if state[name] else 'DOES NOT ANSWER'}" for name in ("database", "redis"))
+    for name, trouble in state["trouble"].items():
+        yield f"worker {name}: {trouble['text']}"
     yield f"{answers}, scheduler {'seen' if state['scheduler'] else 'NOT SEEN'}, {state['workers']} workers seen"
 
 
