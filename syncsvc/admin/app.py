@@ -28,7 +28,7 @@ from syncsvc.exceptions import Refused
 from syncsvc.models import App, Subscription
 from syncsvc.operations.apps import save_app
 from syncsvc.operations.secrets import Rotated, before_text, rotate
-from syncsvc.sync.ping import send_ping
+from syncsvc.operations.testing import send_test
 
 ROTATE = Button(
     "rotate",
@@ -154,6 +154,10 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
             return None
 
     def test(self, request: HttpRequest, app: App) -> None:
-        answer = send_ping(app, timezone.now())
-        level = messages.ERROR if answer.error_kind else messages.SUCCESS
-        messages.add_message(request, level, describe(answer))
+        try:
+            tested = send_test(app.pk, asker_of(request))
+        except Refused as refusal:
+            messages.error(request, f"{TEST.failed}: {refusal}")
+            return
+        level = messages.SUCCESS if tested.succeeded else messages.ERROR
+        messages.add_message(request, level, describe(tested))

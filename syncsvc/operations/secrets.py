@@ -4,17 +4,15 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
-from django.db.models import DateTimeField, ExpressionWrapper
-from django.db.models.functions import Now
 
 from syncsvc.delivery.signing import check_secret, new_secret
 from syncsvc.exceptions import Refused
 from syncsvc.models import App
 from syncsvc.models.fields import EndingSecret, Sealed
 from syncsvc.operations.asker import Asker
+from syncsvc.store.clock import database_time
 
 OVERLAP = timedelta(hours=24)
 # Each secret is a signature in the header of every request.
@@ -43,7 +41,9 @@ def rotate(app_id: uuid.UUID, asker: Asker, *, secret: str = "", force: bool = F
     """
     secret = _checked(secret) if secret else new_secret()
     with transaction.atomic():
-        app, at = _locked(app_id)
+        app, at = App.objects.select_for_update(no_key=True).filter(id=app_id).first(), database_time()
+        if app is None:
+            raise Refused("not_found", f"There is no app {app_id}.")
         if app.secret.reveal() == secret:
             raise Refused("conflict", f"{app.name} signs with this secret already; nothing was changed.")
         valid = app.still_valid_secrets(at)
@@ -79,15 +79,6 @@ def _too_many(app: App, next_end: datetime) -> str:
         f"{SIGN_AT_ONCE} secrets of {app.name} sign at once, and no request can have more signatures."
         f" Wait until {next_end:%Y-%m-%d %H:%M} UTC, when the oldest of them ends."
     )
-
-
-def _locked(app_id: uuid.UUID) -> tuple[App, datetime]:
-    """The app, locked until the transaction ends, and the database's time."""
-    now = ExpressionWrapper(Now(), output_field=DateTimeField())
-    locked: Any = App.objects.select_for_update(no_key=True).filter(id=app_id).annotate(at=now).first()
-    if locked is None:
-        raise Refused("not_found", f"There is no app {app_id}.")
-    return locked, locked.at
 
 
 def _checked(secret: str) -> str:

@@ -181,6 +181,17 @@ def test_test_says_what_went_wrong(console: Client) -> None:
     assert App.objects.get().failure_streak == 0
 
 
+def test_a_good_test_says_that_it_closed_the_circuit_and_the_page_is_well_again(console: Client) -> None:
+    with Receiver() as receiver:
+        app = AppFactory(url=receiver.url)
+        open_circuit(app.pk)
+        assert "Circuit open" in console.get(page_of(app)).text
+        page = console.post(button(app, "test"), follow=True).text
+
+    assert "This closed the circuit" in page
+    assert "Circuit open" not in page
+
+
 def test_test_reaches_no_address_that_is_not_allowed(console: Client, settings: pytest.FixtureRequest) -> None:
     settings.WEBHOOK_ALLOWED_NETWORKS = []  # type: ignore[attr-defined]
     with Receiver() as receiver:
