@@ -91,6 +91,8 @@ def _of_others(numbers: dict[str, Any], alive: Alive | None) -> Iterator[Alarm]:
             yield Alarm("warn", word, text, "#circuits", "Show them")
         else:
             yield Alarm("warn", word, text, row_url(one["of"], one["id"]), f"Open the {one['of']}")
+    if throttled := numbers["throttled"]:
+        yield _of_throttled(throttled, counts["throttled"])
     if is_polled(alive) and (stale := numbers["stale"]):
         more = f" and {counts['stale'] - 1:,} more" if counts["stale"] > 1 else ""
         text = f"{stale[0]['name']}{more}: git has not answered for three polls."
@@ -101,6 +103,18 @@ def _of_others(numbers: dict[str, Any], alive: Alive | None) -> Iterator[Alarm]:
         paused = f"{reverse('admin:syncsvc_app_changelist')}?is_active__exact=0"
         url, action = (paused, "Show paused apps") if more else (row_url("app", gone[0]["id"]), "Open the app")
         yield Alarm("warn", f"{counts['gone']:,} gone", text, url, action)
+
+
+def _of_throttled(apps: list[dict[str, Any]], number: int) -> Alarm:
+    word = f"{number:,} throttled"
+    if number > 1:
+        text = f"{apps[0]['name']} and {number - 1:,} more: their endpoints asked for fewer requests. Nothing is lost."
+        return Alarm("warn", word, text, "#throttled", "Show them")
+    one = apps[0]
+    until = f"until {one['until']:%H:%M:%S} UTC" if one["until"] > datetime.now(UTC) else "and is tried again now"
+    waiting = f"{_counted(one['waiting'], 'subscription').replace(' is', ' waits').replace(' are', ' wait')}"
+    text = f"{one['name']}: its endpoint asked for fewer requests, {until}. {waiting}, and nothing is lost."
+    return Alarm("warn", word, text, row_url("app", one["id"]), "Open the app")
 
 
 def _for(since: datetime) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.urls import reverse
+from django.utils import timezone
 
 from syncsvc.admin import kept
 from syncsvc.admin.moments import with_moments
@@ -23,13 +24,14 @@ def health(app: App) -> dict[str, Any]:
     counts, day = numbers["counts"], numbers["day"]
     latency = kept.kept(f"app-latency:{app.pk}", lambda: json.dumps(app_latency(app.pk)), seconds=LATENCY_SECONDS)
     sent = day["delivered"] + day["failed"]
-    version = version_of(app.is_active, app.circuit_until, sorted(counts.items()))
+    version = version_of(app.is_active, app.circuit_until, app.throttled_until, sorted(counts.items()))
     return {
         "counts": counts,
         "day": day,
         "rate": rate_text(day["delivered"], sent) if sent else "",
         "latency": json.loads(latency),
         "verdict": verdict(app, counts),
+        "throttled": throttled(app, counts),
         "version": version,
         "address": f"{reverse('admin:syncsvc_app_change', args=[app.pk])}?part=health&v={version}",
         "every": MOVING if counts["moving"] and app.is_active else STILL,
@@ -56,6 +58,19 @@ def forget(app: App) -> None:
     kept.forget(f"app:{app.pk}")
 
 
+def throttled(app: App, counts: dict[str, Any]) -> dict[str, Any] | None:
+    """Until when the endpoint wants fewer requests; `waits` is False once that is over and one request tries it.
+
+    None where it does not, or where nothing is left that could tell.
+    """
+    until = app.throttled_until
+    if until is None:
+        return None
+    waits = until > timezone.now()
+    asked_for = counts["throttled"] + counts["retrying"] + counts["syncing"]
+    return {"until": until, "since": app.throttled_since, "waits": waits} if waits or asked_for else None
+
+
 def verdict(app: App, counts: dict[str, Any]) -> dict[str, str]:
     """The worst of what there is to say, as a badge."""
     if not app.is_active:
@@ -66,6 +81,8 @@ def verdict(app: App, counts: dict[str, Any]) -> dict[str, str]:
         return {"word": f"{counts['failed']:,} failed", "tone": "bad"}
     if counts["retrying"]:
         return {"word": f"{counts['retrying']:,} retrying", "tone": "warn"}
+    if throttled(app, counts):
+        return {"word": "Throttled", "tone": "warn"}
     if not counts["total"]:
         return {"word": "Follows nothing", "tone": "quiet"}
     return {"word": "Healthy", "tone": "good"}

@@ -34,6 +34,20 @@ def moment(at: datetime | None, *, now: datetime | None = None) -> str:
     )
 
 
+def clock(at: datetime | None) -> str:
+    """`10:02:31 UTC`, with the date where that is another day's: for an end that must stay true while it is read."""
+    if at is None:
+        return NOTHING
+    exact = at.astimezone(UTC)
+    date = "" if exact.date() == datetime.now(UTC).date() else f"{exact:%Y-%m-%d} "
+    return format_html(
+        '<time datetime="{}" title="{}">{} UTC</time>',
+        exact.isoformat(),
+        relative(at - datetime.now(UTC)),
+        f"{date}{exact:%H:%M:%S}",
+    )
+
+
 def relative(distance: timedelta) -> str:
     size = abs(distance)
     for step, unit in STEPS:

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from syncsvc.admin.buttons import Button
@@ -37,12 +38,17 @@ RESYNC = Button(
 def status_context(subscription: Subscription, *, follow: bool = False, swap: bool = False) -> dict[str, Any]:
     """`follow`: it asks how it goes on until that run ends; `swap`: it takes the place of each one on the page."""
     status = Status(subscription.status)
-    word, tone = ("Retrying", "warn") if subscription.is_retrying else (status.label.capitalize(), TONES[status])
+    word, tone, until = status.label.capitalize(), TONES[status], None
+    if subscription.is_retrying:
+        word, tone = "Retrying", "warn"
+    elif subscription.is_throttled:
+        word, tone, until = "Throttled", "warn", subscription.runs_at
     moves = status in (Status.PENDING, Status.SYNCING)
     return {
         "subscription": subscription,
         "word": word,
         "tone": tone,
+        "until": until if until and until > timezone.now() else None,
         "follow": follow and moves and not subscription.paused,
         "swap": swap,
     }

@@ -88,7 +88,7 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
         offered = [PAUSE if row.is_active else RESUME]
         if row.paused:
             return offered
-        if row.status == Status.FAILED or row.is_retrying or row.error_kind:
+        if row.status == Status.FAILED or row.is_throttled or row.error_kind:
             offered = [RETRY, RESYNC, *offered]
         else:
             offered = [RESYNC, *offered]
@@ -209,7 +209,7 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
 
     @admin.display(description="next run", ordering="due_at")
     def due(self, subscription: Subscription) -> str:
-        return moment(subscription.due_at)
+        return moment(subscription.runs_at)
 
     @admin.display(description="last success", ordering="last_success_at")
     def last_success(self, subscription: Subscription) -> str:

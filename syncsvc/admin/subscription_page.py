@@ -37,14 +37,15 @@ def now(request: HttpRequest, row: Subscription) -> dict[str, Any]:
 def version(row: Subscription) -> str:
     """Another one means that something began, ended or was asked for since."""
     asked = f"{row.asked_at.timestamp():.3f}"
-    return ".".join(map(str, (row.status, asked, row.retry_count, row.epoch, row.lease_token, row.paused)))
+    standing = (row.status, row.is_throttled, row.retry_count, row.epoch, row.lease_token, row.paused)
+    return ".".join(map(str, (asked, *standing)))
 
 
 def moves(row: Subscription) -> bool:
     """It runs, or is about to."""
     if row.status == Status.SYNCING:
         return True
-    due = row.due_at is not None and row.due_at <= timezone.now()
+    due = (runs_at := row.runs_at) is not None and runs_at <= timezone.now()
     return row.status == Status.PENDING and not row.paused and due
 
 

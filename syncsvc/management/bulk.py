@@ -15,7 +15,7 @@ from syncsvc.management.operation_lines import WORDS, preview_lines, summary
 from syncsvc.management.runs import run_line, run_row
 from syncsvc.management.selectors import add_selectors, find_app, find_repository, find_subscription
 from syncsvc.management.terminal import Progress
-from syncsvc.management.waiting import Waiting, database_time
+from syncsvc.management.waiting import Waiting
 from syncsvc.models import Operation, SyncRun
 from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
@@ -23,6 +23,7 @@ from syncsvc.operations.document import full_document
 from syncsvc.operations.preview import Preview, Shown, preview, read_digest
 from syncsvc.operations.scope import Scope
 from syncsvc.operations.single import Queued
+from syncsvc.store.clock import database_time
 from syncsvc.types import ErrorKind
 
 WHICH = "Say which: name subscriptions (APP/REPOSITORY), or give --app, --repository, --error, --host or --all."

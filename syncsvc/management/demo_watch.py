@@ -18,10 +18,10 @@ from syncsvc.management.demo_check import compare
 from syncsvc.management.demo_receiver import ReceiverClient
 from syncsvc.management.demo_source import GitFailedError, Source
 from syncsvc.management.terminal import Progress
-from syncsvc.management.waiting import database_time
 from syncsvc.models import App, Repository, Snapshot, Status, Subscription, SyncRun, Trigger
 from syncsvc.models.pausing import set_active
 from syncsvc.store import circuits, throttles
+from syncsvc.store.clock import database_time
 from syncsvc.sync.asking import ask_for_runs
 
 APP = "demo-receiver"

@@ -4,6 +4,8 @@ Secrets are encrypted with the first of ENCRYPTION_KEYS, readable with any of th
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Self
 
@@ -127,3 +129,41 @@ class SealedField(Checked, models.BinaryField):  # type: ignore[type-arg]
 
     def value_to_string(self, obj: models.Model) -> str:
         return "<sealed>"
+
+    def rotated(self, value: Sealed | None) -> tuple[Sealed | None, int]:
+        """The value under the newest key, and how many secrets it holds."""
+        return (None, 0) if value is None else (value.rotated(), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class EndingSecret:
+    """A secret that is valid until a time."""
+
+    sealed: Sealed = field(repr=False)
+    until: datetime
+
+
+class EndingSecretsField(models.JSONField):
+    """Secrets with their ends, as a list of EndingSecret; stored as JSON of encrypted tokens."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> list[EndingSecret]:
+        return [_ending_secret(row) for row in super().from_db_value(value, expression, connection)]
+
+    def get_prep_value(self, value: Any) -> Any:
+        return [
+            {"token": secret.sealed.token.decode(), "until": secret.until.isoformat()}
+            if isinstance(secret, EndingSecret)
+            else secret
+            for secret in value
+        ]
+
+    def value_to_string(self, obj: models.Model) -> str:
+        return "<sealed>"
+
+    def rotated(self, value: list[EndingSecret]) -> tuple[list[EndingSecret], int]:
+        """The value under the newest key, and how many secrets it holds."""
+        return [EndingSecret(secret.sealed.rotated(), secret.until) for secret in value], len(value)
+
+
+def _ending_secret(row: dict[str, str]) -> EndingSecret:
+    return EndingSecret(Sealed(row["token"].encode()), datetime.fromisoformat(row["until"]))

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -371,7 +371,15 @@ class Subscription(models.Model):
 
     @property
     def is_throttled(self) -> bool:
-        return is_throttled(self.status, self.error_kind)
+        return is_throttled(self.status, self.error_kind, app_is_throttled=self.app.is_throttled)
+
+    @property
+    def runs_at(self) -> datetime | None:
+        """When its next run may begin: it is due, and the endpoint takes requests. None where it wants no run."""
+        until = self.app.throttled_until
+        if self.due_at is None or until is None or self.trigger == Trigger.RETRY:
+            return self.due_at
+        return max(self.due_at, until)
 
     @property
     def paused(self) -> bool:

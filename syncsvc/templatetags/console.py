@@ -15,6 +15,7 @@ from syncsvc.models import Status, Subscription, Trigger
 
 register = template.Library()
 register.filter("moment", cells.moment)
+register.filter("clock", cells.clock)
 register.filter("size", cells.size_cell)
 register.filter("path", cells.path_cell)
 register.filter("kind", cells.kind_cell)
@@ -91,7 +92,8 @@ def subscription_status(subscription: Subscription) -> dict[str, Any]:
 @register.inclusion_tag("admin/syncsvc/_subscription_buttons.html", takes_context=True)
 def subscription_buttons(context: RequestContext, subscription: Subscription) -> dict[str, Any]:
     """Retry, where something failed, and Re-sync: of what the user may; none while it is paused, which refuses both."""
-    offered = [RETRY, RESYNC] if subscription.status == Status.FAILED or subscription.is_retrying else [RESYNC]
+    retries = subscription.status == Status.FAILED or subscription.is_retrying or subscription.is_throttled
+    offered = [RETRY, RESYNC] if retries else [RESYNC]
     if subscription.paused:
         offered = []
     may = context.request.user.has_perm

@@ -267,3 +267,15 @@ def test_a_paused_row_offers_nothing_that_would_be_refused(console: Client) -> N
     assert f"/{row.pk}/resync/" in console.get(page_of(row.app)).text
     Subscription.objects.filter(pk=row.pk).update(is_active=False)
     assert f"/{row.pk}/re" not in console.get(page_of(row.app)).text
+
+
+def test_the_page_says_what_the_app_takes(console: Client) -> None:
+    plain = console.get(page_of(factories.AppFactory())).text
+    assert "no limit" in plain
+    assert "15 s a request" in plain
+
+    page = console.get(page_of(factories.AppFactory(max_per_second=96, timeout=600))).text
+
+    assert "at most 96 requests, all workers together" in page
+    assert "48 s a request" in page
+    assert "600 s are stored" in page

@@ -28,8 +28,9 @@ def test_app_add_shows_the_secret_it_made_this_once(run: Run) -> None:
     done = run("app_add", "client", HOOK, "--json")
     app = App.objects.get()
     assert done.code == 0
-    assert done.json == {"id": str(app.id), "name": "client", "url": HOOK, "secret": app.secret.reveal()}
-    assert (app.max_batch, app.max_in_flight) == (1, 16)
+    limits = {"max_batch": 1, "max_in_flight": 16, "max_per_second": None, "timeout": None, "request_timeout": 15.0}
+    secret = app.secret.reveal()
+    assert done.json == {"id": str(app.id), "name": "client", "url": HOOK, "secret": secret, **limits}
 
 
 def test_app_add_in_words(run: Run) -> None:
@@ -41,9 +42,11 @@ def test_app_add_in_words(run: Run) -> None:
 def test_app_add_takes_a_secret_from_a_file_and_its_limits(run: Run, tmp_path: Path) -> None:
     secret = new_secret()
     (tmp_path / "s").write_text(f"{secret}\n")
-    assert run("app_add", "c", HOOK, "--secret-file", tmp_path / "s", "--max-batch=50", "--max-in-flight=4").code == 0
+    limits = ("--max-batch=50", "--max-in-flight=4", "--max-per-second=100", "--timeout=2.5")
+    assert run("app_add", "c", HOOK, "--secret-file", tmp_path / "s", *limits).code == 0
     app = App.objects.get()
     assert (app.secret.reveal(), app.max_batch, app.max_in_flight) == (secret, 50, 4)
+    assert (app.max_per_second, app.timeout) == (100, 2.5)
 
 
 def test_app_add_takes_a_secret_from_stdin(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from syncsvc.models import App, Repository, Subscription
 from syncsvc.sync.health import BEAT_KEY, WORKERS_KEY, beat_seen, worker_seen
 from tests.factories import AppFactory, RepositoryFactory, SnapshotFactory, SubscriptionFactory
 from tests.management.conftest import Run
+from tests.outages import throttle
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def test_the_document(run: Run, three: list[Subscription]) -> None:
         "last_error": None,
         "due_at": None,
         "last_success_at": synced.last_success_at.isoformat().replace("+00:00", "Z"),
+        "throttled_until": None,
     }
     assert second["id"] == str(failed.id)
     assert (second["error_kind"], second["retry_count"]) == ("endpoint_error", 6)
@@ -70,6 +72,19 @@ def test_selectors_combine_and_totals_follow_them(run: Run, three: list[Subscrip
 def test_what_is_not_there_is_said(run: Run, three: list[Subscription], selector: str) -> None:
     assert run("status", selector, "--json").refusal == "not_found"
     assert run("status", selector).code == 2
+
+
+def test_what_waits_for_a_throttled_endpoint_says_until_when(run: Run) -> None:
+    row = SubscriptionFactory.create(app__name="client", repository__name="owner/a")
+    throttle(row.app_id)
+    until = App.objects.values_list("throttled_until", flat=True).get()
+    assert until is not None
+
+    (shown,) = run("status", "--json").json["subscriptions"]
+    assert (shown["status"], shown["throttled_until"]) == ("pending", until.isoformat().replace("+00:00", "Z"))
+    first, last, _ = run("status").out.splitlines()
+    assert first == f"client/owner/a: pending, throttled until {until:%Y-%m-%d %H:%M:%S} UTC"
+    assert last.endswith("0 failed, 1 throttled")
 
 
 def test_in_words(run: Run, three: list[Subscription]) -> None:

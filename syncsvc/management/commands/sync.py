@@ -18,9 +18,10 @@ from syncsvc.management import base
 from syncsvc.management.runs import run_line, run_row
 from syncsvc.management.selectors import add_selectors, selected
 from syncsvc.management.terminal import Progress
-from syncsvc.management.waiting import Waiting, database_time
+from syncsvc.management.waiting import Waiting
 from syncsvc.models import Subscription, SyncRun, Trigger
 from syncsvc.stopping import STOPPING
+from syncsvc.store.clock import database_time
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.health import health
 from syncsvc.sync.pipeline import run_subscription
