@@ -7,6 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from syncsvc.models import App, Status, Subscription
 from syncsvc.models.status import FAILING, FAILING_SQL, RETRYING, RETRYING_SQL, THROTTLED, THROTTLED_SQL
 from syncsvc.store.statements import columns_of, fetch_all, fetch_one, numbered, row_of
+from syncsvc.types import ErrorKind
 from tests.factories import AppFactory, SubscriptionFactory
 from tests.outages import throttle
 
