@@ -200,12 +200,16 @@ class Delivery:
             self._done(cargo)
             return
         headers = self._signer.headers(webhook_id, int(now), body)
-        self._transport.send(Request(webhook_id, self._url, headers, body, self._timeout, Sent(cargo, round, at)))
+        sent = Sent(cargo, round, at)
+        # The probe asks where the name leads now, not a connection from before.
+        fresh = self._circuit.probing
+        self._transport.send(Request(webhook_id, self._url, headers, body, self._timeout, sent, fresh))
 
     def _answered(self, outbox: Outbox, answer: Answer[Sent]) -> None:
         cargo, kind = answer.request.tag.cargo, answer.error_kind
-        self.tally.requests += 1
-        self._log(cargo, answer)
+        self.tally.requests += len(answer.earlier) + 1
+        for each in (*answer.earlier, answer):
+            self._log(cargo, each)
         if kind is None:
             self._acknowledged(outbox, answer.request.tag)
         elif answer.status is not None and honours_retry_after(answer.status):
