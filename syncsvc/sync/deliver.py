@@ -203,11 +203,15 @@ class Delivery:
             self._judgement.done(cargo)
             return
         headers = self._signer.headers(webhook_id, int(now), body)
-        self._transport.send(Request(webhook_id, self._url, headers, body, self._timeout, Sent(cargo, round, at)))
+        sent = Sent(cargo, round, at)
+        # The probe asks where the name leads now, not a connection from before.
+        fresh = self._circuit.probing
+        self._transport.send(Request(webhook_id, self._url, headers, body, self._timeout, sent, fresh))
 
     def _answered(self, outbox: Outbox, answer: Answer[Sent]) -> None:
-        self.tally.requests += 1
-        self._log(answer.request.tag.cargo, answer)
+        self.tally.requests += len(answer.earlier) + 1
+        for each in (*answer.earlier, answer):
+            self._log(answer.request.tag.cargo, each)
         self._judgement.take(outbox, answer)
 
     def _has_no_other_message(self, outbox: Outbox) -> bool:
