@@ -35,6 +35,10 @@ class GitError(BoundaryError):
         return GitError(self.kind, str(self), retry_after=self.retry_after, status=self.status)
 
 
+class NotAskedError(GitError):
+    """git was not started: the URL or the credential that is stored cannot be used."""
+
+
 class DeliveryError(BoundaryError):
     """An endpoint did not take what was sent."""
 

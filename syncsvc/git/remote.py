@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from syncsvc.exceptions import GitError, InvalidUrlError
+from syncsvc.exceptions import GitError, InvalidUrlError, NotAskedError
 from syncsvc.git.process import Context, GitProcess, environment, run
 from syncsvc.git.url import check_url, scheme_of
 from syncsvc.types import ErrorKind, RemoteHead
@@ -90,7 +90,7 @@ def access(remote: Remote, limits: GitLimits, *, timeout: float, git_dir: Path |
     try:
         check_url(remote.url, allow_local=limits.allow_local)
     except InvalidUrlError as error:  # what was allowed when it was stored need not be now
-        raise GitError(ErrorKind.GIT_NOT_FOUND, str(error)) from error
+        raise NotAskedError(ErrorKind.GIT_NOT_FOUND, str(error)) from error
     scheme = scheme_of(remote.url)
     _check_fit(scheme, remote.credential)
     config = {f"protocol.{scheme}.allow": "always"}
@@ -109,16 +109,16 @@ def access(remote: Remote, limits: GitLimits, *, timeout: float, git_dir: Path |
 
 def _check_fit(scheme: str, credential: HttpCredential | SshCredential | None) -> None:
     if scheme == "ssh" and not isinstance(credential, SshCredential):
-        raise GitError(
+        raise NotAskedError(
             ErrorKind.GIT_AUTH,
             "An ssh remote needs a private key with pinned known hosts; give them as its credential.",
         )
     if scheme != "ssh" and isinstance(credential, SshCredential):
-        raise GitError(
+        raise NotAskedError(
             ErrorKind.GIT_AUTH, "This remote's URL is not ssh, but its credential is an ssh key; change one of them."
         )
     if scheme not in {"http", "https"} and isinstance(credential, HttpCredential):
-        raise GitError(
+        raise NotAskedError(
             ErrorKind.GIT_AUTH,
             "Only https and http remotes take a user name and token; change the URL or the credential.",
         )
