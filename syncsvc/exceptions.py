@@ -45,6 +45,10 @@ class GitError(BoundaryError):
         )
 
 
+class NotAskedError(GitError):
+    """git was not started: the URL or the credential that is stored cannot be used."""
+
+
 class DeliveryError(BoundaryError):
     """An endpoint did not take what was sent."""
 

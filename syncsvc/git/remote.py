@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from syncsvc.exceptions import GitError, InvalidCredentialError, InvalidUrlError
+from syncsvc.exceptions import GitError, InvalidCredentialError, InvalidUrlError, NotAskedError
 from syncsvc.git.authorities import read_certificates, write_bundle
 from syncsvc.git.complaints import NOT_GIT
 from syncsvc.git.disk import own_disk
@@ -115,7 +115,7 @@ def access(
     try:
         check_url(remote.url, allow_local=limits.allow_local)
     except InvalidUrlError as error:  # what was allowed when it was stored need not be now
-        raise GitError(ErrorKind.GIT_NOT_FOUND, str(error)) from error
+        raise NotAskedError(ErrorKind.GIT_NOT_FOUND, str(error)) from error
     scheme = scheme_of(remote.url)
     _check_fit(scheme, remote.credential)
     with _private_folder(remote, limits, scheme) as folder:
@@ -185,16 +185,16 @@ def _trust(remote: Remote, limits: GitLimits, folder: Path) -> dict[str, str]:
 
 def _check_fit(scheme: str, credential: HttpCredential | SshCredential | None) -> None:
     if scheme == "ssh" and not isinstance(credential, SshCredential):
-        raise GitError(
+        raise NotAskedError(
             ErrorKind.GIT_AUTH,
             "An ssh remote needs a private key with pinned known hosts; give them as its credential.",
         )
     if scheme != "ssh" and isinstance(credential, SshCredential):
-        raise GitError(
+        raise NotAskedError(
             ErrorKind.GIT_AUTH, "This remote's URL is not ssh, but its credential is an ssh key; change one of them."
         )
     if scheme not in _HTTP and isinstance(credential, HttpCredential):
-        raise GitError(
+        raise NotAskedError(
             ErrorKind.GIT_AUTH,
             "Only https and http remotes take a user name and token; change the URL or the credential.",
         )

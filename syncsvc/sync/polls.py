@@ -69,23 +69,29 @@ class Polls:
         begun: list[DuePoll] = []
         # A host gets more than a quarter of the places only where polls of no other host wait.
         for of_host in (Shares(size).quarter, Shares(size).most):
-            running = self._places()
+            running = self.running
             if len(running) >= size:
                 break
-            begun += self._begin(choose(_due(running, size, of_host), running, size=size, of_host=of_host))
-        self._is_full = len(self._places()) >= size
+            chosen = choose(_due(running, size, of_host), running, size=size, of_host=of_host)
+            self._is_full = len(running) + len(chosen) >= size
+            self.begin(chosen)
+            begun += chosen
         return begun
 
-    def _places(self) -> list[DuePoll]:
+    @property
+    def running(self) -> list[DuePoll]:
         with self._lock:
             return list(self._running.values())
 
-    def _begin(self, polls: list[DuePoll]) -> list[DuePoll]:
+    @property
+    def is_knocked(self) -> bool:
+        return self._bell.is_set()
+
+    def begin(self, polls: Sequence[DuePoll]) -> None:
         for poll in polls:
             with self._lock:
                 self._running[poll.id] = poll
             self._threads.submit(self._poll, poll.id)
-        return polls
 
     def _poll(self, repository_id: uuid.UUID) -> None:
         try:

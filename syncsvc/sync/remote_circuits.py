@@ -4,7 +4,7 @@ from django.conf import settings
 
 from syncsvc.delivery.retry_policy import CircuitPolicy
 from syncsvc.error_kinds import POLICIES, REMOTE_KINDS, UNREACHED_KINDS, Circuit
-from syncsvc.exceptions import GitError
+from syncsvc.exceptions import GitError, NotAskedError
 from syncsvc.models import Repository, Subscription, Trigger
 from syncsvc.store import remote_hosts
 from syncsvc.store.remote_hosts import LeftAlone
@@ -72,7 +72,7 @@ def host_left_alone(repository: Repository) -> GitCircuitOpenError | None:
 
 
 def remote_answered(repository: Repository) -> None:
-    """git got through to the host: a streak of failures ends, and what waited for it is due within seconds."""
+    """The host answers, whatever it says of this repository. What waited for it is due within seconds."""
     if not repository.host:
         return
     until = remote_hosts.answered(repository.host)
@@ -92,12 +92,12 @@ def remote_failed(repository: Repository, error: GitError) -> None:
         return
     if wait is not None and asks_for_quiet(repository, error):
         remote_hosts.be_quiet(repository.host, wait)
-    if wait is not None or error.status is not None:
-        remote_answered(repository)
-    elif error.kind in UNREACHED_KINDS:
-        _count_for_host(repository, error, policy)
-    else:  # a credential that does not fit, for instance: the host may not even have been asked
+    if isinstance(error, NotAskedError):
         remote_hosts.give_probe_back(repository.host)
+    elif error.kind in UNREACHED_KINDS and wait is None and error.status is None:
+        _count_for_host(repository, error, policy)
+    else:
+        remote_answered(repository)
 
 
 def _count_for_host(repository: Repository, error: GitError, policy: CircuitPolicy) -> None:

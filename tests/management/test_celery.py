@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 from config.celery import KINDS, QUEUES, app, worker_queues
 from syncsvc.management.embedded import free_port
 from syncsvc.stopping import STOPPING
-from tests.management.noting import note
+from tests.management.noting import note, note_long_work
 from tests.management.test_process import wait_for
 
 WORKER = (sys.executable, "-m", "tests.management.noting", "--quiet", "worker", "--disable-prefetch", "--concurrency=2")
@@ -73,3 +73,18 @@ def test_sending_while_redis_is_away_fails_within_seconds() -> None:
         note.apply_async(args=["", "", 0], queue="live.0", connection=connection, retry=False)
     assert time.monotonic() - started < 4
     assert not STOPPING.is_set()
+
+
+def test_work_that_takes_long_leaves_its_slot_to_the_next_message(notes: Path) -> None:
+    for number in range(4):
+        note_long_work.apply_async(args=[str(notes), f"live-{number}", 30], queue="live.0")
+    environment = {"DJANGO_SETTINGS_MODULE": "config.settings", "WORKER_THREADS": "2"}
+    worker = subprocess.Popen([*WORKER, *OPTIONS], env=os.environ | environment)
+    try:
+        wait_for(lambda: notes.read_text().count("begin") == 4, 60)
+        assert "end" not in notes.read_text()
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0
+    finally:
+        worker.kill()
+        worker.wait()
