@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from syncsvc.models import App, DeliveryAttempt, Repository, Status, Subscription, Trigger
+from syncsvc.models import App, Repository, Status, Subscription, Trigger
 from syncsvc.sync import circuit
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.pipeline import run_subscription
@@ -439,7 +439,7 @@ scenes = st.fixed_dictionaries(
         "batch": st.sampled_from([1, 1, 5]),
         "big": st.booleans(),
         "kinds": st.lists(st.sampled_from(BAD), min_size=1, max_size=20),
-        "order": st.randoms(use_true_random=False),
+        "seed": st.integers(0, 1000),
     }
 )
 
@@ -449,7 +449,7 @@ def _bad_answer(kind: str) -> Reply | Misbehaviour:
         case "reset":
             return reset
         case "hang":
-            return 204, {}, b"", 0.6
+            return 204, {}, b"", 0.8
     return int(kind), {}, b"", 0.0
 
 
@@ -464,26 +464,26 @@ def test_the_promise_what_fails_does_not_stop_the_rest(
     @hypothesis_settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(scene=scenes)
     def every_other_file_arrives(scene: dict[str, object]) -> None:
-        folder = tmp_path_factory.mktemp("promise")
-        with Receiver() as receiver:
-            _check(World(folder, receiver), scene)
         App.objects.all().delete()
         Repository.objects.all().delete()
+        with Receiver() as receiver:
+            _check(World(tmp_path_factory.mktemp("promise"), receiver), scene)
 
     every_other_file_arrives()
 
 
 def _check(world: World, scene: dict[str, object]) -> None:
-    good, kinds, order = scene["good"], scene["kinds"], scene["order"]
+    good, kinds, seed = scene["good"], scene["kinds"], scene["seed"]
     assert isinstance(good, int)
     assert isinstance(kinds, list)
-    assert isinstance(order, random.Random)
+    assert isinstance(seed, int)
+    order = random.Random(seed)
     numbers = list(range(good + min(len(kinds), good // 2)))
     order.shuffle(numbers)
     bad = {f"f{number:02}": kind for number, kind in zip(numbers, kinds[: good // 2], strict=False)}
     sizes = [3, 5000 if scene["big"] else 200]
     world.repo.commit({f"f{number:02}": b"%02d" % number * order.choice(sizes) for number in numbers})
-    App.objects.update(max_in_flight=scene["in_flight"], max_batch=scene["batch"], timeout=0.3)
+    App.objects.update(max_in_flight=scene["in_flight"], max_batch=scene["batch"], timeout=0.4)
 
     def answer(headers: dict[str, str], body: bytes) -> Reply | Misbehaviour:
         found = [bad[file["path"]] for file in files_of(body) if file["path"] in bad]
@@ -497,5 +497,3 @@ def _check(world: World, scene: dict[str, object]) -> None:
     in_doubt = {path.decode() for path, row in world.ledger().items() if row.in_doubt}
     assert in_doubt == bad.keys()
     assert App.objects.get().circuit_opened_at is None
-    failed = DeliveryAttempt.objects.exclude(error_kind="").exclude(path=None)
-    assert {bytes(path or b"").decode() for path in failed.values_list("path", flat=True)} <= bad.keys()
