@@ -167,12 +167,9 @@ class Parts:
         self.refusal: Refusal | None = None
         # The file was begun again in this run, which happens once.
         self.has_restarted = False
-        # The present part went out before, and no acknowledgement came.
-        self.is_repeat = False
         self._mirror = mirror
         self._stream: BlobStream | None = None
         self._part: bytes | None = None
-        self._sends = 0
         self._part_bytes = part_bytes
         self._total = -(-change.size // part_bytes)
         self._next = 0
@@ -185,25 +182,29 @@ class Parts:
     def finished(self) -> bool:
         return self._next == self._total
 
+    @property
+    def has_begun(self) -> bool:
+        """A part was acknowledged, and the endpoint is to have it."""
+        return self._next > 0
+
     def request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
         """GitError git_corrupt instead of the last part where the content is not the blob's."""
         index, change = self._next, self.changes[0]
         stream = self._stream or self._open()
         if self._part is None:
             self._part = stream.read(self._part_bytes)
-        self.is_repeat, self._sends = self._sends > 0, self._sends + 1
         digest = stream.sha256 if index + 1 == self._total else None
         body = payload.part(change, self._part, index, self._total, digest, timestamp)
         return f"{change_id(change)}.{index}", body
 
     def acknowledge(self) -> None:
-        self._next, self._sends = self._next + 1, 0
+        self._next += 1
         self._part = None
 
     def restart(self) -> None:
         """Begins again with part 0."""
         self.close()
-        self._next, self._sends, self.has_restarted = 0, 0, True
+        self._next, self.has_restarted = 0, True
 
     def close(self) -> None:
         """Ends git and lets the part go; the next request reads it again."""

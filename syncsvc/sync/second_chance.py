@@ -16,7 +16,8 @@ def has_another_chance(
 
     `is_alive`: the endpoint has acknowledged something in this run. One that answers nothing is not asked again.
     """
-    if isinstance(cargo, Parts) and answer.status == CONFLICT and cargo.is_repeat and not cargo.has_restarted:
+    if isinstance(cargo, Parts) and answer.status == CONFLICT and cargo.has_begun and not cargo.has_restarted:
+        # Out of order: it has this part already, after an answer that was lost, or has lost those before.
         cargo.restart()
         outbox.put_back(cargo)
         return True
