@@ -9,9 +9,6 @@ from syncsvc.management.demo_watch import Demo, DemoFailedError
 from syncsvc.models import Status, Subscription, SyncRun
 from syncsvc.models.status import FAILING
 from syncsvc.statistics.pages import standings
-from syncsvc.types import ErrorKind
-
-REJECTIONS = (ErrorKind.ENDPOINT_REJECTED, ErrorKind.ENDPOINT_ERROR)
 
 
 class BadDay(Demo):
@@ -25,7 +22,7 @@ class BadDay(Demo):
         rejected = self._rejected()
         if not rejected:
             return last if subscription.status == Status.SYNCED else None
-        waits = subscription.status in (Status.PENDING, Status.FAILED) and subscription.error_kind in REJECTIONS
+        waits = subscription.status in (Status.PENDING, Status.FAILED) and subscription.error_kind
         total = self._total(subscription, last)
         return last if waits and self._held(str(subscription.repository_id)) >= total - len(rejected) else None
 
