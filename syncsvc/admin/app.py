@@ -21,10 +21,10 @@ from syncsvc.admin.parts import render_part, sees
 from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.ping import describe
 from syncsvc.admin.removal import RemovalMixin
-from syncsvc.admin.search import uuid_of
 from syncsvc.admin.standing import rows_context
 from syncsvc.delivery.signing import new_secret
 from syncsvc.exceptions import Refused
+from syncsvc.ids import uuid_of
 from syncsvc.models import App, Subscription
 from syncsvc.operations.apps import save_app
 from syncsvc.operations.secrets import Rotated, previous_valid_until, rotate

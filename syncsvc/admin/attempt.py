@@ -13,7 +13,8 @@ from syncsvc.admin.again import SendAgain
 from syncsvc.admin.badges import attempt_badge
 from syncsvc.admin.cells import NOTHING, block, link, moment, path_cell, path_text
 from syncsvc.admin.filters import AutocompleteFilter, when
-from syncsvc.admin.search import path_bytes, path_prefix, uuid_of, within_subscription
+from syncsvc.admin.search import path_bytes, path_prefix, within_subscription
+from syncsvc.ids import uuid_of
 from syncsvc.models import DeliveredFile, DeliveryAttempt
 from syncsvc.models.attempt import ANSWER_BYTES
 

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from syncsvc.admin.operation_bar import bar
+from syncsvc.ids import uuid_of
 from syncsvc.models import Status, Subscription
 from syncsvc.models.hosts import cause_host
 from syncsvc.models.status import FAILING
@@ -94,8 +95,8 @@ class Filters:
         state = query.get("state", "")
         return cls(
             cause=query.get("cause", "") if "@" in query.get("cause", "") else "",
-            app=_uuid(query.get("app", "")),
-            repository=_uuid(query.get("repository", "")),
+            app=uuid_of(query.get("app", "")),
+            repository=uuid_of(query.get("repository", "")),
             state=state if state in ("failed", "retrying") else "",
             search=query.get("q", "").strip()[:200],
         )
@@ -180,15 +181,8 @@ def _older_than(cursor: str) -> Q:
         since = datetime.fromisoformat(moment)
     except ValueError:
         return Q()
-    return Q(since__lt=since) | Q(since=since, pk__gt=_uuid(id) or uuid.UUID(int=0))
+    return Q(since__lt=since) | Q(since=since, pk__gt=uuid_of(id) or uuid.UUID(int=0))
 
 
 def ids_of(text: str) -> list[uuid.UUID]:
-    return [id for part in text.split(",")[:KEPT] if (id := _uuid(part))]
-
-
-def _uuid(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None
+    return [id for part in text.split(",")[:KEPT] if (id := uuid_of(part))]

@@ -17,8 +17,8 @@ from syncsvc.admin.confirm import Question, asker_of, confirm, counted
 from syncsvc.admin.filters import when
 from syncsvc.admin.history import HistoryAdmin
 from syncsvc.admin.operation_bar import bar_of, bulk_name, followed_bar
-from syncsvc.admin.search import uuid_of
 from syncsvc.exceptions import Refused
+from syncsvc.ids import uuid_of
 from syncsvc.models import Operation, OperationItem
 from syncsvc.operations import control
 from syncsvc.operations.asker import Asker

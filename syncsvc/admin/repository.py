@@ -22,8 +22,8 @@ from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.removal import RemovalMixin
 from syncsvc.admin.repository_form import RepositoryForm
 from syncsvc.admin.resync_for import RESYNC_FOR, ResyncForButton
-from syncsvc.admin.search import uuid_of
 from syncsvc.admin.standing import rows_context
+from syncsvc.ids import uuid_of
 from syncsvc.models import Repository, Snapshot, Subscription
 from syncsvc.operations.repositories import save_repository
 

@@ -14,7 +14,7 @@ from syncsvc.admin.cells import NOTHING, block, link, list_link, moment, size_ce
 from syncsvc.admin.filters import AutocompleteFilter, when
 from syncsvc.admin.history import HistoryAdmin
 from syncsvc.admin.parts import render_part
-from syncsvc.admin.search import uuid_of
+from syncsvc.ids import uuid_of
 from syncsvc.models import DeliveryAttempt, Subscription, SyncRun
 
 PANELS = {"facts": run_page.facts, "places": run_page.places, "attempts": run_page.attempts}

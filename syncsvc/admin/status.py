@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.parts import render_part, sees
-from syncsvc.admin.search import uuid_of
+from syncsvc.ids import uuid_of
 from syncsvc.models import Status, Subscription
 
 TONES = {Status.PENDING: "quiet", Status.SYNCING: "busy", Status.SYNCED: "good", Status.FAILED: "bad"}

@@ -19,9 +19,9 @@ from syncsvc.admin.confirm import asker_of, counted
 from syncsvc.admin.filters import AutocompleteFilter, PausedFilter
 from syncsvc.admin.parts import render_part
 from syncsvc.admin.removal import RemovalMixin
-from syncsvc.admin.search import uuid_of
 from syncsvc.admin.status import RESYNC, RETRY, status_cell
 from syncsvc.exceptions import Refused
+from syncsvc.ids import uuid_of
 from syncsvc.models import DeliveredFile, DeliveryAttempt, Status, Subscription, SyncRun, Trigger
 from syncsvc.operations import pausing, single
 from syncsvc.sync.asking import ask_for_runs

@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce, Greatest, Now
 from syncsvc.exceptions import InvalidUrlError
 from syncsvc.git.remote import HttpCredential, Remote, SshCredential
 from syncsvc.git.url import check_url
+from syncsvc.ids import uuid_of
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.fields import NormalTextField, SealedField
 from syncsvc.types import RemoteHead
@@ -30,11 +31,8 @@ def validate_remote_url(url: str) -> str:
 def validate_repository_name(name: str) -> None:
     if not name.isprintable() or name != name.strip():
         raise ValidationError("A repository's name is one line without space at its ends; leave it out for owner/repo.")
-    try:
-        uuid.UUID(name)
-    except ValueError:
-        return
-    raise ValidationError("A repository's name must not look like a UUID; commands take either.")
+    if uuid_of(name):
+        raise ValidationError("A repository's name must not look like a UUID; commands take either.")
 
 
 def validate_branch(branch: str) -> None:
@@ -43,6 +41,10 @@ def validate_branch(branch: str) -> None:
 
 
 class RepositoryQuerySet(models.QuerySet["Repository"]):
+    def named(self, name_or_id: str) -> "Repository":
+        """The repository of that name or id; Repository.DoesNotExist where there is none."""
+        return self.get(id=row_id) if (row_id := uuid_of(name_or_id)) else self.get(name=name_or_id)
+
     def due(self) -> "RepositoryQuerySet":
         """Those whose poll is due, is not on its way to a worker, and is not running."""
         lost = Now() - timedelta(seconds=settings.REQUEUE_AFTER)

@@ -10,6 +10,7 @@ from django.db import models, transaction
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce, Greatest, Least, Now, Random
 
+from syncsvc.ids import uuid_of
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.run import Trigger
 from syncsvc.models.status import Failure, Status, is_retrying, is_throttled
@@ -28,10 +29,9 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         app, slash, repository = name_or_id.partition("/")
         if slash:
             return self.get(app__name=app, repository__name=repository)
-        try:
-            return self.get(id=uuid.UUID(name_or_id))
-        except ValueError:
-            raise self.model.DoesNotExist from None
+        if subscription_id := uuid_of(name_or_id):
+            return self.get(id=subscription_id)
+        raise self.model.DoesNotExist
 
     def active(self) -> "SubscriptionQuerySet":
         return self.filter(is_active=True, app__is_active=True, repository__is_active=True)

@@ -5,9 +5,9 @@ import time
 
 import pytest
 from django.db import connection
+from syncsvc.sync.in_flight import IN_FLIGHT
 
 from syncsvc.models import App, SyncRun
-from syncsvc.sync.in_flight import IN_FLIGHT
 from syncsvc.sync.pipeline import run_subscription
 from syncsvc.sync.recorder import FEW
 from tests.factories import RepositoryFactory, SubscriptionFactory

@@ -1,12 +1,12 @@
 """One bulk retry or re-sync: how far it is, its items, and what can be done with it."""
 
 import sys
-import uuid
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
 from syncsvc.exceptions import Refused
+from syncsvc.ids import uuid_of
 from syncsvc.management import base
 from syncsvc.management.asking import add_asker, add_confirmation, asker, make_sure
 from syncsvc.management.bulk import exit_code
@@ -43,7 +43,7 @@ class Command(base.Command):
 
     def answer(self, options: Mapping[str, Any]) -> base.Answer:
         _check_usage(options)
-        operation = control.get_operation(_id(options["id"]))
+        operation = _found(options["id"])
         if options["items"]:
             return _items(operation, options["after"])
         if options["retry_failed"]:
@@ -85,11 +85,10 @@ def _check_usage(options: Mapping[str, Any]) -> None:
         raise Refused("usage", "--timeout is for --watch; give both.")
 
 
-def _id(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise Refused("not_found", f"There is no operation {text!r}; `manage.py operations` lists them.") from None
+def _found(text: str) -> Operation:
+    if operation_id := uuid_of(text):
+        return control.get_operation(operation_id)
+    raise Refused("not_found", f"There is no operation {text!r}; `manage.py operations` lists them.")
 
 
 def _items(operation: Operation, after: str | None) -> base.Answer:
