@@ -10,8 +10,7 @@ from django.urls import URLPattern, path
 
 from syncsvc.admin import answers
 from syncsvc.admin.buttons import Button, ButtonsMixin, Confirmation
-from syncsvc.admin.cells import size_text
-from syncsvc.admin.confirm import Question, asker_of, confirm, counted
+from syncsvc.admin.confirm import Question, asker_of, confirm
 from syncsvc.admin.lists import chosen_again
 from syncsvc.admin.operation_bar import bars_for
 from syncsvc.admin.parts import is_htmx
@@ -23,6 +22,7 @@ from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.operations import single
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.scope import Scope
+from syncsvc.words import counted, size
 
 BULK_BUTTONS = (
     Button(
@@ -106,7 +106,7 @@ def resync_one(request: HttpRequest, subscription: Subscription) -> None:
 def ask_one_resync(subscription: Subscription) -> Confirmation:
     repository = subscription.repository
     newest = repository.snapshots.order_by("-id").first() or subscription.snapshot
-    files = f"about {counted(newest.files, 'file')} ({size_text(newest.bytes)})" if newest else "every file"
+    files = f"about {counted(newest.files, 'file')} ({size(newest.bytes)})" if newest else "every file"
     title = f"Re-sync {repository.name} for {subscription.app.name}?"
     return Confirmation(title=title, effect=f"This sends {files} again.", label="Re-sync")
 

@@ -17,6 +17,7 @@ from syncsvc.admin.search import path_bytes, path_prefix, within_subscription
 from syncsvc.ids import uuid_of
 from syncsvc.models import DeliveredFile, DeliveryAttempt
 from syncsvc.models.attempt import ANSWER_BYTES
+from syncsvc.words import counted
 
 KINDS = ("created", "updated", "deleted", "batch", "sync.failed")
 
@@ -91,7 +92,7 @@ class DeliveryAttemptAdmin(SendAgain):
 
     @admin.display(description="attempt")
     def what(self, attempt: DeliveryAttempt) -> str:
-        return f"{attempt.kind} ({attempt.files} files)" if attempt.files > 1 else attempt.kind
+        return f"{attempt.kind} ({counted(attempt.files, 'file')})" if attempt.files > 1 else attempt.kind
 
     @admin.display(description="subscription")
     def subscription_link(self, attempt: DeliveryAttempt) -> str:

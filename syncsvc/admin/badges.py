@@ -5,6 +5,7 @@ from django.utils.safestring import SafeString
 
 from syncsvc.admin.cells import badge, kind_cell
 from syncsvc.models import DeliveryAttempt, SyncRun
+from syncsvc.words import listed
 
 TONES = {"synced": "good", "postponed": "warn", "failed": "bad", "held": "bad", "interrupted": "quiet"}
 
@@ -23,8 +24,7 @@ def attempt_badge(attempt: DeliveryAttempt) -> SafeString:
 
 def run_changes(run: SyncRun) -> str:
     """`12 created, 3 deleted`."""
-    parts = ((run.created, "created"), (run.updated, "updated"), (run.deleted, "deleted"))
-    return ", ".join(f"{count:,} {word}" for count, word in parts if count) or "none"
+    return listed(((run.created, "created"), (run.updated, "updated"), (run.deleted, "deleted")), nothing="none")
 
 
 def _with_kind(shown: SafeString, kind: str) -> SafeString:

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from syncsvc.admin import operation_page
 from syncsvc.admin.buttons import Button, Confirmation
 from syncsvc.admin.cells import badge, list_link, moment
-from syncsvc.admin.confirm import Question, asker_of, confirm, counted
+from syncsvc.admin.confirm import Question, asker_of, confirm
 from syncsvc.admin.filters import when
 from syncsvc.admin.history import HistoryAdmin
 from syncsvc.admin.operation_bar import bar_of, bulk_name, followed_bar
@@ -23,6 +23,7 @@ from syncsvc.models import Operation, OperationItem
 from syncsvc.operations import control
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.scope import Scope
+from syncsvc.words import counted
 
 GOING_ON = 20  # shown above the list; there is hardly ever more than one
 PAGES = {"p"}

@@ -12,10 +12,10 @@ from django.template.loader import render_to_string
 from django_htmx.http import trigger_client_event
 
 from syncsvc.admin.answers import with_toasts
-from syncsvc.admin.cells import STEPS
 from syncsvc.admin.parts import render_part
 from syncsvc.models import Operation
 from syncsvc.operations.progress import FIELDS, progress
+from syncsvc.words import left
 
 TEMPLATE = "admin/syncsvc/_operation_bar.html"
 OUTCOMES = ("succeeded", "failed", "skipped", "cancelled")
@@ -44,7 +44,7 @@ def shown_bar(operation_id: uuid.UUID, counts: dict[str, Any]) -> dict[str, Any]
         "ended": counts["status"] in Operation.ENDED,
         "outcomes": named,
         "summary": summary(counts),
-        "left": left_text(counts.get("seconds_left")),
+        "left": left(counts.get("seconds_left")),
     }
 
 
@@ -53,17 +53,6 @@ def summary(counts: dict[str, Any]) -> str:
     how = "cancelled" if counts["status"] == Operation.Status.CANCELLED else "complete"
     told = [f"{counts[name]:,} {name}" for name in OUTCOMES if counts[name] or name in ("succeeded", "failed")]
     return f"{bulk_name(counts['kind'])} {how}: {', '.join(told)}"
-
-
-def left_text(seconds: float | None) -> str:
-    """`about 40 s left`, `about 3 min left`; blank where the pace is not known."""
-    if not seconds:
-        return ""
-    distance = timedelta(seconds=seconds)
-    for step, unit in STEPS:
-        if distance >= step:
-            return f"about {distance // step} {unit} left"
-    return "about 1 s left"
 
 
 def bulk_name(kind: str) -> str:

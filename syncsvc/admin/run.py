@@ -16,6 +16,7 @@ from syncsvc.admin.history import HistoryAdmin
 from syncsvc.admin.parts import render_part
 from syncsvc.ids import uuid_of
 from syncsvc.models import DeliveryAttempt, Subscription, SyncRun
+from syncsvc.words import counted
 
 PANELS = {"facts": run_page.facts, "places": run_page.places, "attempts": run_page.attempts}
 
@@ -117,7 +118,7 @@ class SyncRunAdmin(HistoryAdmin):
 
     @admin.display(description="requests")
     def attempts(self, run: SyncRun) -> str:
-        return list_link(DeliveryAttempt, f"{run.requests:,} requests", {"run__exact": run.pk})
+        return list_link(DeliveryAttempt, counted(run.requests, "request"), {"run__exact": run.pk})
 
     @admin.display(description="sent")
     def size(self, run: SyncRun) -> str:

@@ -15,7 +15,7 @@ from syncsvc.admin import failing, subscription_page
 from syncsvc.admin.actions import SubscriptionActions, SubscriptionButtons
 from syncsvc.admin.buttons import Button, Confirmation, ask
 from syncsvc.admin.cells import NOTHING, badge, block, commit_cell, link, list_link, moment
-from syncsvc.admin.confirm import asker_of, counted
+from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.filters import AutocompleteFilter, PausedFilter
 from syncsvc.admin.parts import render_part
 from syncsvc.admin.removal import RemovalMixin
@@ -26,6 +26,7 @@ from syncsvc.models import DeliveredFile, DeliveryAttempt, Status, Subscription,
 from syncsvc.operations import pausing, single
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.preview import ask_for_preview
+from syncsvc.words import counted
 
 STATE = ("state", "due", "retries", "error", "failing", "last_success", "at_commit", "epoch", "created", "history")
 PAUSE = Button(
@@ -145,7 +146,7 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
             return self.pressed(request, row, ALLOW)
         deletes = counted(held.deleted, "file")
         asked = Confirmation(
-            title=f"Allow {held.deleted:,} deletes for {row.app.name}?",
+            title=f"Allow {counted(held.deleted, 'delete')} for {row.app.name}?",
             effect=f"{row.repository.name} at commit {held.to_commit[:12]} no longer has {deletes} that {row.app.name}"
             " has. The app is told to delete them. This holds once, for that commit or one that deletes no more.",
             label="Allow deletes",

@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from syncsvc import words
 from syncsvc.admin import cells
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.status import RESYNC, RETRY, status_context
@@ -21,6 +22,8 @@ register.filter("kind", cells.kind_cell)
 register.filter("commit", cells.commit_cell)
 register.filter("block", cells.block)
 register.filter("count", cells.count)
+register.filter("counted", words.counted)
+register.filter("duration", words.exact_span)
 register.simple_tag(cells.badge, name="badge")
 register.simple_tag(cells.link, name="link_to")
 
@@ -35,15 +38,6 @@ def number(value: int) -> str:
 def trigger(value: str) -> str:
     """What asked for a run, in words: `re-sync`, `back-off`."""
     return str(Trigger(value).label).lower() if value in Trigger.values else value
-
-
-@register.filter
-def duration(seconds: int) -> str:
-    """`90 s`, `15 min`, `6 h`: in the largest unit that leaves no rest."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds // size} {unit}"
-    return f"{seconds:,} s"
 
 
 @register.filter
