@@ -23,6 +23,11 @@ def listed(counts: Iterable[tuple[int, str]], *, nothing: str = "") -> str:
     return ", ".join(f"{count:,} {word}" for count, word in counts if count) or nothing
 
 
+def changes(*, created: int, updated: int, deleted: int, nothing: str = "") -> str:
+    """`12 created, 3 deleted`."""
+    return listed(((created, "created"), (updated, "updated"), (deleted, "deleted")), nothing=nothing)
+
+
 def size(size_in_bytes: float) -> str:
     """`31 MB`, `1.4 MB`, `820 kB`: decimal, as disks and networks are measured."""
     if size_in_bytes < 1000:

@@ -42,7 +42,7 @@ BULK_BUTTONS = (
         failed="Failed to queue re-sync",
     ),
 )
-BAR_OF = {Operation.Kind.RETRY: "retry_failed", Operation.Kind.RESYNC: "resync_all"}
+BAR_OF: dict[str, str] = {Operation.Kind.RETRY: "retry_failed", Operation.Kind.RESYNC: "resync_all"}
 # Of a list's address what says how it is shown, and not which rows it has.
 SHOWN_ONLY = ("p", "o", "all", "e", "_facets")
 

@@ -5,7 +5,7 @@ from django.utils.safestring import SafeString
 
 from syncsvc.admin.cells import badge, kind_cell
 from syncsvc.models import DeliveryAttempt, SyncRun
-from syncsvc.words import listed
+from syncsvc.words import changes
 
 TONES = {"synced": "good", "postponed": "warn", "failed": "bad", "held": "bad", "interrupted": "quiet"}
 
@@ -24,7 +24,7 @@ def attempt_badge(attempt: DeliveryAttempt) -> SafeString:
 
 def run_changes(run: SyncRun) -> str:
     """`12 created, 3 deleted`."""
-    return listed(((run.created, "created"), (run.updated, "updated"), (run.deleted, "deleted")), nothing="none")
+    return changes(created=run.created, updated=run.updated, deleted=run.deleted, nothing="none")
 
 
 def _with_kind(shown: SafeString, kind: str) -> SafeString:

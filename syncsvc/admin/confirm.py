@@ -22,10 +22,10 @@ from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.preview import Preview, preview, read_digest
 from syncsvc.operations.scope import Scope
+from syncsvc.operations.summary import verb
 from syncsvc.words import counted, plural, size
 
 PERMISSIONS = {Operation.Kind.RETRY: "syncsvc.bulk_retry", Operation.Kind.RESYNC: "syncsvc.bulk_resync"}
-LABELS = {Operation.Kind.RETRY: "Retry", Operation.Kind.RESYNC: "Re-sync"}
 FAILED = {Operation.Kind.RETRY: "Failed to start bulk retry", Operation.Kind.RESYNC: "Failed to queue re-sync"}
 
 
@@ -91,7 +91,7 @@ def _start(request: HttpRequest, question: Question) -> HttpResponse:
         idempotency_key=f"console:{hashlib.sha256(digest.encode()).hexdigest()}",
         retries=question.retries.id if question.retries else None,
     )
-    text = f"{LABELS[question.scope.kind]} queued for {counted(operation.total, _noun(question.scope))}"
+    text = f"{verb(question.scope.kind).capitalize()} queued for {counted(operation.total, _noun(question.scope))}"
     if gone := read_digest(digest).total - operation.total:
         text += f"; {gone:,} of those that were shown no longer qualify"
     messages.success(request, text)
@@ -106,7 +106,9 @@ def _start(request: HttpRequest, question: Question) -> HttpResponse:
 
 def _asked(request: HttpRequest, question: Question, shown: Preview) -> HttpResponse:
     kind = question.scope.kind
-    asked = Confirmation(title=_title(question.scope, shown), effect=_effect(question.scope, shown), label=LABELS[kind])
+    asked = Confirmation(
+        title=_title(question.scope, shown), effect=_effect(question.scope, shown), label=verb(kind).capitalize()
+    )
     return ask(
         request,
         asked,

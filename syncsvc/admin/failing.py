@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from syncsvc.admin.operation_bar import bar
+from syncsvc.admin.operation_bar import Bar, bar
 from syncsvc.ids import uuid_of
 from syncsvc.models import Status, Subscription
 from syncsvc.models.hosts import cause_host
@@ -66,7 +66,7 @@ def causes(known: Mapping[str, Any], *, bars: bool) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def bars_of_all(known: Mapping[str, Any]) -> list[dict[str, Any]]:
+def bars_of_all(known: Mapping[str, Any]) -> list[Bar]:
     """Of the operations that retry whatever failed."""
     ids = [operation["id"] for operation in known["operations"] if operation["scope"].keys() == {"kind"}]
     return [shown for id in ids if (shown := bar(uuid.UUID(id)))]

@@ -16,13 +16,14 @@ from syncsvc.admin.cells import badge, list_link, moment
 from syncsvc.admin.confirm import Question, asker_of, confirm
 from syncsvc.admin.filters import when
 from syncsvc.admin.history import HistoryAdmin
-from syncsvc.admin.operation_bar import bar_of, bulk_name, followed_bar
+from syncsvc.admin.operation_bar import bar_of, followed_bar
 from syncsvc.exceptions import Refused
 from syncsvc.ids import uuid_of
 from syncsvc.models import Operation, OperationItem
 from syncsvc.operations import control
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.scope import Scope
+from syncsvc.operations.summary import bulk_name
 from syncsvc.words import counted
 
 GOING_ON = 20  # shown above the list; there is hardly ever more than one

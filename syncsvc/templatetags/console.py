@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from syncsvc import words
 from syncsvc.admin import cells
 from syncsvc.admin.buttons import Button
+from syncsvc.admin.operation_bar import Bar
 from syncsvc.admin.status import RESYNC, RETRY, status_context
 from syncsvc.models import Status, Subscription, Trigger
 
@@ -71,7 +72,7 @@ def live(
 
 
 @register.inclusion_tag("admin/syncsvc/_operation_bar.html")
-def operation_bar(bar: dict[str, Any]) -> dict[str, Any]:
+def operation_bar(bar: Bar) -> Bar:
     """One of those that `bars_for` gives; it follows its operation by itself."""
     return bar
 
