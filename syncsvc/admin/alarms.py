@@ -8,6 +8,7 @@ from typing import Any
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from syncsvc.admin.tones import Tone
 from syncsvc.sync.health import Alive
 from syncsvc.words import counted, plural, span
 
@@ -17,9 +18,9 @@ LATE = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """`tone` is bad or warn, `word` the badge's; `action` is the words of the link."""
+    """`word` is the badge's; `action` is the words of the link."""
 
-    tone: str
+    tone: Tone
     word: str
     text: str
     url: str = ""

@@ -4,16 +4,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from syncsvc.admin.cells import badge, kind_cell
+from syncsvc.admin.tones import result_of
 from syncsvc.models import DeliveryAttempt, SyncRun
 from syncsvc.words import changes
 
-TONES = {"synced": "good", "postponed": "warn", "failed": "bad", "held": "bad", "interrupted": "quiet"}
-
 
 def run_badge(run: SyncRun) -> SafeString:
-    if not run.outcome:
-        return badge("Running", "busy")
-    return _with_kind(badge(run.outcome.capitalize(), TONES[run.outcome]), run.error_kind)
+    return _with_kind(badge(*result_of(run)), run.error_kind)
 
 
 def attempt_badge(attempt: DeliveryAttempt) -> SafeString:

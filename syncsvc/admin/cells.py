@@ -11,6 +11,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from syncsvc import words
+from syncsvc.admin.tones import Tone
 from syncsvc.error_kinds import POLICIES
 from syncsvc.types import ErrorKind
 
@@ -29,8 +30,7 @@ def moment(at: datetime | None, *, now: datetime | None = None) -> str:
     )
 
 
-def badge(text: str, tone: str) -> SafeString:
-    """`tone` is good, busy, bad, warn or quiet."""
+def badge(text: str, tone: Tone) -> SafeString:
     return format_html('<span class="badge {}">{}</span>', tone, text)
 
 

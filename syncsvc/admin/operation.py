@@ -17,6 +17,7 @@ from syncsvc.admin.confirm import Question, asker_of, confirm
 from syncsvc.admin.filters import when
 from syncsvc.admin.history import HistoryAdmin
 from syncsvc.admin.operation_bar import bar_of, followed_bar
+from syncsvc.admin.tones import tone_of_operation
 from syncsvc.exceptions import Refused
 from syncsvc.ids import uuid_of
 from syncsvc.models import Operation, OperationItem
@@ -135,7 +136,7 @@ class OperationAdmin(HistoryAdmin):
 
     @admin.display(description="status", ordering="status")
     def state(self, operation: Operation) -> str:
-        tone = operation_page.tone_of(operation.status, operation.failed)
+        tone = tone_of_operation(operation.status, operation.failed)
         return format_html("{} {}", badge(operation.get_status_display().capitalize(), tone), operation.reason)
 
     @admin.display(description="progress")

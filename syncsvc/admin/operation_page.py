@@ -13,6 +13,7 @@ from syncsvc.admin import kept
 from syncsvc.admin.answers import with_toasts
 from syncsvc.admin.operation_bar import bar, bar_of
 from syncsvc.admin.parts import render_part
+from syncsvc.admin.tones import OF_ITEM, tone_of_operation
 from syncsvc.exceptions import Refused
 from syncsvc.models import Operation, OperationItem
 from syncsvc.operations.items import Page, items_after
@@ -22,8 +23,6 @@ from syncsvc.types import ErrorKind
 TEMPLATE = "admin/syncsvc/operation.html"
 PROGRESS_SECONDS, ITEMS_SECONDS = 2, 5
 PAGE = 50
-TONES = {"running": "busy", "paused": "warn", "cancelling": "warn", "cancelled": "quiet", "finished": "good"}
-ITEM_TONES = {"waiting": "quiet", "running": "busy", "succeeded": "good", "failed": "bad", "skipped": "quiet"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +49,10 @@ def progress_context(operation: Operation) -> dict[str, Any]:
     counts = shown["operation"]
     return {
         **shown,
-        "tone": tone_of(counts["status"], counts["failed"]),
+        "tone": tone_of_operation(counts["status"], counts["failed"]),
         "reason": operation.reason if counts["status"] == operation.status else "",
         "every": None if shown["ended"] else PROGRESS_SECONDS,
     }
-
-
-def tone_of(status: str, failed: int) -> str:
-    return "bad" if status == Operation.Status.FINISHED and failed else TONES[status]
 
 
 def progress_part(request: HttpRequest, operation: Operation) -> HttpResponse:
@@ -104,7 +99,7 @@ def _items_context(operation: Operation, filters: Filters) -> dict[str, Any]:
     return {
         "original": operation,
         "errors": errors_by_kind(operation.pk) if operation.failed else [],
-        "items": [(item, ITEM_TONES.get(item.status, "quiet")) for item in page.items],
+        "items": [(item, OF_ITEM[item.status]) for item in page.items],
         "chips": [(name, word, n, name == filters.outcome) for name, word, n in statuses if n or name in ("", *chosen)],
         "filters": filters,
         "query": query,

@@ -18,6 +18,7 @@ from syncsvc import wakeup
 from syncsvc.admin import kept
 from syncsvc.admin.moments import with_moments
 from syncsvc.admin.parts import part_of, sees
+from syncsvc.admin.tones import OF_QUEUED
 from syncsvc.models import Subscription
 from syncsvc.statistics.queue import STATES, queue_numbers
 from syncsvc.sync.health import Alive, alive
@@ -26,7 +27,6 @@ TEMPLATE = "admin/syncsvc/queue.html"
 MOVING, STILL = 2, 15  # seconds between two questions of a tab
 NAME = "queue"
 LANES = ("live", "bulk")
-TONES = {"running": "busy", "queued": "busy", "due": "warn", "waiting": "quiet"}
 SEARCH_LENGTH = 200
 IDLE = {"count": 0, "moment": None}
 FEW = 4  # shards, up to which empty queues are shown too
@@ -61,7 +61,7 @@ def _render(state: str, search: str) -> str:
     rows = numbers["rows"] or []
     for row in rows:
         row["queue"] = wakeup.queue_name("bulk" if row["bulk"] else "live", uuid.UUID(row["repository_id"]))
-        row["tone"] = TONES[row["state"]]
+        row["tone"] = OF_QUEUED[row["state"]]
     asked = {name: value for name, value in (("q", search), ("state", state)) if value}
     return render_to_string(
         f"{TEMPLATE}#now",

@@ -9,10 +9,10 @@ from django.utils.safestring import SafeString
 
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.parts import render_part, sees
+from syncsvc.admin.tones import state_of
 from syncsvc.ids import uuid_of
 from syncsvc.models import Status, Subscription
 
-TONES = {Status.PENDING: "quiet", Status.SYNCING: "busy", Status.SYNCED: "good", Status.FAILED: "bad"}
 TEMPLATE = "admin/syncsvc/_subscription_status.html"
 SHOWN_AT_ONCE = 500
 RETRY = Button(
@@ -36,9 +36,8 @@ RESYNC = Button(
 
 def status_context(subscription: Subscription, *, follow: bool = False, swap: bool = False) -> dict[str, Any]:
     """`follow`: it asks how it goes on until that run ends; `swap`: it takes the place of each one on the page."""
-    status = Status(subscription.status)
-    word, tone = ("Retrying", "warn") if subscription.is_retrying else (status.label.capitalize(), TONES[status])
-    moves = status in (Status.PENDING, Status.SYNCING)
+    word, tone = state_of(subscription)
+    moves = subscription.status in (Status.PENDING, Status.SYNCING)
     return {
         "subscription": subscription,
         "word": word,

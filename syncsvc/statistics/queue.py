@@ -1,12 +1,13 @@
 """What runs, is queued, due or waits, in one statement: all of one instant, whatever is searched for."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 from django.conf import settings
 from django.db import connection
 
 SHOWN = 100  # rows; who wants others searches
-STATES = ("running", "queued", "due", "waiting")
+State = Literal["running", "queued", "due", "waiting"]
+STATES: tuple[State, ...] = get_args(State)
 COLUMNS = ("states", "matching", "rows", "lanes", "workers", "polls")
 
 # `lanes` are grouped by repository only where its shard matters.
