@@ -15,7 +15,7 @@ from syncsvc.admin.lists import chosen_again
 from syncsvc.admin.operation_bar import bars_for
 from syncsvc.admin.parts import is_htmx
 from syncsvc.admin.pausing import PauseActions
-from syncsvc.admin.status import RESYNC, RETRY, changed_status, followed_status, statuses
+from syncsvc.admin.status import RESYNC, RETRY, changed_status, statuses
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, Repository, Subscription
 from syncsvc.models.subscription import SubscriptionQuerySet
@@ -94,9 +94,6 @@ class SubscriptionButtons(ButtonsMixin):
             return super().pressed(request, row, button)
         now = Subscription.objects.select_related("app", "repository").get(pk=row.pk)
         return answers.done(request, changed=row.pk, content=changed_status(now))
-
-    def part(self, request: HttpRequest, row: Subscription, name: str) -> HttpResponse:
-        return followed_status(request, row) if name == "status" else super().part(request, row, name)
 
 
 def resync_one(request: HttpRequest, subscription: Subscription) -> None:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from syncsvc.admin.operation_bar import Bar, bar
+from syncsvc.admin.parts import MOVING_SECONDS
 from syncsvc.ids import uuid_of
 from syncsvc.models import Status, Subscription
 from syncsvc.models.hosts import cause_host
@@ -24,7 +25,7 @@ from syncsvc.statistics.failures import failing_numbers
 
 KEY = "failing"
 # However many tabs are open, it is asked of the database once in so many seconds.
-SHARED_SECONDS = 2
+SHARED_SECONDS = MOVING_SECONDS
 PAGE = 40
 # Rows that a tab asks for again by their ids, in an address that servers take.
 KEPT = 60
@@ -132,10 +133,10 @@ class Listed:
     def ids(self) -> str:
         return ",".join(str(row.pk) for row in self.rows[:KEPT])
 
-    def version(self, every: int) -> str:
+    def version(self, *, moves: bool) -> str:
         """Another one means that the rows look otherwise; by the minute, as their times do."""
         rows = [(row.pk, row.status, row.error_kind, row.retry_count, row.due_at, row.paused) for row in self.rows]
-        shown = repr((rows, self.next, every, timezone.now().strftime("%H%M")))
+        shown = repr((rows, self.next, moves, timezone.now().strftime("%H%M")))
         return hashlib.blake2b(shown.encode(), digest_size=8).hexdigest()
 
 

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django_htmx.http import trigger_client_event
 
 from syncsvc.admin.answers import with_toasts
@@ -25,10 +26,14 @@ LINGERS = timedelta(minutes=1)
 
 
 class Bar(TypedDict):
-    """The context of a bar. `left`: how much longer it takes, in words; blank where nobody knows."""
+    """The context of a bar. `page` is the operation's, `event` one that makes the bar ask at once.
+
+    `left`: how much longer it takes, in words; blank where nobody knows.
+    """
 
     operation: Progress
-    id: uuid.UUID
+    page: str
+    event: str
     name: str
     ended: bool
     outcomes: list[tuple[int, Outcome]]
@@ -50,7 +55,8 @@ def bar_of(operation: Operation) -> Bar:
 def _bar(operation_id: uuid.UUID, shown: Progress) -> Bar:
     return {
         "operation": shown,
-        "id": operation_id,
+        "page": reverse("admin:syncsvc_operation_change", args=[operation_id]),
+        "event": f"changed-{operation_id}",
         "name": bulk_name(shown["kind"]),
         "ended": has_ended(shown),
         "outcomes": outcomes(shown),

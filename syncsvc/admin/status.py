@@ -5,6 +5,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from syncsvc.admin.buttons import Button
@@ -43,6 +44,7 @@ def status_context(subscription: Subscription, *, follow: bool = False, swap: bo
         "word": word,
         "tone": tone,
         "follow": follow and moves and not subscription.paused,
+        "page": reverse("admin:syncsvc_subscription_change", args=[subscription.pk]) if follow else "",
         "swap": swap,
     }
 
