@@ -1,13 +1,13 @@
 """What the page of failures shows: causes with their bars, and rows that stay where they are while they change."""
 
 import hashlib
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.core.cache import cache
 from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Concat
 from django.http import QueryDict
@@ -15,17 +15,15 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
+from syncsvc.admin import kept as shared
 from syncsvc.admin.operation_bar import Bar, bar
-from syncsvc.admin.parts import MOVING_SECONDS
 from syncsvc.ids import uuid_of
 from syncsvc.models import Status, Subscription
 from syncsvc.models.hosts import cause_host
 from syncsvc.models.status import FAILING
 from syncsvc.statistics.failures import failing_numbers
 
-KEY = "failing"
-# However many tabs are open, it is asked of the database once in so many seconds.
-SHARED_SECONDS = MOVING_SECONDS
+NAME = "failing"
 PAGE = 40
 # Rows that a tab asks for again by their ids, in an address that servers take.
 KEPT = 60
@@ -33,25 +31,20 @@ NO_HOST = "-"
 
 
 def numbers() -> dict[str, Any]:
-    """Shared by all tabs for two seconds; while one asks anew the others get what was known."""
-    found: dict[str, Any] | None = cache.get(KEY)
-    if found is not None and not cache.add(f"{KEY}:fresh", 1, SHARED_SECONDS):
-        return found
-    found = failing_numbers()
-    cache.add(f"{KEY}:fresh", 1, SHARED_SECONDS)
-    cache.set(KEY, found, 5 * SHARED_SECONDS)
+    """Kept for all tabs."""
+    found: dict[str, Any] = json.loads(shared.kept(NAME, lambda: json.dumps(failing_numbers())))
     return found
 
 
 def forget_numbers() -> None:
     """Something was asked for on this page: what is shown next is newer."""
-    cache.delete(KEY)
+    shared.forget(NAME)
 
 
 def may_be_repaired() -> bool:
     """Whether an operation retries some of it, as far as is known without asking the database."""
-    known = cache.get(KEY)
-    return known is None or bool(known["operations"])
+    known = shared.known(NAME)
+    return known is None or bool(json.loads(known)["operations"])
 
 
 def causes(known: Mapping[str, Any], *, bars: bool) -> list[dict[str, Any]]:

@@ -56,6 +56,15 @@ def is_fresh(name: str) -> bool:
         return False
 
 
+def known(name: str) -> str | None:
+    """The text that is kept, however old; None where there is none, or Redis is away."""
+    try:
+        found = cast("bytes | None", redis_at(settings.REDIS_URL).get(PREFIX + name))
+    except (RedisError, OSError):
+        return None
+    return None if found is None else found.decode()
+
+
 def keep(name: str, text: str, *, seconds: float = SECONDS) -> None:
     """What somebody has just made by other means."""
     redis, key = redis_at(settings.REDIS_URL), PREFIX + name

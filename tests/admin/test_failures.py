@@ -247,7 +247,7 @@ def test_the_page_and_its_parts_cost_the_same_however_much_failed(console: Clien
     console.get(URL)
 
     def cost(**query: str) -> int:
-        cache.delete(failing.KEY)
+        failing.forget_numbers()
         return queries(lambda: console.get(URL, query, headers=HTMX if query else {}))
 
     one = [cost(), cost(part="causes"), cost(part="list")]
