@@ -5,7 +5,6 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.http import urlencode
 
 from syncsvc.admin import failing
@@ -13,7 +12,7 @@ from syncsvc.admin.buttons import Button
 from syncsvc.admin.confirm import Question, confirm
 from syncsvc.admin.panels import Panel, Panels, answer_page
 from syncsvc.admin.parts import page_query, sees
-from syncsvc.admin.status import RETRY
+from syncsvc.admin.status import RETRY, moves
 from syncsvc.models import Operation, Status, Subscription
 from syncsvc.operations.scope import Scope
 from syncsvc.types import ErrorKind
@@ -84,7 +83,7 @@ def _list(request: HttpRequest, page: None) -> dict[str, Any]:
     may = request.user.has_perm(f"syncsvc.{RETRY.permission}")
     for row in found.rows:
         row.button = _retry(row) if may and _is_retriable(row) else None  # type: ignore[attr-defined]
-    moves = failing.may_be_repaired() or any(_moves(row) for row in found.rows)
+    some_move = failing.may_be_repaired() or any(moves(row) for row in found.rows)
     here = {name: str(value) for name, value in query.items() if name != "after"}
     return {
         "filters": filters,
@@ -92,8 +91,8 @@ def _list(request: HttpRequest, page: None) -> dict[str, Any]:
         "after": query.get("after", ""),
         "first_page": f"?{urlencode(here)}#list",
         "next_page": found.next and f"?{urlencode({**here, 'after': found.next})}#list",
-        "list_moves": moves,
-        "version": found.version(moves=moves),
+        "list_moves": some_move,
+        "version": found.version(moves=some_move),
     }
 
 
@@ -106,12 +105,6 @@ def _retry(row: Subscription) -> dict[str, Any]:
 
 def _is_retriable(row: Subscription) -> bool:
     return not row.paused and (row.status == Status.FAILED or row.is_retrying)
-
-
-def _moves(row: Subscription) -> bool:
-    """It runs, or is about to."""
-    due = row.due_at is not None and row.due_at <= timezone.now()
-    return row.status == Status.SYNCING or (row.status == Status.PENDING and due and not row.paused)
 
 
 def _filter_form(known: dict[str, Any], filters: failing.Filters) -> dict[str, Any]:

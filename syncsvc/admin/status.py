@@ -6,6 +6,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from syncsvc.admin.buttons import Button
@@ -35,15 +36,23 @@ RESYNC = Button(
 )
 
 
+def moves(subscription: Subscription) -> bool:
+    """It runs, or is about to."""
+    if subscription.status == Status.SYNCING:
+        return True
+    due = subscription.due_at is not None and subscription.due_at <= timezone.now()
+    return subscription.status == Status.PENDING and not subscription.paused and due
+
+
 def status_context(subscription: Subscription, *, follow: bool = False, swap: bool = False) -> dict[str, Any]:
     """`follow`: it asks how it goes on until that run ends; `swap`: it takes the place of each one on the page."""
     word, tone = state_of(subscription)
-    moves = subscription.status in (Status.PENDING, Status.SYNCING)
+    will_change = subscription.status in (Status.PENDING, Status.SYNCING)
     return {
         "subscription": subscription,
         "word": word,
         "tone": tone,
-        "follow": follow and moves and not subscription.paused,
+        "follow": follow and will_change and not subscription.paused,
         "page": reverse("admin:syncsvc_subscription_change", args=[subscription.pk]) if follow else "",
         "swap": swap,
     }

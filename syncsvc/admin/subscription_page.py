@@ -7,15 +7,14 @@ from typing import Any
 from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.http import urlencode
 
 from syncsvc.admin.again import SEND_AGAIN
 from syncsvc.admin.cells import path_text
 from syncsvc.admin.panels import Panel, Panels
 from syncsvc.admin.search import path_bytes, path_prefix
-from syncsvc.admin.status import followed_status
-from syncsvc.models import DeliveredFile, Status, Subscription
+from syncsvc.admin.status import followed_status, moves
+from syncsvc.models import DeliveredFile, Subscription
 from syncsvc.operations import single
 from syncsvc.sync import preview
 
@@ -38,14 +37,6 @@ def version(row: Subscription) -> str:
     """Another one means that something began, ended or was asked for since."""
     asked = f"{row.asked_at.timestamp():.3f}"
     return ".".join(map(str, (row.status, asked, row.retry_count, row.epoch, row.lease_token, row.paused)))
-
-
-def moves(row: Subscription) -> bool:
-    """It runs, or is about to."""
-    if row.status == Status.SYNCING:
-        return True
-    due = row.due_at is not None and row.due_at <= timezone.now()
-    return row.status == Status.PENDING and not row.paused and due
 
 
 def runs(request: HttpRequest, row: Subscription) -> dict[str, Any]:

@@ -288,7 +288,7 @@ class Subscription(models.Model):
     asked_by = models.CharField(max_length=150, blank=True, default="", editable=False)
     asked_at = models.DateTimeField(db_default=Now(), editable=False)
 
-    # Runs that failed in a row; over 0 and pending means: retrying.
+    # Quick tries that were used up in a row; `is_retrying` says what they are for.
     retry_count = models.PositiveIntegerField(default=0, editable=False)
     error_kind = error_kind_field(editable=False)
     last_error = models.TextField(blank=True, default="", editable=False)
