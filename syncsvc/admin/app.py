@@ -22,7 +22,7 @@ from syncsvc.admin.removal import RemovalMixin
 from syncsvc.delivery.signing import new_secret
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Subscription
-from syncsvc.operations.apps import save_app
+from syncsvc.operations.apps import PROFILE_NAMES, save_app
 from syncsvc.operations.secrets import Rotated, previous_valid_until, rotate
 from syncsvc.sync.ping import send_ping
 
@@ -49,7 +49,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     search_help_text = "Part of a name or URL."
 
     def get_fieldsets(self, request: HttpRequest, obj: App | None = None) -> Any:
-        return [(None, {"fields": ("name", "url", "new_secret", "max_batch", "max_in_flight", "is_active")})]
+        return [(None, {"fields": ("name", "url", "new_secret", *PROFILE_NAMES, "is_active")})]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).annotate(subscription_count=subscriptions_of("app"))

@@ -6,6 +6,7 @@ from django.utils import timezone
 from syncsvc.admin.bases import AppModelForm
 from syncsvc.delivery.signing import check_secret
 from syncsvc.models import App
+from syncsvc.operations.apps import PROFILE, PROFILE_NAMES
 from syncsvc.operations.secrets import previous_valid_until, still_valid
 
 SECRET_HELP = "Write-only. Blank keeps the secret, and makes one for a new app."  # noqa: S105 - words for people
@@ -23,12 +24,11 @@ class AppForm(AppModelForm):
 
     class Meta:
         model = App
-        fields = ("name", "url", "max_batch", "max_in_flight", "is_active")
+        fields = ("name", "url", *PROFILE_NAMES, "is_active")
         widgets = {"url": forms.TextInput(attrs={"class": "vLargeTextField"})}  # noqa: RUF012
         help_texts = {  # noqa: RUF012
             "name": "a-z, 0-9, dot, dash, underscore. Commands call the app by it.",
-            "max_batch": "Changed files that travel in one request; 1 sends each by itself.",
-            "max_in_flight": "Requests that each worker process keeps open to this app.",
+            **{column.name: column.help for column in PROFILE},
         }
 
     def clean_new_secret(self) -> str:

@@ -1,6 +1,7 @@
 """Changing an app: its columns, and what follows from another endpoint or another state."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from django.db import transaction
 
@@ -10,6 +11,22 @@ from syncsvc.operations.asker import Asker
 from syncsvc.operations.due import make_due
 from syncsvc.store import circuits, throttles
 from syncsvc.store.moves import note_old_url_of_app
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileColumn:
+    """A column of App that an operator sets. `help` says to people what it limits or decides."""
+
+    name: str
+    help: str
+
+
+# The console's form and the options of `app_add` and `app_change` are made of these.
+PROFILE = (
+    ProfileColumn("max_batch", "Changed files that travel in one request; 1 sends each by itself."),
+    ProfileColumn("max_in_flight", "Requests that each worker process keeps open to this app."),
+)
+PROFILE_NAMES = tuple(column.name for column in PROFILE)
 
 
 def save_app(app: App, asker: Asker, *, changed: Collection[str]) -> None:

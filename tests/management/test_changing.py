@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App, Repository
+from syncsvc.operations.apps import PROFILE_NAMES
 from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
 from tests.management.conftest import Run
 from tests.management.working import Terminal
@@ -37,10 +38,10 @@ def test_an_app_is_changed(run: Run) -> None:
         "id": str(app.id),
         "name": "customer",
         "url": HOOK,
-        "max_batch": 50,
-        "max_in_flight": 16,
+        **{name: getattr(App.objects.get(), name) for name in PROFILE_NAMES},
         "changed": ["name", "url", "max_batch"],
     }
+    assert (done.json["max_batch"], done.json["max_in_flight"]) == (50, 16)
     changed = App.objects.get()
     assert (changed.name, changed.url, changed.max_batch) == ("customer", HOOK, 50)
 
