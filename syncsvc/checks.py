@@ -7,6 +7,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from syncsvc.delivery.addresses import AddressPolicy
+from syncsvc.exceptions import InvalidCredentialError
+from syncsvc.git.authorities import read_certificates
 
 # Those of our own, which commands, workers and the scheduler run; `manage.py check` runs all there are.
 OURS = "syncsvc"
@@ -46,6 +48,17 @@ def check_leases(**_: Any) -> list[CheckMessage]:
         hint = "A request must be over before its lease can end: lower WEBHOOK_TIMEOUT or raise LEASE_SECONDS."
         problems.append(Error("WEBHOOK_TIMEOUT is too long for LEASE_SECONDS.", hint=hint, id="syncsvc.E005"))
     return problems
+
+
+@register(OURS)
+def check_certificates_for_git(**_: Any) -> list[CheckMessage]:
+    try:
+        if settings.GIT_CA_FILE:
+            read_certificates(settings.GIT_CA_FILE)
+    except InvalidCredentialError as error:
+        hint = "Name a file of CA certificates in PEM form, or leave GIT_CA_FILE empty for the public ones alone."
+        return [Error(f"GIT_CA_FILE: {error}", hint=hint, id="syncsvc.E010")]
+    return []
 
 
 @register(OURS, deploy=True)

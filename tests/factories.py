@@ -17,6 +17,7 @@ from syncsvc.models import (
     DeliveryAttempt,
     Operation,
     OperationItem,
+    RemoteHost,
     Repository,
     Snapshot,
     Status,
@@ -47,6 +48,13 @@ def app_form(**values: str) -> dict[str, str]:
     defaults = {name: getattr(App(), name) for name in PROFILE_NAMES}
     profile = {name: "" if value is None else str(value) for name, value in defaults.items()}
     return {**profile, "is_active": "on", "new_secret": "", **values}
+
+
+class RemoteHostFactory(DjangoModelFactory[RemoteHost]):
+    name = factory.Sequence(lambda n: f"git-{n}.example.com")
+
+    class Meta:
+        model = RemoteHost
 
 
 class RepositoryFactory(DjangoModelFactory[Repository]):

@@ -46,6 +46,8 @@ def test_neither_are_those_of_make_up(settings: Any) -> None:
     ("values", "id"),
     [
         ({"DEBUG": True}, "E006"),
+        ({"GIT_CA_FILE": "/nonexistent/ca.pem"}, "E010"),
+        ({"GIT_CA_FILE": __file__}, "E010"),
         ({"ALLOWED_HOSTS": ["*"]}, "E007"),
         ({"ALLOWED_HOSTS": [".example.com"]}, "E007"),
         ({"HTTPS": False}, "E008"),

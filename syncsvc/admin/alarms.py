@@ -57,6 +57,8 @@ def _of_processes(counts: dict[str, Any], alive: Alive | None) -> Iterator[Alarm
     if alive.scheduler is None:
         late = "The scheduler was not seen in the last 30 seconds. Nothing is polled, and nothing is tried again."
         yield Alarm("bad", "No scheduler", late)
+    for name, trouble in alive.trouble.items():
+        yield Alarm("bad", "Worker in trouble", f"{name}: {trouble['text']}")
     since: datetime | None = counts["due_since"]
     age = datetime.now(UTC) - since if since else timedelta()
     if age > LATE:

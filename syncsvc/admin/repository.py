@@ -46,10 +46,11 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
     def get_fieldsets(self, request: HttpRequest, obj: Repository | None = None) -> Any:
         remote = ("name", "url", "branch", "poll_seconds", "is_active")
         http = ("username", "new_token", "remove_token") if obj else ("username", "new_token")
+        http = (*http, "ca_certificate")
         ssh = ("new_ssh_key", "remove_ssh_key", "known_hosts") if obj else ("new_ssh_key", "known_hosts")
         parts: list[Any] = [
             (None, {"fields": remote}),
-            ("Token, for http and https", {"fields": http}),
+            ("Token and CA, for http and https", {"fields": http}),
             ("Key, for ssh", {"fields": ssh}),
         ]
         return parts
@@ -81,7 +82,7 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
     def head(self, repository: Repository) -> str:
         if not repository.head_commit:
             return NOTHING
-        return format_html("{} {}", repository.head_branch, commit_cell(repository.head_commit))
+        return format_html("{} {}", repository.head_branch or "HEAD", commit_cell(repository.head_commit))
 
     @admin.display(description="last check", ordering="checked_at")
     def checked(self, repository: Repository) -> str:

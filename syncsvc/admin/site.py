@@ -4,17 +4,19 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any, cast
 
+from django.contrib import messages
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, reverse
 
-from syncsvc.admin.answers import for_htmx
+from syncsvc.admin import answers
 from syncsvc.admin.failures import failures, retry_failures
 from syncsvc.admin.kept import forget
 from syncsvc.admin.navigation import navigation
 from syncsvc.admin.overview import NAMES, overview
 from syncsvc.admin.queue import NAME, queue
+from syncsvc.exceptions import Refused
 
 GROUPS = {
     "Syncing": ("Subscription", "App", "Repository"),
@@ -54,10 +56,14 @@ class ConsoleSite(AdminSite):
         inner = super().admin_view(view, cacheable)
 
         def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            response = inner(request, *args, **kwargs)
+            try:
+                response = inner(request, *args, **kwargs)
+            except Refused as refusal:  # somebody was quicker than a form that expects no refusal
+                messages.error(request, str(refusal))
+                response = HttpResponseRedirect(answers.came_from(request) or reverse("admin:index"))
             if request.method == "POST":
                 forget(*KEPT)
-            return for_htmx(request, response)
+            return answers.for_htmx(request, response)
 
         return cast("V", update_wrapper(answered, inner))
 

@@ -17,7 +17,7 @@ from syncsvc.delivery.addresses import check_webhook_url
 from syncsvc.delivery.signing import check_secret, new_secret
 from syncsvc.exceptions import InvalidUrlError
 from syncsvc.ids import uuid_of
-from syncsvc.models.fields import NormalTextField, Sealed, SealedField
+from syncsvc.models.fields import CheckedCharField, Sealed, SealedField
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"  # as PostgreSQL reads it: $ is the end, and not before a line's end
 
@@ -31,10 +31,9 @@ def validate_app_name(name: str) -> None:
         raise ValidationError("An app's name must not look like a UUID; commands take either.")
 
 
-def validate_webhook_url(url: str) -> str:
-    """The URL as it is stored."""
+def validate_webhook_url(url: str) -> None:
     try:
-        return check_webhook_url(url)
+        check_webhook_url(url)
     except InvalidUrlError as error:
         raise ValidationError(str(error)) from error
 
@@ -50,7 +49,7 @@ class App(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=100, unique=True, validators=[validate_app_name])
-    url = NormalTextField("webhook URL", max_length=2000, normal=validate_webhook_url)
+    url = CheckedCharField("webhook URL", max_length=2000, validators=[validate_webhook_url], check=check_webhook_url)
     secret = SealedField(editable=False)
     # While a secret is being rotated both sign, until the old one ends.
     previous_secret = SealedField(null=True, editable=False)

@@ -9,6 +9,7 @@ from syncsvc.models import App, Subscription
 from syncsvc.operations import pausing
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.due import make_due
+from syncsvc.operations.removal import still_there
 from syncsvc.store import circuits, throttles
 from syncsvc.store.moves import note_old_url_of_app
 
@@ -34,10 +35,11 @@ def save_app(app: App, asker: Asker, *, changed: Collection[str]) -> None:
 
     Another URL is another endpoint: the circuit, the failures in a row and the wait that was asked for were the other
     one's, and each subscription that failed there is due within seconds. The numbers of files that the old one
-    acknowledged are noted, until a re-sync or until somebody dismisses them.
+    acknowledged are noted, until a re-sync or until somebody dismisses them. Refused: `not_found` where somebody has
+    deleted the app meanwhile.
     """
     rows = App.objects.filter(pk=app.pk)
-    with transaction.atomic():
+    with still_there(app), transaction.atomic():
         if "url" in changed:
             make_due(Subscription.objects.filter(app=app, error_kind__startswith="endpoint_"))
         if "is_active" in changed:

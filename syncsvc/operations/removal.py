@@ -3,16 +3,18 @@
 The database takes what hangs on a row, one statement a table; Django's own way would read each row that goes.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.contrib.admin.models import DELETION
+from django.core.exceptions import ObjectNotUpdated
 from django.db import models, transaction
 from django.db.models import QuerySet
 
+from syncsvc.exceptions import Refused
 from syncsvc.models import (
     App,
     DeliveredFile,
@@ -65,6 +67,15 @@ def remove(rows: QuerySet[Any], asker: Asker) -> int:
             return _remove(found, asker)
 
 
+@contextmanager
+def still_there(row: models.Model) -> Iterator[None]:
+    """Saves inside that find the row deleted are Refused as `not_found`."""
+    try:
+        yield
+    except ObjectNotUpdated:
+        raise Refused("not_found", f"{row} was deleted meanwhile; nothing was changed.") from None
+
+
 class _OvertakenError(Exception):
     """An operation began with these subscriptions before they were locked."""
 
@@ -80,15 +91,20 @@ def _remove(found: QuerySet[Any], asker: Asker) -> int:
 
 
 def _lock(rows: QuerySet[Any]) -> Sequence[UUID]:
-    """Locks repositories, operations and subscriptions in everybody's order; returns the operations that have them."""
+    """Locks repositories, operations and subscriptions in everybody's order; returns the operations that have them.
+
+    First not against rows that refer to them, because others check those when they commit, and hold what is waited for
+    here. Then the subscriptions against these too, in the order in which an operation that begins locks them.
+    """
     if rows.model is Repository:  # a poll locks its row, and then the subscriptions that it asks for
-        list(rows.select_for_update().values_list("pk"))
+        list(rows.select_for_update(no_key=True).values_list("pk"))
     subscriptions = subscriptions_of(rows)
     operations = _with_items_of(subscriptions).order_by("id").values_list("id", flat=True)
     locked = list(operations.select_for_update())
-    list(subscriptions.order_by("id").select_for_update(of=("self",)).values_list("id"))
+    subscriptions.in_order()
     if set(operations.all()) - set(locked):
         raise _OvertakenError
+    list(subscriptions.order_by("id").select_for_update(of=("self",)).values_list("id"))
     return locked
 
 

@@ -10,19 +10,20 @@ from syncsvc.models import Repository, Subscription
 from syncsvc.operations import pausing
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.due import make_due
+from syncsvc.operations.removal import still_there
 
 # Fields that say which remote is asked, for what, and as whom.
-REMOTE = frozenset({"url", "branch", "username", "token", "ssh_key", "known_hosts"})
+REMOTE = frozenset({"url", "branch", "username", "token", "ssh_key", "known_hosts", "ca_certificate"})
 
 
 def save_repository(repository: Repository, asker: Asker, *, changed: Collection[str]) -> None:
     """Writes these fields of a repository that has been validated, and no other: its poll may be running.
 
     Another remote, branch or credential is asked at once, and each subscription that git failed for is due within
-    seconds.
+    seconds. Refused: `not_found` where somebody has deleted it meanwhile.
     """
     rows = Repository.objects.filter(pk=repository.pk)
-    with transaction.atomic():
+    with still_there(repository), transaction.atomic():
         if columns := set(changed) - {"is_active"}:
             repository.save(update_fields=columns)
         if REMOTE & set(changed):

@@ -1,11 +1,12 @@
 """What travels in requests: a file, a batch of files, or a big file part by part."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from syncsvc.delivery.payload import Payload, batch_id
+from syncsvc.delivery.payload import Payload, batch_id, ping
 from syncsvc.git.blobs import BlobStream, open_blob
 from syncsvc.git.mirror import Mirror
 from syncsvc.types import Change, ErrorKind
@@ -123,9 +124,9 @@ class Batch:
         self.size += len(item)
 
     def split(self) -> list[Single]:
-        """Its files one by one, which get no second chance of their own."""
+        """Its files one by one, which get no second chance of their own, and are refused where nothing more is sent."""
         for single in self.singles:
-            single.is_final = True
+            single.is_final, single.refusal = True, self.refusal
         return self.singles
 
     @property
@@ -166,9 +167,12 @@ class Parts:
         self.refusal: Refusal | None = None
         # The file was begun again in this run, which happens once.
         self.has_restarted = False
+        # The present part went out before, and no acknowledgement came.
+        self.is_repeat = False
         self._mirror = mirror
         self._stream: BlobStream | None = None
         self._part: bytes | None = None
+        self._sends = 0
         self._part_bytes = part_bytes
         self._total = -(-change.size // part_bytes)
         self._next = 0
@@ -187,28 +191,59 @@ class Parts:
         stream = self._stream or self._open()
         if self._part is None:
             self._part = stream.read(self._part_bytes)
+        self.is_repeat, self._sends = self._sends > 0, self._sends + 1
         digest = stream.sha256 if index + 1 == self._total else None
         body = payload.part(change, self._part, index, self._total, digest, timestamp)
         return f"{change_id(change)}.{index}", body
 
     def acknowledge(self) -> None:
-        self._next += 1
+        self._next, self._sends = self._next + 1, 0
         self._part = None
 
     def restart(self) -> None:
         """Begins again with part 0."""
         self.close()
-        self._stream = self._part = None
-        self._next, self.has_restarted = 0, True
+        self._next, self._sends, self.has_restarted = 0, 0, True
 
     def close(self) -> None:
+        """Ends git and lets the part go; the next request reads it again."""
         if self._stream is not None:
             self._stream.close()
+        self._stream = self._part = None
 
     def _open(self) -> BlobStream:
+        """The content from the present part on. Parts before it are read for the whole file's hash."""
         change = self.changes[0]
-        self._stream = open_blob(self._mirror, change.blob or "", change.size)
-        return self._stream
+        self._stream = stream = open_blob(self._mirror, change.blob or "", change.size)
+        for _ in range(self._next):
+            stream.read(self._part_bytes)
+        return stream
+
+
+class Ping:
+    """A question instead of files: does the endpoint answer at all?"""
+
+    changes: Sequence[Change] = ()
+    content_bytes = 0
+    kind = "ping"
+    finished = True
+    known_bad = False
+
+    def __init__(self, app_id: str, app_name: str, *, is_final: bool) -> None:
+        self.is_final = is_final
+        self.failures = 0
+        self.refusal: Refusal | None = None
+        self._app_id, self._app_name = app_id, app_name
+        self._webhook_id = str(uuid.uuid4())
+
+    def request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
+        return self._webhook_id, ping(self._app_id, self._app_name, timestamp)
+
+    def acknowledge(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 class Sent(NamedTuple):

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 BEAT_KEY, BEAT_SECONDS = "syncsvc:beat", 30
+TROUBLE_KEY = "syncsvc:worker-trouble"
 WORKERS_KEY, WORKER_SECONDS = "syncsvc:workers", 60
 TIMEOUT_SECONDS = 2
 
@@ -21,17 +22,30 @@ TIMEOUT_SECONDS = 2
 _SEEN = """local now = tonumber(redis.call('TIME')[1])
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
-redis.call('EXPIRE', KEYS[1], ARGV[2])"""
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+if ARGV[3] == '' then redis.call('HDEL', KEYS[2], ARGV[1]) else redis.call('HSET', KEYS[2], ARGV[1], ARGV[3]) end
+redis.call('EXPIRE', KEYS[2], ARGV[2])"""
 _COUNT = "return redis.call('ZCOUNT', KEYS[1], tonumber(redis.call('TIME')[1]) - ARGV[1], '+inf')"
 
 
+class Trouble(TypedDict):
+    """What is wrong with a worker: `kind` is disk or crash."""
+
+    kind: str
+    text: str
+
+
 class Health(TypedDict):
-    """`scheduler`: seen in the last 30 s; `workers`: processes seen in the last 60 s."""
+    """`scheduler`: seen in the last 30 s; `workers`: processes seen in the last 60 s.
+
+    `trouble` is what is wrong with workers, by their names: a disk that they cannot write to, a failure outside a run.
+    """
 
     database: bool
     redis: bool
     scheduler: bool
     workers: int
+    trouble: dict[str, Trouble]
 
 
 class Worker(NamedTuple):
@@ -42,22 +56,27 @@ class Worker(NamedTuple):
 
 
 class Alive(NamedTuple):
-    """What Redis knows: seconds since the scheduler was seen (None: not lately), workers, messages of each queue."""
+    """What Redis knows: seconds since the scheduler was seen (None: not lately), workers, messages of each queue.
+
+    `trouble` is what is wrong with workers, by their names.
+    """
 
     scheduler: int | None
     workers: list[Worker]
     messages: list[int]
+    trouble: dict[str, Trouble]
 
 
 def health() -> Health:
     """Never raises; takes 2 s for each server that does not answer."""
     answer = _redis_answer()
-    scheduler, workers = answer or (False, 0)
+    scheduler, workers, trouble = answer or (False, 0, {})
     return {
         "database": database_answers(),
         "redis": answer is not None,
         "scheduler": scheduler,
         "workers": workers,
+        "trouble": trouble,
     }
 
 
@@ -68,14 +87,16 @@ def alive(queues: Sequence[str] = ()) -> Alive | None:
         pipeline.ttl(BEAT_KEY)
         pipeline.time()
         pipeline.zrange(WORKERS_KEY, 0, -1, withscores=True)
+        pipeline.hgetall(TROUBLE_KEY)
         for queue in queues:
             pipeline.llen(queue)
-        beat, (now, _), workers, *messages = pipeline.execute()
+        beat, (now, _), workers, trouble, *messages = pipeline.execute()
     except (RedisError, OSError):
         return None
     seen = [Worker(name.decode(), max(0, int(now - at))) for name, at in cast("list[tuple[bytes, float]]", workers)]
     scheduler = BEAT_SECONDS - int(beat) if beat > 0 else None
-    return Alive(scheduler, sorted(w for w in seen if w.seconds <= WORKER_SECONDS), [int(n) for n in messages])
+    workers_seen = sorted(worker for worker in seen if worker.seconds <= WORKER_SECONDS)
+    return Alive(scheduler, workers_seen, [int(n) for n in messages], _troubles(trouble))
 
 
 def beat_seen() -> None:
@@ -83,9 +104,13 @@ def beat_seen() -> None:
     _forgiving(lambda redis: redis.set(BEAT_KEY, int(time.time()), ex=BEAT_SECONDS))
 
 
-def worker_seen(name: str) -> None:
-    """Called by each worker process every few seconds; `name` is its own among all machines."""
-    _forgiving(lambda redis: redis.eval(_SEEN, 1, WORKERS_KEY, name, WORKER_SECONDS))
+def worker_seen(name: str, *, disk: str = "", crash: str = "") -> None:
+    """Called by each worker process every few seconds; `name` is its own among all machines.
+
+    `disk` and `crash` are what is wrong with it, for operators; blank: nothing.
+    """
+    trouble = f"disk {disk[:500]}" if disk else f"crash {crash[:500]}" if crash else ""
+    _forgiving(lambda redis: redis.eval(_SEEN, 2, WORKERS_KEY, TROUBLE_KEY, name, WORKER_SECONDS, trouble))
 
 
 def database_answers() -> bool:
@@ -103,15 +128,21 @@ def redis_answers() -> bool:
     return _redis_answer() is not None
 
 
-def _redis_answer() -> tuple[bool, int] | None:
+def _redis_answer() -> tuple[bool, int, dict[str, Trouble]] | None:
     try:
         pipeline = redis_at(settings.REDIS_URL).pipeline(transaction=False)
         pipeline.exists(BEAT_KEY)
         pipeline.eval(_COUNT, 1, WORKERS_KEY, WORKER_SECONDS)
-        seen, workers = pipeline.execute()
+        pipeline.hgetall(TROUBLE_KEY)
+        seen, workers, trouble = pipeline.execute()
     except (RedisError, OSError):
         return None
-    return bool(seen), int(workers)
+    return bool(seen), int(workers), _troubles(trouble)
+
+
+def _troubles(found: dict[bytes, bytes]) -> dict[str, Trouble]:
+    pairs = {name.decode(): text.decode().partition(" ") for name, text in found.items()}
+    return {name: Trouble(kind=kind, text=text) for name, (kind, _, text) in pairs.items()}
 
 
 def _forgiving(call: Callable[[Redis], object]) -> None:

@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from syncsvc import wakeup
 from syncsvc.exceptions import GitError, MirrorBusyError, Refused
-from syncsvc.git.mirror import Mirror, evict
+from syncsvc.git.eviction import evict, fetch_with_room
+from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import remote_head
 from syncsvc.models import Snapshot, Subscription, Trigger
 from syncsvc.sync.job import Job, git_limits, mirror_of
@@ -112,13 +113,12 @@ def _plan(known: SyncPreview, subscription: Subscription) -> SyncPreview:
     if head.commit is None:
         return _failed(known, "The remote has no commit.")
     mirror = mirror_of(repository)
-    is_new = not mirror.path.exists()
     commit = head.commit
     if not mirror.has_commit(commit):
-        commit = mirror.fetch(head, wait=FETCH_WAIT_SECONDS)
+        commit = fetch_with_room(mirror, head, settings.MIRROR_MAX_BYTES, wait=FETCH_WAIT_SECONDS)
         wakeup.wake_runs(Subscription.objects.filter(repository=repository).fetch_ended())
     with mirror.reading(wait=FETCH_WAIT_SECONDS):
-        if is_new:
+        if mirror.has_fetched:
             evict(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
         return _changes(known, subscription, mirror, commit)
 

@@ -46,6 +46,11 @@ def stopped_text(progress: Progress | None) -> str:
     return f"Stopped by an operator: {_changes(left)} {plural(left, 'was', 'were')} not sent."
 
 
+def handed_over_text(because: str) -> str:
+    """Of a run whose turn was over; blank for one that something else interrupted."""
+    return f"Handed its slot back, because {because}. The next run goes on from there." if because else ""
+
+
 def still_down_text(delay: float | None) -> str:
     """Of an item that waited for its app's endpoint."""
     again = "" if delay is None else f" It tries by itself in {span(delay)}."

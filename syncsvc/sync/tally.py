@@ -6,6 +6,7 @@ from enum import Enum, auto
 
 from syncsvc.error_kinds import POLICIES
 from syncsvc.store.throttles import Throttled
+from syncsvc.sync.cargo import Refusal
 from syncsvc.types import Change, ErrorKind
 
 
@@ -38,6 +39,8 @@ class Tally:
     throttle_error: str = ""
     # The probe of an open circuit was sent, and failed.
     probe_failed: bool = False
+    # The answer that opened the circuit says more than the run's first failure.
+    opened_by: Refusal | None = None
 
     def fail(self, kind: ErrorKind, error: str, changes: Sequence[Change]) -> None:
         self.failed += len(changes)

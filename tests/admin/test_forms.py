@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 
@@ -91,6 +91,23 @@ def test_a_bad_value_is_the_fields_error_and_is_kept(model: Any, page: str, cons
                 if field in form.errors:
                     kept = form[field].value()
                     assert value in (kept if isinstance(kept, list | tuple) else [kept]), (key, value)
+
+
+@pytest.mark.parametrize("model", [App, Repository])
+def test_what_was_deleted_while_its_form_was_open_is_said(model: Any, console: Client) -> None:
+    """The database leaves the row as it is, as it does where a rival has deleted it after it was read."""
+    row = MODELS[model]()
+    table, name = model._meta.db_table, model._meta.model_name
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+        cursor.execute(f"CREATE TRIGGER gone BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION gone()")
+    address = reverse(f"admin:syncsvc_{name}_change", args=[row.pk])
+    posted = Inputs(console.get(address).text, f"{name}_form").values
+
+    answer = console.post(address, {**posted, "name": "other"}, follow=True)
+
+    assert answer.status_code == 200
+    assert "was deleted meanwhile" in answer.text
 
 
 def _post(console: Client, address: str, values: dict[str, str]) -> Any:

@@ -13,6 +13,7 @@ from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App, Repository
 from syncsvc.operations.apps import PROFILE_NAMES
 from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
+from tests.keys import private_key
 from tests.management.conftest import Run
 from tests.management.working import Terminal
 from tests.outages import open_circuit
@@ -126,7 +127,7 @@ def test_another_credential_is_tried_now_and_kept_to_itself(run: Run, tmp_path: 
 
 def test_a_key_takes_the_place_of_a_token_and_none_of_both(run: Run, tmp_path: Path) -> None:
     RepositoryFactory.create(name="a", url=REMOTE, username="me", token="t")
-    key, hosts = file_of(tmp_path, "key", "the key"), file_of(tmp_path, "hosts", "host ssh-ed25519 AAAA")
+    key, hosts = file_of(tmp_path, "key", private_key()), file_of(tmp_path, "hosts", "host ssh-ed25519 AAAA")
     ssh = "git@git.example.com:owner/repo.git"
 
     assert run("repository_change", "a", f"--url={ssh}", "--json").refusal == "invalid"
@@ -135,9 +136,10 @@ def test_a_key_takes_the_place_of_a_token_and_none_of_both(run: Run, tmp_path: P
     files = ("--ssh-key-file", key, "--known-hosts-file", hosts)
     assert run("repository_change", "a", f"--url={ssh}", *files).code == 0
     repository = Repository.objects.get()
-    assert (repository.token, repository.username, repository.ssh_key.reveal()) == (None, "", "the key")
+    assert (repository.token, repository.username, repository.ssh_key.reveal()) == (None, "", private_key())
     # A key alone is exchanged; the hosts that are known stay.
-    other = file_of(tmp_path, "other", "another key")
+    private_key.cache_clear()
+    other = file_of(tmp_path, "other", private_key())
     assert run("repository_change", "a", "--ssh-key-file", other).code == 0
     assert Repository.objects.get().known_hosts == "host ssh-ed25519 AAAA"
 

@@ -52,7 +52,7 @@ def test_the_document(run: Run, three: list[Subscription]) -> None:
     assert (second["commit"], second["files"]) == (None, None)
     assert (third["id"], third["paused"], third["status"]) == (str(paused.id), True, "pending")
     assert third["due_at"] is not None
-    assert set(done.json["health"]) == {"database", "redis", "scheduler", "workers"}
+    assert set(done.json["health"]) == {"database", "redis", "scheduler", "workers", "trouble"}
 
 
 def test_selectors_combine_and_totals_follow_them(run: Run, three: list[Subscription]) -> None:
@@ -102,7 +102,7 @@ def test_health_counts_what_was_seen(run: Run) -> None:
     worker_seen("one")
     worker_seen("two")
     health = run("status", "--json").json["health"]
-    assert health == {"database": True, "redis": True, "scheduler": True, "workers": 2}
+    assert health == {"database": True, "redis": True, "scheduler": True, "workers": 2, "trouble": {}}
 
 
 def test_ten_thousand_subscriptions_cost_the_same_few_queries_and_a_moment(run: Run) -> None:

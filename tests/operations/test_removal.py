@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,14 +13,30 @@ from django.db import connection, transaction
 
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, DeliveryAttempt, Operation, OperationItem, Repository, Subscription
-from syncsvc.operations import bulk, control
+from syncsvc.operations import bulk, control, pausing
+from syncsvc.operations.apps import save_app
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.release import sweep_operations
 from syncsvc.operations.removal import remove, what_goes
 from syncsvc.store.attempts import Attempt, log_attempts
+from syncsvc.sync.ending import Failed
+from syncsvc.types import ErrorKind
 from tests import factories
 from tests.models.test_on_delete import orphans
-from tests.operations.fleet import ASKER, RESYNC, RETRY, adds_up, claim, counts, fleet, in_threads, run, work
+from tests.operations.fleet import (
+    ASKER,
+    FAILED,
+    RESYNC,
+    RETRY,
+    SYNCED,
+    adds_up,
+    claim,
+    counts,
+    fleet,
+    in_threads,
+    run,
+    work,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -162,6 +179,9 @@ def test_a_delete_waits_for_attempts_that_are_being_written_and_takes_them_along
     assert not DeliveryAttempt.objects.exists()
 
 
+GONE = Failed(ErrorKind.ENDPOINT_GONE, "The endpoint answered 410.")
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_deletes_meet_operations_that_begin_and_run_without_an_error(seed: int) -> None:
     """No deadlock, no foreign key that fails, and counts that add up at the end."""
@@ -180,11 +200,18 @@ def test_deletes_meet_operations_that_begin_and_run_without_an_error(seed: int) 
                     bulk.start(scope, ASKER, confirmed=True)
                 except Refused:  # nothing is left
                     sweep_operations()
+        elif number == 2:
+            for app in list(App.objects.all()) * 3:
+                pausing.pause(App.objects.filter(pk=app.pk), ASKER)
+                app.is_active, app.url = True, f"{app.url}/new"
+                with suppress(Refused):  # it was deleted
+                    save_app(app, ASKER, changed={"is_active", "url"})
         else:
             for subscription in subscriptions * 3:
-                run(subscription.id)
+                run(subscription.id, chance.choice([SYNCED, FAILED, GONE]))
 
-    in_threads(act, 5)
+    in_threads(act, 6)
+    pausing.resume(App.objects.all(), ASKER)
     work(subscriptions)
     sweep_operations()
 

@@ -75,6 +75,8 @@ def _lines(rows: Iterator[dict[str, Any]], totals: dict[str, int], state: Health
     statuses = ", ".join(f"{number:,} {status}" for status, number in totals.items())
     yield f"{counted(sum(totals.values()), 'subscription')}: {statuses}{notes}"
     answers = ", ".join(f"{name} {'answers' if state[name] else 'DOES NOT ANSWER'}" for name in ("database", "redis"))
+    for name, trouble in state["trouble"].items():
+        yield f"worker {name}: {trouble['text']}"
     workers = counted(state["workers"], "worker")
     yield f"{answers}, scheduler {'seen' if state['scheduler'] else 'NOT SEEN'}, {workers} seen"
 
