@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from syncsvc.management.app_profile import flag_of
+from syncsvc.operations.apps import PROFILE_NAMES
 from syncsvc.types import ErrorKind
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +34,11 @@ def test_every_command_has_a_line_of_documentation_and_a_test(command: str) -> N
     assert f"`{command}" in README, f"README.md does not mention the command {command}"
     tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
     assert f'"{command}"' in tests, f"no test calls the command {command}"
+
+
+@pytest.mark.parametrize("column", PROFILE_NAMES)
+def test_every_column_of_an_apps_profile_has_a_flag_that_is_documented(column: str) -> None:
+    assert f"`{flag_of(column)}`" in README
 
 
 @pytest.mark.parametrize("kind", list(ErrorKind))

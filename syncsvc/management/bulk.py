@@ -11,20 +11,23 @@ from syncsvc.exceptions import Refused
 from syncsvc.management import base
 from syncsvc.management.asking import add_asker, add_confirmation, asker, make_sure
 from syncsvc.management.following import FIRST_PAUSE, LAST_PAUSE, follow
-from syncsvc.management.operation_lines import WORDS, preview_lines, summary
+from syncsvc.management.operation_lines import preview_lines
 from syncsvc.management.runs import run_line, run_row
 from syncsvc.management.selectors import add_selectors, find_app, find_repository, find_subscription
-from syncsvc.management.terminal import Progress
+from syncsvc.management.terminal import ProgressLine
 from syncsvc.management.waiting import Waiting
 from syncsvc.models import Operation, SyncRun
 from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.document import full_document
 from syncsvc.operations.preview import Preview, Shown, preview, read_digest
+from syncsvc.operations.progress import progress_of
 from syncsvc.operations.scope import Scope
 from syncsvc.operations.single import Queued
+from syncsvc.operations.summary import summary, verb
 from syncsvc.store.clock import database_time
 from syncsvc.types import ErrorKind
+from syncsvc.words import counted
 
 WHICH = "Say which: name subscriptions (APP/REPOSITORY), or give --app, --repository, --error, --host or --all."
 
@@ -59,8 +62,8 @@ class Command(base.Command):
         for name, most in MOST.items():
             if (options[name] or 0) > most:
                 raise Refused("usage", f"--{name.replace('_', '-')} is {most} at most.")
-        self.progress = Progress(sys.stderr, quiet=options["json"])
-        self.asker = asker(WORDS[self.kind].replace("-", ""), options)
+        self.progress = ProgressLine(sys.stderr, quiet=options["json"])
+        self.asker = asker(verb(self.kind).replace("-", ""), options)
         scope = self._scope(options)
         if options["dry_run"]:
             shown = preview(scope)
@@ -89,7 +92,7 @@ class Command(base.Command):
             return scope
         previewed = read_digest(options["digest"]).scope
         if previewed.kind != self.kind or (selected and previewed != scope):
-            about = f"{WORDS[previewed.kind]} of {previewed.words()}"
+            about = f"{verb(previewed.kind)} of {previewed.words()}"
             raise Refused("usage", f"The digest is of another request: {about}. Give it alone.")
         return previewed
 
@@ -110,7 +113,7 @@ class Command(base.Command):
             "repository_id": subscription.repository_id,
             "note": queued.note or None,
         }
-        lines = [f"{WORDS[self.kind].capitalize()} queued for {queued.subscription}"]
+        lines = [f"{verb(self.kind).capitalize()} queued for {queued.subscription}"]
         if queued.note:
             lines.append(queued.note)
         if options["wait"]:
@@ -130,7 +133,7 @@ class Command(base.Command):
         operation = follow(operation, self.asker, self.progress, timeout=options["timeout"], note=self.note)
         self.exit_code = exit_code(operation)
         document = {**full_document(operation), **document}
-        return base.Answer(document=document, lines=[summary(operation)])
+        return base.Answer(document=document, lines=[summary(progress_of(operation))])
 
     def _start(self, scope: Scope, options: Mapping[str, Any]) -> Operation:
         shown: Preview | Shown = read_digest(options["digest"]) if options["digest"] else preview(scope)
@@ -144,7 +147,7 @@ class Command(base.Command):
         return bulk.start(scope, self.asker, digest=digest, confirmed=True, idempotency_key=key, **how)
 
     def _started(self, operation: Operation) -> Iterator[str]:
-        yield f"{WORDS[self.kind].capitalize()} queued for {operation.total} subscriptions: {operation.id}"
+        yield f"{verb(self.kind).capitalize()} queued for {counted(operation.total, 'subscription')}: {operation.id}"
         yield f"`manage.py operation {operation.id} --watch` shows how far it is."
 
     def _wait_for_run(self, queued: Queued, *, since: Any, timeout: int | None) -> dict[str, Any]:

@@ -17,12 +17,13 @@ from syncsvc.management.adding import add_repository
 from syncsvc.management.demo_check import compare
 from syncsvc.management.demo_receiver import ReceiverClient
 from syncsvc.management.demo_source import GitFailedError, Source
-from syncsvc.management.terminal import Progress
+from syncsvc.management.terminal import ProgressLine
 from syncsvc.models import App, Repository, Snapshot, Status, Subscription, SyncRun, Trigger
 from syncsvc.models.pausing import set_active
 from syncsvc.store import circuits, throttles
 from syncsvc.store.clock import database_time
 from syncsvc.sync.asking import ask_for_runs
+from syncsvc.words import changes, counted
 
 APP = "demo-receiver"
 POLL_SECONDS = 2
@@ -54,7 +55,7 @@ class DemoFailedError(Exception):
 class Demo:
     def __init__(self, facts: Facts, receiver: ReceiverClient, out: TextIO) -> None:
         self._facts, self._receiver, self._out = facts, receiver, out
-        self._progress = Progress(out)
+        self._progress = ProgressLine(out)
         self._parent = os.getppid()
         self._told = ""  # why nothing has arrived yet, as it was said last
 
@@ -196,10 +197,8 @@ def put_away(facts: Facts) -> None:
 
 
 def _change_line(run: SyncRun) -> str:
-    kinds = ", ".join(
-        f"{getattr(run, kind)} {kind}" for kind in ("created", "updated", "deleted") if getattr(run, kind)
-    )
+    files = counted(run.delivered, "file")
+    kinds = changes(created=run.created, updated=run.updated, deleted=run.deleted, nothing="nothing planned")
     if run.outcome == SyncRun.Outcome.SYNCED:
-        files = "1 file" if run.delivered == 1 else f"{run.delivered} files"
         return f"{files} verified: {kinds} at {run.to_commit[:12]}"
-    return f"{run.outcome} after {run.delivered} files ({kinds or 'nothing planned'}): {run.error_kind}: {run.error}"
+    return f"{run.outcome} after {files} ({kinds}): {run.error_kind}: {run.error}"

@@ -17,6 +17,7 @@ from syncsvc.git.branch import wrong_with_branch
 from syncsvc.git.remote import HttpCredential, Remote, SshCredential
 from syncsvc.git.ssh_key import check_private_key
 from syncsvc.git.url import GivenUrl, read_url
+from syncsvc.ids import uuid_of
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.fields import CheckedCharField, CheckedTextField, SealedField
 from syncsvc.models.hosts import host_of
@@ -43,11 +44,8 @@ def validate_remote_url(url: str) -> None:
 def validate_repository_name(name: str) -> None:
     if not name.isprintable() or name != name.strip():
         raise ValidationError("A repository's name is one line without space at its ends; leave it out for owner/repo.")
-    try:
-        uuid.UUID(name)
-    except ValueError:
-        return
-    raise ValidationError("A repository's name must not look like a UUID; commands take either.")
+    if uuid_of(name):
+        raise ValidationError("A repository's name must not look like a UUID; commands take either.")
 
 
 def validate_branch(branch: str) -> None:
@@ -66,6 +64,10 @@ class RemoteUrlField(CheckedCharField):
 
 
 class RepositoryQuerySet(models.QuerySet["Repository"]):
+    def named(self, name_or_id: str) -> "Repository":
+        """The repository of that name or id; Repository.DoesNotExist where there is none."""
+        return self.get(id=row_id) if (row_id := uuid_of(name_or_id)) else self.get(name=name_or_id)
+
     def request_check(self, repository_id: uuid.UUID) -> bool:
         """Makes its poll due now, and marks it as asked for; False while one runs, or where it is paused."""
         free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())

@@ -11,6 +11,7 @@ from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce, Greatest, Least, Now, Random
 from django.db.models.lookups import LessThanOrEqual
 
+from syncsvc.ids import uuid_of
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.run import Trigger
 from syncsvc.models.status import Failure, Status, is_retrying, is_throttled
@@ -37,10 +38,9 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         app, slash, repository = name_or_id.partition("/")
         if slash:
             return self.get(app__name=app, repository__name=repository)
-        try:
-            return self.get(id=uuid.UUID(name_or_id))
-        except ValueError:
-            raise self.model.DoesNotExist from None
+        if subscription_id := uuid_of(name_or_id):
+            return self.get(id=subscription_id)
+        raise self.model.DoesNotExist
 
     def active(self) -> "SubscriptionQuerySet":
         return self.filter(is_active=True, app__is_active=True, repository__is_active=True)
@@ -298,7 +298,7 @@ class Subscription(models.Model):
     asked_by = models.CharField(max_length=150, blank=True, default="", editable=False)
     asked_at = models.DateTimeField(db_default=Now(), editable=False)
 
-    # Runs that failed in a row; over 0 and pending means: retrying.
+    # Quick tries that were used up in a row; `is_retrying` says what they are for.
     retry_count = models.PositiveIntegerField(default=0, editable=False)
     error_kind = error_kind_field(editable=False)
     last_error = models.TextField(blank=True, default="", editable=False)
