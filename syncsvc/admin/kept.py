@@ -9,7 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from redis.exceptions import RedisError
 
-from syncsvc.sync.health import redis_at
+from syncsvc.redis_connections import redis_at
 
 SECONDS = 2
 # Who asks while it is made anew gets the one before; where there is none, waits for a moment.

@@ -7,15 +7,13 @@ Where Redis is away each process keeps to the limit by itself: N worker processe
 import threading
 import time
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import cast
 
 import structlog
 from django.conf import settings
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
+
+from syncsvc.redis_connections import redis_at
 
 logger = structlog.get_logger(__name__)
 
@@ -85,7 +83,9 @@ class Rate:
         if now >= self._away_until:
             try:
                 arguments = (1, f"rate:{app}", 1_000_000 / per_second, wanted)
-                granted, micros = cast("list[int]", _redis(settings.REDIS_URL).eval(GRANT, *arguments))
+                granted, micros = cast(
+                    "list[int]", redis_at(settings.REDIS_URL, timeout=TIMEOUT_SECONDS).eval(GRANT, *arguments)
+                )
                 return granted, max(micros / 1_000_000, 0.001)
             except (RedisError, OSError) as error:
                 logger.warning("rate.redis_away", error=type(error).__name__)
@@ -101,12 +101,6 @@ def _granted_here(per_second: int, wanted: int, permits: _Permits, now: float) -
         return 0, max(due - now - (wanted - 1) * interval, 0.001)
     permits.due = due + granted * interval
     return granted, 0.0
-
-
-@lru_cache(maxsize=4)
-def _redis(url: str) -> Redis:
-    retry = Retry(NoBackoff(), 0)
-    return Redis.from_url(url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, retry=retry)
 
 
 RATE = Rate()

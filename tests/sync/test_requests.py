@@ -1,4 +1,4 @@
-"""Requests over kept-alive connections: each one that arrives is in the log, and a probe has a connection of its own."""
+"""Requests over kept-alive connections: each that arrives is in the log, and a probe has a connection of its own."""
 
 import socket
 

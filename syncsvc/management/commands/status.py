@@ -73,8 +73,16 @@ def _lines(rows: Iterator[dict[str, Any]], totals: dict[str, int], state: Health
         yield _line(row)
     notes = "".join(f", {count} {kind}" for kind, count in kinds.items() if count)
     yield f"{sum(totals.values())} subscriptions: {', '.join(f'{n} {status}' for status, n in totals.items())}{notes}"
-    answers = ", ".join(f"{name} {'answers' if state[name] else 'DOES NOT ANSWER'}" for name in ("database", "redis"))
-    yield f"{answers}, scheduler {'seen' if state['scheduler'] else 'NOT SEEN'}, {state['workers']} workers seen"
+    yield (
+        f"database {'answers' if state['database'] else 'DOES NOT ANSWER'}, redis {_redis(state)},"
+        f" scheduler {'seen' if state['scheduler'] else 'NOT SEEN'}, {state['workers']} workers seen"
+    )
+
+
+def _redis(state: Health) -> str:
+    if error := state.get("redis_error"):
+        return f"{error.upper()}: no worker is woken, and none can be seen"
+    return "answers" if state["redis"] else "DOES NOT ANSWER"
 
 
 def _line(row: dict[str, Any]) -> str:
