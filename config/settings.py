@@ -166,7 +166,11 @@ CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "syncsvc.cache.ForgivingRedisCache",
         "LOCATION": REDIS_URL,
-        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
+        "OPTIONS": {
+            "socket_timeout": 2,
+            "socket_connect_timeout": 2,
+            "pool_class": "syncsvc.redis_connections.FollowingPool",
+        },
     }
 }
 

@@ -119,8 +119,8 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
         statuses=(StatusRange(300, 499), StatusRange(0, 199)),
     ),
     ErrorKind.ENDPOINT_THROTTLED: ErrorPolicy(
-        label="Endpoint asked for fewer requests",
-        advice="If this stays, lower the app's in-flight limit.",
+        label="Endpoint throttles or is unavailable",
+        advice="If this stays, look whether the endpoint is up (503), or lower the app's in-flight limit (429).",
         fault=Fault.ENDPOINT,
         statuses=(StatusRange.only(429), StatusRange.only(503)),
         stops_run=True,

@@ -34,7 +34,7 @@ def alarms(numbers: dict[str, Any], alive: Alive | None) -> list[Alarm]:
 
 def is_polled(alive: Alive | None) -> bool:
     """Else it is not git that is to blame where a repository was not checked."""
-    return alive is not None and alive.scheduler is not None and bool(alive.workers)
+    return alive is not None and not alive.refusal and alive.scheduler is not None and bool(alive.workers)
 
 
 def failures_url(**filters: str) -> str:
@@ -51,6 +51,10 @@ def _of_processes(counts: dict[str, Any], alive: Alive | None) -> Iterator[Alarm
     if alive is None:
         away = "Redis does not answer. Runs wait for the next sweep, and nobody sees workers or live progress."
         yield Alarm("bad", "Redis away", away)
+        return
+    if alive.refusal:
+        text = f"Redis takes no writes: {alive.refusal}. Workers wait until it does; what runs already goes on."
+        yield Alarm("bad", "Redis refuses", text)
         return
     if not alive.workers:
         yield Alarm("bad", "No worker", "No worker was seen in the last minute. Nothing is sent until one starts.")

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString, mark_safe
 from redis.exceptions import RedisError
 
 from syncsvc.admin.parts import MOVING_SECONDS, shows, unchanged
-from syncsvc.sync.health import redis_at
+from syncsvc.redis_connections import redis_at
 
 SECONDS = MOVING_SECONDS
 # Who asks while it is made anew gets the one before; where there is none, waits for a moment.

@@ -4,19 +4,17 @@ import json
 import time
 import uuid
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TypedDict, cast
 
 import structlog
 from django.conf import settings
 from django.db.models import Count
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from syncsvc.models import Operation, OperationItem
 from syncsvc.models.operation import OUTCOMES
+from syncsvc.redis_connections import redis_at
 
 logger = structlog.get_logger(__name__)
 
@@ -120,7 +118,7 @@ def progress(operation_id: uuid.UUID) -> Progress | None:
     """The counts and the pace.
 
     From Redis; where the hash is missing it is written anew from the row, by one of many readers; where Redis is away,
-    from the row. None where there is no such operation.
+    or takes no writes, from the row. None where there is no such operation.
     """
     found = _forgiving(lambda redis: _from_redis(redis, operation_id))
     counts, samples = found or (_row(operation_id), [])
@@ -169,7 +167,11 @@ def _row(operation_id: uuid.UUID) -> Counts | None:
 
 
 def _read(redis: Redis, operation_id: uuid.UUID) -> Counts | None:
-    values = cast("dict[str, str]", redis.hgetall(key(operation_id)))
+    pipeline = redis.pipeline(transaction=False)
+    # A replica has a hash that nobody can write any more: this is refused there, and the row is read.
+    pipeline.set(f"{key(operation_id)}:read", 1, ex=1)
+    pipeline.hgetall(key(operation_id))
+    values = cast("dict[str, str]", pipeline.execute()[1])
     if set(values) != set(FIELDS):
         return None
     return cast("Counts", {name: value if name in TEXTS else int(value) for name, value in values.items()})
@@ -200,19 +202,7 @@ def _pace(counts: Counts, samples: list[str]) -> Pace:
 
 def _forgiving[T](call: Callable[[Redis], T]) -> T | None:
     try:
-        return call(_redis(settings.REDIS_URL))
+        return call(redis_at(settings.REDIS_URL, timeout=TIMEOUT_SECONDS, as_text=True))
     except (RedisError, OSError) as error:
         logger.warning("progress.redis_away", error=type(error).__name__)
         return None
-
-
-@lru_cache(maxsize=4)
-def _redis(url: str) -> Redis:
-    retry = Retry(NoBackoff(), 0)
-    return Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-        retry=retry,
-    )

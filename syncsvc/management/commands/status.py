@@ -78,11 +78,18 @@ def _lines(rows: Iterator[dict[str, Any]], totals: dict[str, int], state: Health
     notes = "".join(f", {count:,} {kind}" for kind, count in kinds.items() if count)
     statuses = ", ".join(f"{number:,} {status}" for status, number in totals.items())
     yield f"{counted(sum(totals.values()), 'subscription')}: {statuses}{notes}"
-    answers = ", ".join(f"{name} {'answers' if state[name] else 'DOES NOT ANSWER'}" for name in ("database", "redis"))
     for name, trouble in state["trouble"].items():
         yield f"worker {name}: {trouble['text']}"
+    database = "answers" if state["database"] else "DOES NOT ANSWER"
+    scheduler = "seen" if state["scheduler"] else "NOT SEEN"
     workers = counted(state["workers"], "worker")
-    yield f"{answers}, scheduler {'seen' if state['scheduler'] else 'NOT SEEN'}, {workers} seen"
+    yield f"database {database}, redis {_redis(state)}, scheduler {scheduler}, {workers} seen"
+
+
+def _redis(state: Health) -> str:
+    if error := state.get("redis_error"):
+        return f"{error.upper()}: no worker is woken, and none can be seen"
+    return "answers" if state["redis"] else "DOES NOT ANSWER"
 
 
 def _line(row: dict[str, Any]) -> str:
