@@ -104,7 +104,7 @@ def ended_apps(system: System) -> list[tuple[str]]:
     """The slow ones that have had a run: a worker that has not met an app lets it begin as any other."""
     return system.query(
         """SELECT DISTINCT a.name FROM syncsvc_syncrun u JOIN syncsvc_subscription s ON s.id = subscription_id
-           JOIN syncsvc_app a ON a.id = s.app_id WHERE a.name LIKE 'slow-%' AND u.outcome <> ''"""
+           JOIN syncsvc_app a ON a.id = s.app_id WHERE a.name LIKE 'slow-%%' AND u.outcome <> ''"""
     )
 
 
