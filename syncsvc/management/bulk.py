@@ -4,7 +4,7 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from syncsvc.exceptions import Refused
@@ -29,9 +29,23 @@ from syncsvc.store.clock import database_time
 from syncsvc.types import ErrorKind
 from syncsvc.words import counted
 
-WHICH = "Say which: name subscriptions (APP/REPOSITORY), or give --app, --repository, --error, --host or --all."
+
+class Selector(NamedTuple):
+    """An option that gives a scope one of its conditions; `read` makes the condition's value of what is typed."""
+
+    option: str
+    condition: str
+    read: Callable[[str], Any]
 
 
+SELECTORS = (
+    Selector("app", "app_id", lambda name: find_app(name).id),
+    Selector("repository", "repository_id", lambda name: find_repository(name).id),
+    Selector("error", "error_kind", ErrorKind),
+    Selector("host", "host", str.lower),
+)
+FLAGS = ", ".join(f"--{selector.option}" for selector in SELECTORS)
+WHICH = f"Say which: name subscriptions (APP/REPOSITORY), or give {FLAGS} or --all."
 MOST = {"max_running": 1000, "abort_percent": 100}
 
 
@@ -75,19 +89,11 @@ class Command(base.Command):
     def _scope(self, options: Mapping[str, Any]) -> Scope:
         """As the selectors say, which must all agree, or as the preview was."""
         names = options["subscriptions"]
-        app, repository, error = options["app"], options["repository"], options["error"]
-        host = options["host"]
-        selected = names or options["all"] or any(value is not None for value in (app, repository, error, host))
+        given = {s.condition: s.read(options[s.option]) for s in SELECTORS if options[s.option] is not None}
+        selected = names or options["all"] or given
         if not selected and not options["digest"]:
             raise Refused("usage", WHICH)
-        scope = Scope(
-            kind=self.kind,
-            app_id=None if app is None else find_app(app).id,
-            repository_id=None if repository is None else find_repository(repository).id,
-            error_kind=None if error is None else ErrorKind(error),
-            host=host and host.lower(),
-            ids=[find_subscription(name).id for name in names] if names else None,
-        )
+        scope = Scope(kind=self.kind, ids=[find_subscription(name).id for name in names] if names else None, **given)
         if not options["digest"]:
             return scope
         previewed = read_digest(options["digest"]).scope
