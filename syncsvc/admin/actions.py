@@ -92,8 +92,7 @@ class SubscriptionButtons(ButtonsMixin):
         """Its badge changes wherever it stands on the page."""
         if not is_htmx(request):
             return super().pressed(request, row, button)
-        now = Subscription.objects.select_related("app", "repository").get(pk=row.pk)
-        return answers.done(request, changed=row.pk, content=changed_status(now))
+        return answers.done(request, changed=row.pk, content=changed_status(row.pk))
 
     def part(self, request: HttpRequest, row: Subscription, name: str) -> HttpResponse:
         return followed_status(request, row) if name == "status" else super().part(request, row, name)

@@ -6,13 +6,21 @@ from django.utils.safestring import SafeString
 from syncsvc.admin.cells import badge, kind_cell
 from syncsvc.models import DeliveryAttempt, SyncRun
 
-TONES = {"synced": "good", "postponed": "warn", "failed": "bad", "held": "bad", "interrupted": "quiet"}
+TONES = {
+    SyncRun.Outcome.SYNCED: "good",
+    SyncRun.Outcome.POSTPONED: "warn",
+    SyncRun.Outcome.FAILED: "bad",
+    SyncRun.Outcome.HELD: "bad",
+    SyncRun.Outcome.INTERRUPTED: "quiet",
+    SyncRun.Outcome.STOPPED: "quiet",
+}
 
 
 def run_badge(run: SyncRun) -> SafeString:
     if not run.outcome:
         return badge("Running", "busy")
-    return _with_kind(badge(run.outcome.capitalize(), TONES[run.outcome]), run.error_kind)
+    outcome = SyncRun.Outcome(run.outcome)
+    return _with_kind(badge(outcome.label, TONES[outcome]), run.error_kind)
 
 
 def attempt_badge(attempt: DeliveryAttempt) -> SafeString:
