@@ -92,8 +92,7 @@ class SubscriptionButtons(ButtonsMixin):
         """Its badge changes wherever it stands on the page."""
         if not is_htmx(request):
             return super().pressed(request, row, button)
-        now = Subscription.objects.select_related("app", "repository").get(pk=row.pk)
-        return answers.done(request, changed=row.pk, content=changed_status(now))
+        return answers.done(request, changed=row.pk, content=changed_status(row.pk))
 
 
 def resync_one(request: HttpRequest, subscription: Subscription) -> None:

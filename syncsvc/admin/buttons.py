@@ -17,6 +17,7 @@ from syncsvc.admin import answers
 from syncsvc.admin.choosing import RowSelect
 from syncsvc.admin.panels import PanelsMixin
 from syncsvc.admin.parts import is_htmx, render_part
+from syncsvc.exceptions import Refused
 
 CONFIRM = "admin/syncsvc/confirm.html"
 CHANGE_FORM = "admin/syncsvc/change_form.html"
@@ -100,8 +101,11 @@ class ButtonsMixin(PanelsMixin):
         if request.method not in methods:
             return HttpResponseNotAllowed(methods)
         row = self.get_object(request, str(row_id))
-        if row is None or not self.may_press(request, button, row):
+        if not self.may_press(request, button, row):
             raise PermissionDenied
+        if row is None:
+            gone = f"somebody has deleted the {self.opts.verbose_name}."
+            raise Refused("not_found", f"{button.failed or 'Failed'}: {gone}")
         if request.method == "GET":
             return self._ask(request, row, button)
         response: HttpResponse | None = getattr(self, button.press)(request, row)

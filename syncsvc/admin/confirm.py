@@ -17,7 +17,7 @@ from syncsvc.admin.buttons import Confirmation, ask
 from syncsvc.admin.operation_bar import started_bar
 from syncsvc.admin.parts import is_htmx
 from syncsvc.exceptions import Refused
-from syncsvc.models import App, Operation, Repository, Snapshot
+from syncsvc.models import Operation, Snapshot
 from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.preview import Preview, preview, read_digest
@@ -107,7 +107,7 @@ def _start(request: HttpRequest, question: Question) -> HttpResponse:
 def _asked(request: HttpRequest, question: Question, shown: Preview) -> HttpResponse:
     kind = question.scope.kind
     asked = Confirmation(
-        title=_title(question.scope, shown), effect=_effect(question.scope, shown), label=verb(kind).capitalize()
+        title=_title(question, shown), effect=_effect(question.scope, shown), label=verb(kind).capitalize()
     )
     return ask(
         request,
@@ -130,13 +130,14 @@ def _of_selected(question: Question, shown: Preview) -> list[str]:
     return [f"{question.selected:,} {were} selected{only}."]
 
 
-def _title(scope: Scope, shown: Preview) -> str:
+def _title(question: Question, shown: Preview) -> str:
+    scope = question.scope
     if scope.kind == Operation.Kind.RETRY:
         return f"Retry {counted(shown.total, 'failed notification')}?"
     if scope.app_id is not None:
-        return f"Re-sync all repositories for {App.objects.get(id=scope.app_id).name}?"
+        return f"Re-sync all repositories for {question.back_title}?"
     if scope.repository_id is not None:
-        return f"Re-sync {Repository.objects.get(id=scope.repository_id).name} for all apps?"
+        return f"Re-sync {question.back_title} for all apps?"
     return f"Re-sync {counted(shown.total, 'subscription')}?"
 
 

@@ -1,5 +1,6 @@
 """Runs: what each set out to tell, and how it ended."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -9,17 +10,20 @@ from django.http import HttpRequest
 
 from syncsvc.admin import run_page
 from syncsvc.admin.badges import run_badge, run_changes
+from syncsvc.admin.buttons import Button
 from syncsvc.admin.cells import NOTHING, block, link, list_link, moment, size_cell
 from syncsvc.admin.filters import AutocompleteFilter, when
 from syncsvc.admin.history import HistoryAdmin
+from syncsvc.admin.stop_button import STOP, StopButton
 from syncsvc.ids import uuid_of
 from syncsvc.models import DeliveryAttempt, Subscription, SyncRun
 from syncsvc.words import counted
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(HistoryAdmin):
+class SyncRunAdmin(StopButton, HistoryAdmin):
     change_form_template = "admin/syncsvc/run.html"
+    buttons = (STOP,)
     panels = run_page.PANELS
     list_display = (
         "__str__",
@@ -60,6 +64,9 @@ class SyncRunAdmin(HistoryAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).select_related(*self.list_select_related)
         return rows
+
+    def buttons_of(self, row: SyncRun) -> Sequence[Button]:
+        return () if row.outcome or row.subscription.stop_requested_at else self.buttons
 
     def is_over(self, row: SyncRun) -> bool:
         return bool(row.outcome)

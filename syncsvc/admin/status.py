@@ -1,6 +1,7 @@
 """A subscription's status as a badge, the same in every list and page, and alone where it changes in place."""
 
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -44,6 +45,12 @@ def moves(subscription: Subscription) -> bool:
     return subscription.status == Status.PENDING and not subscription.paused and due
 
 
+def has_something_to_retry(subscription: Subscription) -> bool:
+    """It failed, waits for another try, or was stopped."""
+    waits = subscription.status == Status.PENDING and bool(subscription.last_error)
+    return subscription.status == Status.FAILED or subscription.is_retrying or subscription.is_throttled or waits
+
+
 def status_context(subscription: Subscription, *, follow: bool = False, swap: bool = False) -> dict[str, Any]:
     """`follow`: it asks how it goes on until that run ends; `swap`: it takes the place of each one on the page."""
     word, tone = state_of(subscription)
@@ -80,6 +87,7 @@ def statuses(request: HttpRequest) -> HttpResponse:
     return HttpResponse("".join(badges))
 
 
-def changed_status(subscription: Subscription) -> str:
-    """Goes out of band to wherever the subscription stands on the page."""
-    return render_to_string(TEMPLATE, status_context(subscription, follow=True, swap=True))
+def changed_status(subscription_id: UUID) -> str:
+    """Goes out of band to wherever the subscription stands on the page; blank where it was deleted meanwhile."""
+    now = Subscription.objects.select_related("app", "repository").filter(pk=subscription_id).first()
+    return render_to_string(TEMPLATE, status_context(now, follow=True, swap=True)) if now else ""

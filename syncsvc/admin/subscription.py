@@ -16,8 +16,10 @@ from syncsvc.admin.buttons import Button, Confirmation, ask
 from syncsvc.admin.cells import NOTHING, badge, block, commit_cell, link, list_link, moment
 from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.filters import AutocompleteFilter, PausedFilter
+from syncsvc.admin.pausing import tell
 from syncsvc.admin.removal import RemovalMixin
-from syncsvc.admin.status import RESYNC, RETRY, status_cell
+from syncsvc.admin.status import RESYNC, RETRY, has_something_to_retry, status_cell
+from syncsvc.admin.stop_button import STOP, StopButton
 from syncsvc.exceptions import Refused
 from syncsvc.ids import uuid_of
 from syncsvc.models import DeliveredFile, DeliveryAttempt, Status, Subscription, SyncRun, Trigger
@@ -66,10 +68,10 @@ PREVIEW = Button(
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
+class SubscriptionAdmin(SubscriptionActions, StopButton, SubscriptionButtons, RemovalMixin):
     change_form_template = "admin/syncsvc/subscription.html"
     panels = subscription_page.PANELS
-    buttons = (ALLOW, RETRY, RESYNC, PAUSE, RESUME, PREVIEW)
+    buttons = (STOP, ALLOW, RETRY, RESYNC, PAUSE, RESUME, PREVIEW)
     autocomplete_fields = ("app", "repository")
     list_display = ("__str__", "state", "due", "retries", "last_success", "at_commit")
     list_filter = (
@@ -86,12 +88,11 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
 
     def buttons_of(self, row: Subscription) -> Sequence[Button]:
         offered = [PAUSE if row.is_active else RESUME]
+        if row.status == Status.SYNCING and row.stop_requested_at is None:
+            offered = [STOP, *offered]
         if row.paused:
             return offered
-        if row.status == Status.FAILED or row.is_throttled or row.error_kind:
-            offered = [RETRY, RESYNC, *offered]
-        else:
-            offered = [RESYNC, *offered]
+        offered = [*((RETRY,) if has_something_to_retry(row) else ()), RESYNC, *offered]
         return [ALLOW, *offered] if row.error_kind == "mass_delete_held" else offered
 
     def beside(self, request: HttpRequest, row: Subscription) -> dict[str, Any]:
@@ -110,12 +111,12 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
         )
 
     def pause(self, request: HttpRequest, row: Subscription) -> None:
-        pausing.pause(Subscription.objects.filter(pk=row.pk), asker_of(request))
-        messages.success(request, f"Paused {row}")
+        changed = pausing.pause(Subscription.objects.filter(pk=row.pk), asker_of(request))
+        tell(request, row, changed=bool(changed), is_active=False)
 
     def resume(self, request: HttpRequest, row: Subscription) -> None:
-        pausing.resume(Subscription.objects.filter(pk=row.pk), asker_of(request))
-        messages.success(request, f"Resumed {row}")
+        changed = pausing.resume(Subscription.objects.filter(pk=row.pk), asker_of(request))
+        tell(request, row, changed=bool(changed), is_active=True)
 
     def ask_allow_deletes(self, request: HttpRequest, row: Subscription) -> Confirmation | HttpResponse:
         held = single.held_run(row)
@@ -145,6 +146,9 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
         messages.success(request, f"Deletes allowed for {row}")
 
     def preview_changes(self, request: HttpRequest, row: Subscription) -> None:
+        if not Subscription.objects.filter(pk=row.pk).exists():
+            messages.error(request, f"{PREVIEW.failed}: {row} was deleted meanwhile.")
+            return
         try:
             ask_for_preview(row)
         except Refused as refusal:

@@ -36,8 +36,9 @@ def now(request: HttpRequest, row: Subscription) -> dict[str, Any]:
 def version(row: Subscription) -> str:
     """Another one means that something began, ended or was asked for since."""
     asked = f"{row.asked_at.timestamp():.3f}"
-    standing = (row.status, row.is_throttled, row.retry_count, row.epoch, row.lease_token, row.paused)
-    return ".".join(map(str, (asked, *standing)))
+    run = (row.status, row.lease_token, row.stop_requested_at is not None)
+    standing = (row.is_throttled, row.retry_count, row.epoch, row.paused)
+    return ".".join(map(str, (asked, *run, *standing)))
 
 
 def runs(request: HttpRequest, row: Subscription) -> dict[str, Any]:

@@ -42,6 +42,8 @@ OF_QUEUED: Mapping[State, Tone] = {"running": "busy", "queued": "busy", "due": "
 
 def state_of(subscription: Subscription) -> tuple[str, Tone]:
     """The word for a subscription's state, and its tone."""
+    if subscription.stop_requested_at is not None:
+        return "Stopping", OF_STATUS[subscription.status]
     if subscription.is_retrying:
         return "Retrying", "warn"
     if subscription.is_throttled:

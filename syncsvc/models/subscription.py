@@ -132,6 +132,14 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
             )
         ]
 
+    def stay_stopped(self, ids: Sequence[uuid.UUID], *, error: str, delay: float) -> list[uuid.UUID]:
+        """Of these, whose leases have just ended, those that an operator had asked to stop wait as after a stop."""
+        stopped = self.filter(id__in=ids, status=Status.PENDING, stop_requested_at__isnull=False)
+        found = list(stopped.order_by("id").values_list("id", flat=True))
+        due_at = Case(When(run_again=True, then=Now()), default=Now() + timedelta(seconds=delay))
+        self.filter(id__in=found).update(stop_requested_at=None, due_at=due_at, last_error=error)
+        return found
+
     def in_order(self) -> list[uuid.UUID]:
         """Locks these until the transaction ends, in the order of their ids, as whatever locks several does."""
         # Not against rows that refer to them: items are frozen in no order.

@@ -15,8 +15,8 @@ from syncsvc.admin import cells
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.operation_bar import Bar
 from syncsvc.admin.parts import PART, VERSION, page_query, period
-from syncsvc.admin.status import RESYNC, RETRY, status_context
-from syncsvc.models import Status, Subscription, Trigger
+from syncsvc.admin.status import RESYNC, RETRY, has_something_to_retry, status_context
+from syncsvc.models import Subscription, Trigger
 
 register = template.Library()
 register.filter("moment", cells.moment)
@@ -103,8 +103,7 @@ def subscription_status(subscription: Subscription) -> dict[str, Any]:
 @register.inclusion_tag("admin/syncsvc/_subscription_buttons.html", takes_context=True)
 def subscription_buttons(context: RequestContext, subscription: Subscription) -> dict[str, Any]:
     """Retry, where something failed, and Re-sync: of what the user may; none while it is paused, which refuses both."""
-    retries = subscription.status == Status.FAILED or subscription.is_retrying or subscription.is_throttled
-    offered = [RETRY, RESYNC] if retries else [RESYNC]
+    offered = [RETRY, RESYNC] if has_something_to_retry(subscription) else [RESYNC]
     if subscription.paused:
         offered = []
     may = context.request.user.has_perm

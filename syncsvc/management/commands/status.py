@@ -106,6 +106,8 @@ def _line(row: dict[str, Any]) -> str:
         words.append(f"{row['error_kind']}: {row['last_error']}")
         if row["due_at"] and not row["paused"] and not row["throttled_until"]:
             words.append(_next_try(row))
+    elif row["last_error"]:
+        words.append(row["last_error"])
     return ", ".join(words)
 
 
