@@ -13,7 +13,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from syncsvc.admin.badges import TONES, run_badge
+from syncsvc.admin.badges import run_badge
+from syncsvc.admin.tones import OF_OUTCOME
 from syncsvc.models import Status, Subscription, SyncRun
 from tests import factories
 
@@ -158,6 +159,6 @@ def test_what_was_stopped_is_shown_as_such_and_may_be_retried(run: SyncRun, cons
 
 
 def test_each_outcome_has_a_label_and_a_tone() -> None:
-    assert set(TONES) == set(SyncRun.Outcome)
+    assert set(OF_OUTCOME) == set(SyncRun.Outcome)
     for outcome in SyncRun.Outcome:
         assert outcome.label in run_badge(SyncRun(outcome=outcome))

@@ -47,7 +47,8 @@ def told(page: Any) -> str:
 
 def clock(at: datetime | None) -> str:
     assert at is not None
-    return f"{at.astimezone(UTC):%H:%M:%S} UTC"
+    date = "" if at.astimezone(UTC).date() == datetime.now(UTC).date() else f"{at.astimezone(UTC):%Y-%m-%d} "
+    return f"{date}{at.astimezone(UTC):%H:%M:%S} UTC"
 
 
 def page_of(row: App | Subscription) -> str:
