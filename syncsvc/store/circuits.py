@@ -1,7 +1,7 @@
 """The circuit that protects an app's endpoint: each verb is one statement, so that many workers may call it."""
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -77,3 +77,9 @@ def endpoint_answered(app_id: uuid.UUID) -> bool:
     """Ends the streak of failures; says whether that closed an open circuit."""
     row = fetch_one(_END_STREAK, {"app": app_id})
     return bool(row and row[0])
+
+
+def probe_has_failed_since(app_id: uuid.UUID, at: datetime) -> bool:
+    """Whether a probe of a circuit that was open, with its cool-down over, at that time has failed since."""
+    open_then = App.objects.filter(id=app_id, circuit_opened_at__lte=at)
+    return open_then.filter(circuit_until__gt=Now()).exists()
