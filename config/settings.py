@@ -166,7 +166,11 @@ CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "syncsvc.cache.ForgivingRedisCache",
         "LOCATION": REDIS_URL,
-        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
+        "OPTIONS": {
+            "socket_timeout": 2,
+            "socket_connect_timeout": 2,
+            "pool_class": "syncsvc.redis_connections.FollowingPool",
+        },
     }
 }
 
@@ -196,6 +200,8 @@ MIGRATION_MODULES = {"axes": None}  # its tables are for another way of counting
 GIT_ALLOW_LOCAL = env.flag("GIT_ALLOW_LOCAL")
 GIT_TIMEOUT = env.decimal("GIT_TIMEOUT", 600, minimum=1)
 GIT_LS_REMOTE_TIMEOUT = env.decimal("GIT_LS_REMOTE_TIMEOUT", 30, minimum=1)
+GIT_FULL_FETCH_MAX_BYTES = env.integer("GIT_FULL_FETCH_MAX_BYTES", 2 * 1024**3)
+GIT_CA_FILE = env.text("GIT_CA_FILE")
 MIRROR_DIR = Path(env.text("MIRROR_DIR", str(DATA_DIR / "mirrors")))
 MIRROR_MAX_BYTES = env.integer("MIRROR_MAX_BYTES", 20 * 1024**3)
 SPOOL_DIR = env.text("SPOOL_DIR")  # blank: the system's folder for temporary files
@@ -221,7 +227,8 @@ CIRCUIT_THRESHOLD = env.integer("CIRCUIT_THRESHOLD", 5, minimum=1)
 CIRCUIT_COOLDOWN_SECONDS = env.decimal("CIRCUIT_COOLDOWN_SECONDS", 30, minimum=1)
 CIRCUIT_COOLDOWN_MAX_SECONDS = env.decimal("CIRCUIT_COOLDOWN_MAX_SECONDS", 1800, minimum=1)
 CIRCUIT_FAIL_AFTER_SECONDS = env.decimal("CIRCUIT_FAIL_AFTER_SECONDS", 3600, minimum=1)
-GIT_CIRCUIT_COOLDOWN_SECONDS = env.decimal("GIT_CIRCUIT_COOLDOWN_SECONDS", 1800, minimum=1)
+GIT_CIRCUIT_COOLDOWN_SECONDS = env.decimal("GIT_CIRCUIT_COOLDOWN_SECONDS", 30, minimum=1)
+GIT_CIRCUIT_COOLDOWN_MAX_SECONDS = env.decimal("GIT_CIRCUIT_COOLDOWN_MAX_SECONDS", 1800, minimum=1)
 
 # scheduler and workers
 POLL_SECONDS = env.integer("POLL_SECONDS", 60, minimum=1)

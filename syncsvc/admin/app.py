@@ -13,22 +13,18 @@ from syncsvc.admin import app_page, secrets
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.app_form import AppForm
 from syncsvc.admin.buttons import Button, Confirmation, ask
-from syncsvc.admin.cells import badge, list_link, moment
+from syncsvc.admin.cells import badge, clock, list_link, moment
 from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.counting import subscriptions_of
-from syncsvc.admin.moved import tell
-from syncsvc.admin.parts import render_part, sees
 from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.ping import describe
 from syncsvc.admin.removal import RemovalMixin
-from syncsvc.admin.search import uuid_of
-from syncsvc.admin.standing import rows_context
 from syncsvc.delivery.signing import new_secret
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Subscription
-from syncsvc.operations.apps import save_app
-from syncsvc.operations.secrets import Rotated, previous_valid_until, rotate
-from syncsvc.sync.ping import send_ping
+from syncsvc.operations.apps import PROFILE_NAMES, save_app
+from syncsvc.operations.secrets import Rotated, before_text, rotate
+from syncsvc.operations.testing import send_test
 
 ROTATE = Button(
     "rotate",
@@ -37,7 +33,7 @@ ROTATE = Button(
     confirms="ask_rotate",
     failed="Failed to rotate the secret",
 )
-FORCE = ("force", "1")  # what the question posts where a secret before the present one ends
+FORCE = ("force", "1")  # what the question posts where a secret before the present one is still valid
 TEST = Button("test", "Send test", "Send a signed ping now and show the answer", failed="Failed to send the test")
 
 
@@ -45,6 +41,7 @@ TEST = Button("test", "Send test", "Send a signed ping now and show the answer",
 class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     form = AppForm
     change_form_template = "admin/syncsvc/app.html"
+    panels = app_page.PANELS
     buttons = (*BULK_BUTTONS, TEST, PAUSE, RESUME, ROTATE)
     list_display = ("name", "url", "state", "subscription_count", "created")
     list_filter = ("is_active",)
@@ -52,7 +49,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     search_help_text = "Part of a name or URL."
 
     def get_fieldsets(self, request: HttpRequest, obj: App | None = None) -> Any:
-        return [(None, {"fields": ("name", "url", "new_secret", "max_batch", "max_in_flight", "is_active")})]
+        return [(None, {"fields": ("name", "url", "new_secret", *PROFILE_NAMES, "is_active")})]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).annotate(subscription_count=subscriptions_of("app"))
@@ -62,25 +59,10 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         """In the header; the secret's stands beside it."""
         return (*BULK_BUTTONS, TEST, PAUSE if row.is_active else RESUME)
 
-    def panels(self, request: HttpRequest, row: App) -> dict[str, Any]:
-        health = app_page.health(row)
+    def beside(self, request: HttpRequest, row: App) -> dict[str, Any]:
         may = self.may_press(request, ROTATE, row)
         button = {**ROTATE._asdict(), "url": self.press_url(row, ROTATE.press)} if may else None
-        rotating = previous_valid_until(row, timezone.now()) is not None
-        shown = {**health, "rotate": button, "rotating": rotating, "may_see_rows": sees(request, Subscription)}
-        return shown | (rows_context(request, row, health["counts"]) if shown["may_see_rows"] else {})
-
-    def row_of_part(self, request: HttpRequest, object_id: str, name: str) -> Any:
-        if name != "health" or (row_id := uuid_of(object_id)) is None:
-            return super().row_of_part(request, object_id, name)
-        return app_page.for_part(row_id)
-
-    def part(self, request: HttpRequest, row: App, name: str) -> HttpResponse:
-        if name != "health":
-            return super().part(request, row, name)
-        health = app_page.health(row)
-        response = render_part(request, f"{self.change_form_template}#health", {"original": row, **health})
-        return tell(request, response, health["version"])
+        return {"rotate": button, "before": row.still_valid_secrets(timezone.now())}
 
     def pressed(self, request: HttpRequest, row: App, button: Button) -> HttpResponse:
         app_page.forget(row)
@@ -90,7 +72,11 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     def state(self, app: App) -> str:
         if not app.is_active:
             return format_html("{} {}", badge("Paused", "quiet"), app.pause_reason)
-        return badge("Circuit open", "bad") if app.circuit_opened_at else badge("Active", "good")
+        if app.circuit_opened_at:
+            return badge("Circuit open", "bad")
+        if app.throttled_until and app.throttled_until > timezone.now():
+            return format_html("{} until {}", badge("Throttled", "warn"), clock(app.throttled_until))
+        return badge("Active", "good")
 
     @admin.display(description="created", ordering="created_at")
     def created(self, app: App) -> str:
@@ -125,12 +111,14 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     def ask_rotate(self, request: HttpRequest, app: App) -> Confirmation | HttpResponse:
         effect = "A new secret is made and shown once. For 24 hours the present one signs too, then the new one alone."
         title, label = f"Rotate the secret of {app.name}?", "Rotate secret"
-        if not previous_valid_until(app, timezone.now()):
+        if not (valid := app.still_valid_secrets(timezone.now())):
             return Confirmation(title=title, effect=effect, label=label)
-        ends = (
-            "The secret before the present one is still valid, and ends now: receivers that know only that one refuse."
+        effect = (
+            f"The secret was exchanged lately, and {before_text(valid)} until {valid[0].until:%Y-%m-%d %H:%M} UTC."
+            " A new secret is made and shown once. All of them sign, the present one for 24 hours and those before"
+            " until their ends: each message then has more signatures than a receiver may expect."
         )
-        asked = Confirmation(title=title, effect=f"{ends} {effect}", label=label, tone="danger")
+        asked = Confirmation(title=title, effect=effect, label=label, tone="danger")
         return ask(request, asked, back=self.page(app), back_title=str(app), failed=ROTATE.failed, hidden=[FORCE])
 
     def rotate(self, request: HttpRequest, app: App) -> None:
@@ -147,6 +135,10 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
             return None
 
     def test(self, request: HttpRequest, app: App) -> None:
-        answer = send_ping(app, timezone.now())
-        level = messages.ERROR if answer.error_kind else messages.SUCCESS
-        messages.add_message(request, level, describe(answer))
+        try:
+            tested = send_test(app.pk, asker_of(request))
+        except Refused as refusal:
+            messages.error(request, f"{TEST.failed}: {refusal}")
+            return
+        level = messages.SUCCESS if tested.succeeded else messages.ERROR
+        messages.add_message(request, level, describe(tested))

@@ -1,12 +1,13 @@
 """The buttons Pause and Resume of an app or a repository as a whole."""
 
-from django.contrib import messages
 from django.http import HttpRequest
 
 from syncsvc.admin.buttons import Button, ButtonsMixin, Confirmation
-from syncsvc.admin.confirm import asker_of, counted
+from syncsvc.admin.confirm import asker_of
+from syncsvc.admin.pausing import tell
 from syncsvc.models import App, Repository
 from syncsvc.operations import pausing
+from syncsvc.words import counted
 
 PAUSE = Button(
     "pause",
@@ -44,9 +45,9 @@ class PauseButtons(ButtonsMixin):
         return Confirmation(title=f"Resume {row}?", effect=effect, label="Resume")
 
     def pause(self, request: HttpRequest, row: App | Repository) -> None:
-        pausing.pause(self.model._default_manager.filter(pk=row.pk), asker_of(request))
-        messages.success(request, f"Paused {row}")
+        changed = pausing.pause(self.model._default_manager.filter(pk=row.pk), asker_of(request))
+        tell(request, row, changed=bool(changed), is_active=False)
 
     def resume(self, request: HttpRequest, row: App | Repository) -> None:
-        pausing.resume(self.model._default_manager.filter(pk=row.pk), asker_of(request))
-        messages.success(request, f"Resumed {row}")
+        changed = pausing.resume(self.model._default_manager.filter(pk=row.pk), asker_of(request))
+        tell(request, row, changed=bool(changed), is_active=True)

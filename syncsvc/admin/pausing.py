@@ -5,17 +5,18 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core import signing
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from syncsvc.admin import answers
 from syncsvc.admin.buttons import Confirmation, ask
-from syncsvc.admin.confirm import asker_of, counted
+from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.lists import ListMixin, chosen_again
 from syncsvc.admin.parts import is_htmx
 from syncsvc.exceptions import Refused
 from syncsvc.models import Subscription
 from syncsvc.operations import pausing
+from syncsvc.words import counted
 
 SALT = "syncsvc.admin.pausing"
 DIGEST_SECONDS = 3600
@@ -98,6 +99,16 @@ class PauseActions(ListMixin):
         if is_htmx(request) and self.model is Subscription:
             return answers.done(request)
         return HttpResponseRedirect(request.get_full_path())
+
+
+def tell(request: HttpRequest, row: Model, *, changed: bool, is_active: bool) -> None:
+    """The message after a press of *Pause* or *Resume*: somebody may have been quicker."""
+    if changed:
+        messages.success(request, f"{'Resumed' if is_active else 'Paused'} {row}")
+    elif type(row)._default_manager.filter(pk=row.pk).exists():
+        messages.info(request, f"{row} is {'active' if is_active else 'paused'} already")
+    else:
+        messages.error(request, f"{row} was deleted meanwhile; nothing was changed.")
 
 
 def _shown(digest: str, about: str) -> int:

@@ -5,8 +5,11 @@ from typing import Any
 from django import forms
 
 from syncsvc.admin.bases import RepositoryModelForm
+from syncsvc.exceptions import InvalidCredentialError, InvalidUrlError
+from syncsvc.git.ssh_key import check_private_key
 from syncsvc.git.url import default_name
 from syncsvc.models import Repository
+from syncsvc.models.repository import given_url
 from syncsvc.operations.repositories import credential_problems
 
 WRITE_ONLY = "Write-only. Blank keeps what is stored."
@@ -30,21 +33,38 @@ class RepositoryForm(RepositoryModelForm):
 
     class Meta:
         model = Repository
-        fields = ("name", "url", "branch", "poll_seconds", "is_active", "username", "known_hosts")
+        fields = ("name", "url", "branch", "poll_seconds", "is_active", "username", "known_hosts", "ca_certificate")
         widgets = {  # noqa: RUF012
             "url": forms.TextInput(attrs={"class": "vLargeTextField"}),
             "known_hosts": forms.Textarea(attrs={"rows": 3}),
+            "ca_certificate": forms.Textarea(attrs={"rows": 3}),
         }
         help_texts = {  # noqa: RUF012
             "name": "Blank: the last two parts of the URL.",
             "username": "Goes with the token, for http and https.",
+            "ca_certificate": "PEM, for an https host with a CA of its own; trusted besides the public ones.",
             "known_hosts": "Lines of `ssh-keyscan HOST`, checked by you: no other host key is accepted.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._username_in_url = ""
         if "name" in self.fields:  # it is not, for people who may only look
             self.fields["name"].required = False
+
+    def clean_url(self) -> str:
+        try:
+            url, self._username_in_url = given_url(self.cleaned_data["url"])
+        except InvalidUrlError as error:
+            raise forms.ValidationError(str(error)) from error
+        return url
+
+    def clean_new_ssh_key(self) -> str:
+        key: str = self.cleaned_data["new_ssh_key"]
+        try:
+            return check_private_key(key) if key else ""
+        except InvalidCredentialError as error:
+            raise forms.ValidationError(str(error)) from None
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -52,8 +72,13 @@ class RepositoryForm(RepositoryModelForm):
             return cleaned
         if not cleaned.get("name") and "name" not in self.errors:
             self._take_default_name(cleaned)
-        for field, problem in credential_problems(self._as_it_would_be(cleaned)).items():
-            self.add_error(NEW.get(field, field), problem)
+        problems = credential_problems(self._as_it_would_be(cleaned))
+        if not {"username", "remove_token"} & set(self.changed_data):
+            problems.pop("username", None)  # it came with the URL of a public repository
+        for field, problem in problems.items():
+            if NEW.get(field, field) not in self.errors:
+                self.add_error(NEW.get(field, field), problem)
+        cleaned["username"] = cleaned.get("username") or self._username_in_url
         return cleaned
 
     def _take_default_name(self, cleaned: dict[str, Any]) -> None:
@@ -71,7 +96,8 @@ class RepositoryForm(RepositoryModelForm):
         repository = Repository(**{name: cleaned.get(name, "") for name in ("url", "username", "known_hosts")})
         for name, new in NEW.items():
             kept = None if cleaned.get(f"remove_{name}") else getattr(self.instance, name)
-            setattr(repository, name, cleaned.get(new) or kept)
+            refused = new in self.errors and self.data.get(new)
+            setattr(repository, name, cleaned.get(new) or refused or kept)
         return repository
 
     def apply(self, repository: Repository) -> set[str]:

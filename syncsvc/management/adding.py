@@ -5,14 +5,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from django.conf import settings
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import IntegrityError, models, transaction
 
 from syncsvc.exceptions import InvalidUrlError, Refused
-from syncsvc.git.remote import DETACHED
-from syncsvc.git.url import check_url, default_name
+from syncsvc.git.url import default_name
 from syncsvc.models import Repository
+from syncsvc.models.repository import given_url
 from syncsvc.operations.repositories import credential_problems
 
 MAX_SECRET_BYTES = 64 * 1024
@@ -42,14 +41,15 @@ def refusing(taken: str) -> Iterator[None]:
 def add_repository(repository: Repository, *, name: str | None) -> None:
     """Saves it under this name, or under its URL's, with `@branch` where that is taken."""
     try:
-        repository.url = check_url(repository.url, allow_local=settings.GIT_ALLOW_LOCAL)
+        repository.url, username = given_url(repository.url)
     except InvalidUrlError as error:
         raise Refused("invalid", str(error)) from None
     check_credential(repository)
+    repository.username = repository.username or username
     if name is None:
         name = default_name(repository.url)
         if Repository.objects.filter(name=name).exists():
-            name = f"{name}@{repository.branch or DETACHED}"
+            name = f"{name}@{repository.branch or 'HEAD'}"
     repository.name = name
     add(repository, taken=f"There is a repository {name!r} already; choose another name with --name.")
 

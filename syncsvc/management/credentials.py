@@ -8,15 +8,21 @@ from syncsvc.exceptions import Refused
 from syncsvc.management.adding import read_secret
 
 # By option, the column that the file's text goes into.
-FILES = {"token_file": "token", "ssh_key_file": "ssh_key", "known_hosts_file": "known_hosts"}
+FILES = {
+    "token_file": "token",
+    "ssh_key_file": "ssh_key",
+    "known_hosts_file": "known_hosts",
+    "ca_file": "ca_certificate",
+}
 NONE: dict[str, Any] = {"username": "", "token": None, "ssh_key": None, "known_hosts": ""}
 
 
 def add_credential(parser: ArgumentParser) -> None:
-    parser.add_argument("--username", metavar="U", help="for http and https, with --token-file")
+    parser.add_argument("--username", metavar="U", help="for http and https, with --token-file (default: the URL's)")
     parser.add_argument("--token-file", metavar="F", help="holds the token or password; - for stdin")
     parser.add_argument("--ssh-key-file", metavar="F", help="holds the private key; - for stdin")
     parser.add_argument("--known-hosts-file", metavar="F", help="holds the host keys that are accepted, for ssh")
+    parser.add_argument("--ca-file", metavar="F", help="holds the CA's certificate (PEM), trusted beside public ones")
 
 
 def credential_given(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import django.db.models.deletion
 import syncsvc.models.app
-import syncsvc.models.fields
 import syncsvc.models.repository
 from django.conf import settings
 from django.db import migrations, models
@@ -139,12 +138,12 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='app',
             name='url',
-            field=syncsvc.models.fields.NormalTextField(max_length=2000, normal=syncsvc.models.app.validate_webhook_url, verbose_name='webhook URL'),
+            field=models.CharField(max_length=2000, validators=[syncsvc.models.app.validate_webhook_url], verbose_name='webhook URL'),
         ),
         migrations.AlterField(
             model_name='repository',
             name='url',
-            field=syncsvc.models.fields.NormalTextField(max_length=2000, normal=syncsvc.models.repository.validate_remote_url, verbose_name='URL'),
+            field=models.CharField(max_length=2000, validators=[syncsvc.models.repository.validate_remote_url], verbose_name='URL'),
         ),
         migrations.RunSQL(SPACES, migrations.RunSQL.noop),
         of_users('syncsvc_operation', 'ON DELETE SET NULL'),

@@ -26,6 +26,11 @@ class Trigger(models.TextChoices):
         return self in (Trigger.POLL, Trigger.PUSH)
 
     @property
+    def by_operator(self) -> bool:
+        """True where a person, or a script in a person's name, waits for it."""
+        return self in (Trigger.SYNC, Trigger.RETRY, Trigger.RESYNC)
+
+    @property
     def asked_for(self) -> bool:
         """True where somebody waits for it: the remote is checked afresh, and an open git circuit does not hold it."""
         return self not in (Trigger.POLL, Trigger.BACK_OFF)

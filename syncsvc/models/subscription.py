@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -11,6 +11,7 @@ from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce, Greatest, Least, Now, Random
 from django.db.models.lookups import LessThanOrEqual
 
+from syncsvc.ids import uuid_of
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.run import Trigger
 from syncsvc.models.status import Failure, Status, is_retrying, is_throttled
@@ -19,6 +20,8 @@ from syncsvc.types import ErrorKind
 # The end of an outage makes back-offs due within so many seconds.
 OUTAGE_ENDED_SPREAD = 5
 EXPIRE_BATCH = 500
+# The run may take long: the endpoint or the remote failed last, or the remote was never reached. As IS_DOUBTFUL in SQL.
+DOUBTFUL = Q(app__failure_streak__gt=0) | Q(repository__failure_streak__gt=0) | Q(repository__checked_at=None)
 # A throttled app takes no run until then, and none while another run goes first.
 _THROTTLE_ENDS = Greatest("app__throttled_until", "app__probe_until")
 _IS_OVER = Q(LessThanOrEqual(_THROTTLE_ENDS, Now()))
@@ -35,10 +38,9 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         app, slash, repository = name_or_id.partition("/")
         if slash:
             return self.get(app__name=app, repository__name=repository)
-        try:
-            return self.get(id=uuid.UUID(name_or_id))
-        except ValueError:
-            raise self.model.DoesNotExist from None
+        if subscription_id := uuid_of(name_or_id):
+            return self.get(id=subscription_id)
+        raise self.model.DoesNotExist
 
     def active(self) -> "SubscriptionQuerySet":
         return self.filter(is_active=True, app__is_active=True, repository__is_active=True)
@@ -129,6 +131,14 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
                 status=Status.PENDING, due_at=Now(), lease_token=None, lease_expires_at=None
             )
         ]
+
+    def stay_stopped(self, ids: Sequence[uuid.UUID], *, error: str, delay: float) -> list[uuid.UUID]:
+        """Of these, whose leases have just ended, those that an operator had asked to stop wait as after a stop."""
+        stopped = self.filter(id__in=ids, status=Status.PENDING, stop_requested_at__isnull=False)
+        found = list(stopped.order_by("id").values_list("id", flat=True))
+        due_at = Case(When(run_again=True, then=Now()), default=Now() + timedelta(seconds=delay))
+        self.filter(id__in=found).update(stop_requested_at=None, due_at=due_at, last_error=error)
+        return found
 
     def in_order(self) -> list[uuid.UUID]:
         """Locks these until the transaction ends, in the order of their ids, as whatever locks several does."""
@@ -296,7 +306,7 @@ class Subscription(models.Model):
     asked_by = models.CharField(max_length=150, blank=True, default="", editable=False)
     asked_at = models.DateTimeField(db_default=Now(), editable=False)
 
-    # Runs that failed in a row; over 0 and pending means: retrying.
+    # Quick tries that were used up in a row; `is_retrying` says what they are for.
     retry_count = models.PositiveIntegerField(default=0, editable=False)
     error_kind = error_kind_field(editable=False)
     last_error = models.TextField(blank=True, default="", editable=False)
@@ -369,7 +379,15 @@ class Subscription(models.Model):
 
     @property
     def is_throttled(self) -> bool:
-        return is_throttled(self.status, self.error_kind)
+        return is_throttled(self.status, self.error_kind, app_is_throttled=self.app.is_throttled)
+
+    @property
+    def runs_at(self) -> datetime | None:
+        """When its next run may begin: it is due, and the endpoint takes requests. None where it wants no run."""
+        until = self.app.throttled_until
+        if self.due_at is None or until is None or self.trigger == Trigger.RETRY:
+            return self.due_at
+        return max(self.due_at, until)
 
     @property
     def paused(self) -> bool:

@@ -13,7 +13,7 @@ from syncsvc.operations.due import make_due
 from syncsvc.operations.removal import still_there
 
 # Fields that say which remote is asked, for what, and as whom.
-REMOTE = frozenset({"url", "branch", "username", "token", "ssh_key", "known_hosts"})
+REMOTE = frozenset({"url", "branch", "username", "token", "ssh_key", "known_hosts", "ca_certificate"})
 
 
 def save_repository(repository: Repository, asker: Asker, *, changed: Collection[str]) -> None:

@@ -6,7 +6,7 @@ operation, because a statement that waited for that lock does not see the items 
 """
 
 from syncsvc.models import Operation
-from syncsvc.store.conditions import ENDPOINT_TAKES_RUNS
+from syncsvc.store.conditions import ENDPOINT_TAKES_RUNS, HOST_IS_NOT_QUIET
 from syncsvc.store.statements import columns_of
 
 # A subscription that may be queued for an operation. Checked again once its row is locked.
@@ -18,7 +18,8 @@ _IDLE = """
 # Marks waiting items as released and their subscriptions as queued, in the order of the index item_to_release, which is
 # read no further than there is room. `room` is what the window has left; in the first of two passes an app that holds
 # its share of the window (`within_share`: a quarter) is passed over. Passed over in both: a subscription that is
-# syncing, queued, paused or in flight for another operation, and an app whose circuit is open or that is throttled.
+# syncing, queued, paused or in flight for another operation, an app whose circuit is open or that is throttled, and a
+# repository whose host asked to be left alone.
 # Locks items, then subscriptions, skipping what is locked. Called by `release_items`; the caller holds the operation.
 RELEASE = f"""
 WITH busy AS (
@@ -38,6 +39,7 @@ WITH busy AS (
     AND {_IDLE} AND (s.status <> 'synced' OR (SELECT kind FROM o) = 'resync')
     AND s.is_active AND a.is_active AND r.is_active
     AND {ENDPOINT_TAKES_RUNS}
+    AND {HOST_IS_NOT_QUIET}
     AND i.app_id NOT IN (SELECT app_id FROM busy, o WHERE busy.n >= o.share)
     AND NOT EXISTS (SELECT FROM syncsvc_operationitem other
                     WHERE other.subscription_id = s.id AND other.released_at IS NOT NULL)

@@ -59,7 +59,7 @@ class Delivery:
     ) -> None:
         self._job, self._mirror, self._spool, self._circuit, self._throttle = job, mirror, spool, circuit, throttle
         app, repository = job.app, job.repository
-        origin = Origin(str(repository.id), repository.url, repository.branch or repository.head_branch)
+        origin = Origin(str(repository.id), repository.url, repository.shown_branch)
         self._payload = Payload(origin, commit, str(job.run_id))
         self._secrets = app.sealed_secrets(job.started_at)
         self._signer = Signer([secret.reveal() for secret in self._secrets])
@@ -203,11 +203,15 @@ class Delivery:
             self._judgement.done(cargo)
             return
         headers = self._signer.headers(webhook_id, int(now), body)
-        self._transport.send(Request(webhook_id, self._url, headers, body, self._timeout, Sent(cargo, round, at)))
+        sent = Sent(cargo, round, at)
+        # The probe asks where the name leads now, not a connection from before.
+        fresh = self._circuit.probing
+        self._transport.send(Request(webhook_id, self._url, headers, body, self._timeout, sent, fresh))
 
     def _answered(self, outbox: Outbox, answer: Answer[Sent]) -> None:
-        self.tally.requests += 1
-        self._log(answer.request.tag.cargo, answer)
+        self.tally.requests += len(answer.earlier) + 1
+        for each in (*answer.earlier, answer):
+            self._log(answer.request.tag.cargo, each)
         self._judgement.take(outbox, answer)
 
     def _has_no_other_message(self, outbox: Outbox) -> bool:
@@ -269,6 +273,9 @@ class Delivery:
         if throttled := self._throttle.ends_run():
             self.tally.throttled = throttled
             self.tally.stop = self.tally.stop or Stop.THROTTLED
+        # Each run gets something across, however big its files are.
+        if self._job.turn.is_over and self.tally.delivered:
+            self.tally.stop = self.tally.stop or Stop.HANDS_OVER
         if STOPPING.is_set():
             self.tally.stop = self.tally.stop or Stop.SHUTDOWN
             self._stop_by = self._stop_by or time.monotonic() + settings.STOP_SECONDS

@@ -36,20 +36,27 @@ class Incomplete:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Nothing could be sent, and why."""
+    """The run broke off, and why. Without progress nothing was sent."""
 
     kind: ErrorKind
     error: str
     traceback: str = ""
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteLeftAlone:
-    """The repository's circuit stays open for `remaining` seconds: git was not asked. `kind` is its last failure's."""
+    """The remote is left alone for `remaining` seconds: its circuit is open, or its host's, or it asked for that.
+
+    `kind` is the last failure's; `host_failing_for` says for how many seconds the host has failed. `host_is_quiet`: it
+    limits all that ask it.
+    """
 
     kind: ErrorKind
     error: str
     remaining: float
+    host_failing_for: float = 0.0
+    host_is_quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +91,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class HandedBack:
-    """The run did not end by itself: this process stops, or another has the mirror."""
+    """The run did not end by itself: this process stops, another has the mirror, or the run's turn is over.
+
+    `reason` is for the run's record.
+    """
 
     delay: float = 0.0
     awaits_fetch: bool = False
     progress: Progress | None = None
+    reason: str = ""
 
 
 type Ending = (
@@ -99,7 +110,7 @@ type Ending = (
 def progress_of(ending: Ending) -> Progress | None:
     """None where the run did not get as far as a plan."""
     match ending:
-        case Failed() | RemoteLeftAlone():
+        case RemoteLeftAlone():
             return None
         case _:
             return ending.progress

@@ -5,12 +5,15 @@ import uuid
 from datetime import datetime
 
 import structlog
+from django.conf import settings
+from django.db import connection
 from django.db.models.functions import Now
 
 from syncsvc.exceptions import GitError
 from syncsvc.models import Repository, Subscription, Trigger
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.heads import ask_remote
+from syncsvc.sync.remote_circuits import GitCircuitOpenError, enter_host
 
 logger = structlog.get_logger(__name__)
 
@@ -28,7 +31,12 @@ def poll_repository(repository_id: uuid.UUID) -> bool:
     repository = Repository.objects.annotate(read_at=Now()).get(id=repository_id)
     delay = repository.poll_interval * random.uniform(1 - POLL_JITTER, 1 + POLL_JITTER)  # noqa: S311 - no secret
     try:
+        if repository.queued_at is None:  # what somebody asked for does not wait for its host
+            enter_host(repository)
+        _hold_no_connection()
         ask_remote(repository)
+    except GitCircuitOpenError as error:
+        Repository.objects.passed_over(repository_id, token=token, delay=error.retry_after or delay)
     except GitError as error:
         _failed(repository, error, token=token, delay=delay)
     else:
@@ -38,9 +46,16 @@ def poll_repository(repository_id: uuid.UUID) -> bool:
     return True
 
 
+def _hold_no_connection() -> None:
+    """git may take half a minute, during which the database's connection is for others."""
+    if not connection.in_atomic_block:
+        connection.close()
+
+
 def _failed(repository: Repository, error: GitError, *, token: uuid.UUID, delay: float) -> None:
     logger.warning("poll.failed", repository=repository.name, error_kind=error.kind.value, error=str(error))
-    Repository.objects.check_failed(repository.id, token=token, delay=delay)
+    asked_to_wait = min(error.retry_after or 0.0, settings.RETRY_AFTER_MAX_SECONDS)
+    Repository.objects.check_failed(repository.id, token=token, delay=max(delay, asked_to_wait))
     # Runs count their own failures as well: the streak may pass the number without a poll ever meeting it.
     if error.permanent or repository.failure_streak + 1 >= FAILURES_BEFORE_RUNS:
         unaware = Subscription.objects.filter(repository=repository, status="synced")

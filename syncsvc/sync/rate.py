@@ -8,15 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import cast
 
 import structlog
 from django.conf import settings
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
+
+from syncsvc.redis_connections import redis_at
 
 logger = structlog.get_logger(__name__)
 
@@ -89,7 +87,8 @@ class Rate:
             try:
                 micros = seconds * 1_000_000
                 arguments = (1, f"rate:{app}", micros, micros * BUCKET_BATCHES)
-                return cast(int, _redis(settings.REDIS_URL).eval(GRANT, *arguments)) / 1_000_000
+                redis = redis_at(settings.REDIS_URL, timeout=TIMEOUT_SECONDS)
+                return cast(int, redis.eval(GRANT, *arguments)) / 1_000_000
             except (RedisError, OSError) as error:
                 logger.warning("rate.redis_away", error=type(error).__name__)
                 self._away_until = self._clock() + AWAY_SECONDS
@@ -100,12 +99,6 @@ class Rate:
             return wait
         permits.due = due
         return 0.0
-
-
-@lru_cache(maxsize=4)
-def _redis(url: str) -> Redis:
-    retry = Retry(NoBackoff(), 0)
-    return Redis.from_url(url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, retry=retry)
 
 
 RATE = Rate()

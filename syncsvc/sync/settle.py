@@ -15,7 +15,8 @@ from syncsvc.store import circuits
 from syncsvc.store.complete import complete
 from syncsvc.store.operations import cancel_item, fail_items_waiting_for, put_back_item, settle_item_as_failed
 from syncsvc.sync.circuit import circuit_policy, pause_gone
-from syncsvc.sync.ending import Ending, EndpointLeftAlone, EndpointThrottled, progress_of
+from syncsvc.sync.disk import DISK
+from syncsvc.sync.ending import Ending, EndpointLeftAlone, EndpointThrottled, Failed, RemoteLeftAlone, progress_of
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.notify import tell_app_of_failure
@@ -60,6 +61,8 @@ def settle(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> Sy
 
     `settled` is called with the operation whose item this moved, after the commit.
     """
+    if isinstance(ending, Failed) and ending.kind is ErrorKind.WORKER_DISK:
+        DISK.failed(ending.error)
     settlement = settlement_policy().settlement(ending, _standing(job), random.random)
     match settlement:
         case Complete():
@@ -161,7 +164,9 @@ def _move_item(job: Job, ending: Ending, settlement: Moved) -> Operation | None:
         return put_back_item(job.run_id, released=True, files=files)
     if isinstance(settlement, Stop):
         return cancel_item(job.run_id, reason=settlement.error, files=files)
-    if isinstance(ending, EndpointLeftAlone | EndpointThrottled) and isinstance(settlement, Postpone):
+    if isinstance(settlement, Postpone) and settlement.failure.kind is ErrorKind.WORKER_DISK:
+        return put_back_item(job.run_id, released=True, files=files)
+    if _waits(ending) and isinstance(settlement, Postpone):
         return put_back_item(job.run_id, released=False, files=files)
     return settle_item_as_failed(
         job.run_id,
@@ -169,6 +174,13 @@ def _move_item(job: Job, ending: Ending, settlement: Moved) -> Operation | None:
         error_kind=settlement.failure.kind,
         files=files,
     )
+
+
+def _waits(ending: Ending) -> bool:
+    """Its item waits until the endpoint or the remote's host takes requests again: release passes over it."""
+    if isinstance(ending, RemoteLeftAlone):
+        return ending.host_is_quiet
+    return isinstance(ending, EndpointLeftAlone | EndpointThrottled)
 
 
 def _log(job: Job, run: SyncRun) -> None:

@@ -188,7 +188,7 @@ def test_without_redis_the_page_still_works(console: Client, settings: Settings)
 def test_what_moves_is_asked_for_every_two_seconds(console: Client) -> None:
     row = factories.SubscriptionFactory()
     context = console.get(page_of(row.app)).context
-    assert (context["every"], context["counts"]["moving"]) == (2, 1)
+    assert (context["moves"], context["counts"]["moving"]) == (True, 1)
 
 
 def test_pause_says_its_effect_and_resume_takes_it_back(console: Client) -> None:
@@ -267,3 +267,15 @@ def test_a_paused_row_offers_nothing_that_would_be_refused(console: Client) -> N
     assert f"/{row.pk}/resync/" in console.get(page_of(row.app)).text
     Subscription.objects.filter(pk=row.pk).update(is_active=False)
     assert f"/{row.pk}/re" not in console.get(page_of(row.app)).text
+
+
+def test_the_page_says_what_the_app_takes(console: Client) -> None:
+    plain = console.get(page_of(factories.AppFactory())).text
+    assert "no limit" in plain
+    assert "15 s a request" in plain
+
+    page = console.get(page_of(factories.AppFactory(max_per_second=96, timeout=600))).text
+
+    assert "at most 96 requests, all workers together" in page
+    assert "48 s a request" in page
+    assert "600 s are stored" in page

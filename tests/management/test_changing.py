@@ -11,7 +11,9 @@ from django.utils import timezone
 
 from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App, Repository
+from syncsvc.operations.apps import PROFILE_NAMES
 from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
+from tests.keys import private_key
 from tests.management.conftest import Run
 from tests.management.working import Terminal
 from tests.outages import open_circuit
@@ -37,10 +39,11 @@ def test_an_app_is_changed(run: Run) -> None:
         "id": str(app.id),
         "name": "customer",
         "url": HOOK,
-        "max_batch": 50,
-        "max_in_flight": 16,
+        **{name: getattr(App.objects.get(), name) for name in PROFILE_NAMES},
+        "request_timeout": 15.0,
         "changed": ["name", "url", "max_batch"],
     }
+    assert (done.json["max_batch"], done.json["max_in_flight"]) == (50, 16)
     changed = App.objects.get()
     assert (changed.name, changed.url, changed.max_batch) == ("customer", HOOK, 50)
 
@@ -78,6 +81,13 @@ def test_in_words_it_says_what_changed(run: Run) -> None:
         (("client", "--url=https://new.example.com/a b"), "invalid"),
         (("client", "--max-batch=1000"), "invalid"),
         (("client", "--max-batch=0"), "usage"),
+        (("client", "--max-batch=none"), "usage"),
+        (("client", "--max-per-second=0"), "usage"),
+        (("client", "--max-per-second=100001"), "invalid"),
+        (("client", "--timeout=0"), "usage"),
+        (("client", "--timeout=nan"), "usage"),
+        (("client", "--timeout=inf"), "usage"),
+        (("client", "--timeout=601"), "invalid"),
     ],
 )
 def test_an_app_is_not_changed_to_what_cannot_be(run: Run, arguments: tuple[str, ...], kind: str) -> None:
@@ -86,6 +96,25 @@ def test_an_app_is_not_changed_to_what_cannot_be(run: Run, arguments: tuple[str,
     before = list(App.objects.order_by("name").values("name", "url", "max_batch"))
     assert run("app_change", *arguments, "--json").refusal == kind
     assert list(App.objects.order_by("name").values("name", "url", "max_batch")) == before
+
+
+def test_a_limit_may_be_agreed_and_taken_back(run: Run) -> None:
+    AppFactory.create(name="client")
+    agreed = run("app_change", "client", "--max-per-second=96", "--timeout=2.5", "--json").json
+    assert (agreed["max_per_second"], agreed["timeout"], agreed["request_timeout"]) == (96, 2.5, 2.5)
+    assert agreed["changed"] == ["max_per_second", "timeout"]
+    without = run("app_change", "client", "--max-per-second=none", "--timeout=none", "--json").json
+    assert (without["max_per_second"], without["timeout"], without["request_timeout"]) == (None, None, 15.0)
+    assert without["changed"] == ["max_per_second", "timeout"]
+
+
+def test_a_timeout_that_is_longer_than_a_lease_allows_is_capped_and_said(run: Run) -> None:
+    AppFactory.create(name="client")
+    done = run("app_change", "client", "--timeout=600")
+    assert "600 s counts as 48 s" in done.err
+    assert App.objects.get().timeout == 600
+    assert run("app_change", "client", "--timeout=600", "--json").json["request_timeout"] == 48
+    assert run("app_change", "client", "--timeout=48").err == ""
 
 
 def test_what_is_stored_already_is_no_hindrance(run: Run) -> None:
@@ -125,7 +154,7 @@ def test_another_credential_is_tried_now_and_kept_to_itself(run: Run, tmp_path: 
 
 def test_a_key_takes_the_place_of_a_token_and_none_of_both(run: Run, tmp_path: Path) -> None:
     RepositoryFactory.create(name="a", url=REMOTE, username="me", token="t")
-    key, hosts = file_of(tmp_path, "key", "the key"), file_of(tmp_path, "hosts", "host ssh-ed25519 AAAA")
+    key, hosts = file_of(tmp_path, "key", private_key()), file_of(tmp_path, "hosts", "host ssh-ed25519 AAAA")
     ssh = "git@git.example.com:owner/repo.git"
 
     assert run("repository_change", "a", f"--url={ssh}", "--json").refusal == "invalid"
@@ -134,9 +163,10 @@ def test_a_key_takes_the_place_of_a_token_and_none_of_both(run: Run, tmp_path: P
     files = ("--ssh-key-file", key, "--known-hosts-file", hosts)
     assert run("repository_change", "a", f"--url={ssh}", *files).code == 0
     repository = Repository.objects.get()
-    assert (repository.token, repository.username, repository.ssh_key.reveal()) == (None, "", "the key")
+    assert (repository.token, repository.username, repository.ssh_key.reveal()) == (None, "", private_key())
     # A key alone is exchanged; the hosts that are known stay.
-    other = file_of(tmp_path, "other", "another key")
+    private_key.cache_clear()
+    other = file_of(tmp_path, "other", private_key())
     assert run("repository_change", "a", "--ssh-key-file", other).code == 0
     assert Repository.objects.get().known_hosts == "host ssh-ed25519 AAAA"
 
@@ -186,14 +216,14 @@ def test_a_secret_is_rotated_and_shown_once(run: Run) -> None:
     done = run("secret_rotate", "client", "--yes", "--json")
     new, old = App.objects.get().signing_secrets(timezone.now())
     assert done.code == 0
-    assert set(done.json) == {"app", "secret", "previous_valid_until"}
+    assert set(done.json) == {"app", "secret", "previous_valid_until", "previous_ends"}
     assert (done.json["app"], done.json["secret"], old) == ("client", new, app.secret.reveal())
     assert done.json["previous_valid_until"].startswith(f"{timezone.now() + timedelta(hours=24):%Y-%m-%dT}")
     assert new not in done.err
 
 
 def test_a_second_rotation_meanwhile_is_a_conflict_unless_forced(run: Run, tmp_path: Path) -> None:
-    AppFactory.create(name="client")
+    made = AppFactory.create(name="client").secret.reveal()
     run("secret_rotate", "client", "--yes")
     before = App.objects.get().secret.reveal()
     assert run("secret_rotate", "client", "--yes", "--json").refusal == "conflict"
@@ -202,7 +232,8 @@ def test_a_second_rotation_meanwhile_is_a_conflict_unless_forced(run: Run, tmp_p
     forced = run("secret_rotate", "client", "--force", "--yes", "--secret-file", file_of(tmp_path, "s", mine))
     assert forced.code == 0
     assert mine in forced.out
-    assert App.objects.get().signing_secrets(timezone.now()) == [mine, before]
+    assert "The 2 before sign too" in forced.out
+    assert App.objects.get().signing_secrets(timezone.now()) == [mine, before, made]
 
 
 def test_a_secret_comes_from_stdin_or_a_file_and_must_be_one(

@@ -9,8 +9,9 @@ from django.utils import timezone
 from syncsvc.delivery.signing import new_secret
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation
+from syncsvc.models.fields import EndingSecret, Sealed
 from syncsvc.operations.asker import Asker
-from syncsvc.operations.secrets import previous_valid_until, rotate
+from syncsvc.operations.secrets import SIGN_AT_ONCE, rotate
 from tests.factories import AppFactory, UserFactory
 from tests.operations.fleet import ASKER, in_threads
 
@@ -38,34 +39,73 @@ def test_the_secret_before_signs_for_a_day() -> None:
     assert signing(app) == [rotated.secret, before]
     app.refresh_from_db()
     assert app.signing_secrets(timezone.now() + timedelta(hours=25)) == [rotated.secret]
-    assert rotated.previous_valid_until == app.previous_secret_until
+    assert [rotated.previous_valid_until] == [secret.until for secret in app.previous_secrets]
     assert rotated.secret not in repr(rotated)
     entry = LogEntry.objects.get()
     assert "Rotated" in entry.change_message
     assert rotated.secret not in entry.change_message
 
 
-def test_a_second_exchange_meanwhile_is_a_conflict_unless_forced() -> None:
+def test_a_second_exchange_meanwhile_is_a_conflict_unless_forced_and_then_all_sign() -> None:
     app = AppFactory()
-    first = rotate(app.pk, ASKER).secret
+    made = app.secret.reveal()
+    first = rotate(app.pk, ASKER)
     before = signing(app)
 
     assert refused(app) == "conflict"
     assert signing(app) == before
 
-    forced = rotate(app.pk, ASKER, force=True).secret
-    assert signing(app) == [forced, first]
+    second = rotate(app.pk, ASKER, force=True)
+    assert signing(app) == [second.secret, first.secret, made]
+    assert list(second.ends) == sorted(second.ends, reverse=True)
+    assert second.ends[1] == first.previous_valid_until, "the end of one before stays what it was"
+    app.refresh_from_db()
+    assert app.signing_secrets(first.previous_valid_until) == [second.secret, first.secret]
+    assert app.signing_secrets(second.previous_valid_until) == [second.secret]
 
 
-def test_when_the_one_before_has_ended_nothing_is_in_the_way() -> None:
+def test_those_that_have_ended_are_dropped() -> None:
+    now, app = timezone.now(), AppFactory()
+    ended, valid = new_secret(), new_secret()
+    before = [
+        EndingSecret(Sealed.seal(valid), now + timedelta(hours=1)),
+        EndingSecret(Sealed.seal(ended), now - timedelta(seconds=1)),
+    ]
+    App.objects.update(previous_secrets=before)
+    assert signing(app) == [app.secret.reveal(), valid]
+
+    rotate(app.pk, ASKER, force=True)
+
+    app.refresh_from_db()
+    assert [secret.sealed.reveal() for secret in app.previous_secrets] == [signing(app)[1], valid]
+
+
+def test_when_all_before_have_ended_nothing_is_in_the_way() -> None:
     app = AppFactory()
     first = rotate(app.pk, ASKER).secret
-    App.objects.update(previous_secret_until=timezone.now() - timedelta(seconds=1))
-    app.refresh_from_db()
-    assert previous_valid_until(app, timezone.now()) is None
+    over = [EndingSecret(app.secret, timezone.now() - timedelta(seconds=1))]
+    App.objects.update(previous_secrets=over)
     assert signing(app) == [first]
     second = rotate(app.pk, ASKER).secret
     assert signing(app) == [second, first]
+
+
+def test_a_secret_that_comes_back_signs_once() -> None:
+    app = AppFactory()
+    made = app.secret.reveal()
+    first = rotate(app.pk, ASKER).secret
+    rotate(app.pk, ASKER, secret=made, force=True)
+    assert signing(app) == [made, first]
+
+
+def test_a_request_has_no_more_signatures_than_fit() -> None:
+    app = AppFactory()
+    for _ in range(SIGN_AT_ONCE - 1):
+        rotate(app.pk, ASKER, force=True)
+    before = signing(app)
+    assert len(before) == SIGN_AT_ONCE
+    assert refused(app, force=True) == "conflict"
+    assert signing(app) == before
 
 
 def test_a_secret_that_is_brought_along_is_checked() -> None:

@@ -5,10 +5,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from syncsvc.models import App, Status, Subscription
-from syncsvc.models.status import FAILING, FAILING_SQL, RETRYING, RETRYING_SQL
+from syncsvc.models.status import FAILING, FAILING_SQL, RETRYING, RETRYING_SQL, THROTTLED, THROTTLED_SQL
 from syncsvc.store.statements import columns_of, fetch_all, fetch_one, numbered, row_of
 from syncsvc.types import ErrorKind
 from tests.factories import AppFactory, SubscriptionFactory
+from tests.outages import throttle
 
 pytestmark = pytest.mark.django_db
 
@@ -61,5 +62,25 @@ def test_retrying_and_failing_mean_one_thing_in_the_orm_in_sql_and_on_a_row(stat
 
     assert in_sql == (row.is_retrying, row.is_retrying or status == Status.FAILED)
     assert in_sql == (found.filter(RETRYING).exists(), found.filter(FAILING).exists())
-    assert row.is_throttled == (status == Status.PENDING and kind == ErrorKind.ENDPOINT_THROTTLED)
-    assert not (row.is_throttled and row.is_retrying)
+
+
+@pytest.mark.parametrize("app_is_throttled", [True, False])
+@pytest.mark.parametrize("kind", ["", "endpoint_throttled", "endpoint_error"])
+@pytest.mark.parametrize("status", [Status.PENDING, Status.FAILED, Status.SYNCED])
+def test_throttled_means_one_thing_in_the_orm_in_sql_and_on_a_row(
+    status: Status, kind: str, app_is_throttled: bool
+) -> None:
+    due = {"due_at": None} if status == Status.SYNCED else {}
+    row = SubscriptionFactory(status=status, error_kind=kind, **due)
+    if app_is_throttled:
+        throttle(row.app_id)
+    with connection.cursor() as cursor:
+        tables = "syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id"
+        cursor.execute(f"SELECT {THROTTLED_SQL}, {RETRYING_SQL} FROM {tables} WHERE s.id = %s", [row.id])  # noqa: S608
+        in_sql = cursor.fetchone()
+    found = Subscription.objects.filter(id=row.id)
+
+    read = found.select_related("app").get()
+    expected = status == Status.PENDING and (kind == "endpoint_throttled" or (kind == "" and app_is_throttled))
+    assert (in_sql[0], read.is_throttled, found.filter(THROTTLED).exists()) == (expected, expected, expected)
+    assert not (expected and (in_sql[1] or read.is_retrying)), "nothing is both"

@@ -7,7 +7,7 @@ from typing import Any
 from syncsvc.exceptions import Refused
 from syncsvc.management import base
 from syncsvc.management.adding import add, read_secret
-from syncsvc.management.app_profile import add_profile, profile_given
+from syncsvc.management.app_profile import add_profile, capped_note, profile_given, profile_of
 from syncsvc.models import App
 
 
@@ -26,8 +26,10 @@ class Command(base.Command):
             self._take_secret(app, read_secret(options["secret_file"]))
         add(app, taken=f"There is an app {app.name!r} already; choose another name.")
         secret = app.secret.reveal()
+        if note := capped_note(app):
+            self.note(note)
         return base.Answer(
-            document={"id": app.id, "name": app.name, "url": app.url, "secret": secret},
+            document={"id": app.id, "name": app.name, "url": app.url, "secret": secret, **profile_of(app)},
             lines=[f"{app.name} added. Its signing secret, shown this once: {secret}"],
         )
 

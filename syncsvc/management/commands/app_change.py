@@ -6,11 +6,11 @@ from typing import Any
 
 from syncsvc.exceptions import Refused
 from syncsvc.management import base
-from syncsvc.management.app_profile import PROFILE, add_profile, profile_given, profile_of
+from syncsvc.management.app_profile import add_profile, capped_note, flag_of, profile_given, profile_of
 from syncsvc.management.asking import add_asker, asker
 from syncsvc.management.changing import add_texts, change, texts_given, words
 from syncsvc.management.selectors import find_app
-from syncsvc.operations.apps import save_app
+from syncsvc.operations.apps import PROFILE_NAMES, save_app
 
 
 class Command(base.Command):
@@ -26,12 +26,14 @@ class Command(base.Command):
         app, who = find_app(options["app"]), asker("app_change", options)
         values = {**texts_given(options, "name", "url"), **profile_given(options)}
         if not values:
-            flags = ", ".join(f"--{option.column.replace('_', '-')}" for option in PROFILE)
-            raise Refused("usage", f"Say what to change: --name, --url, {flags}.")
+            flags = ", ".join(["--name", "--url", *map(flag_of, PROFILE_NAMES)])
+            raise Refused("usage", f"Say what to change: {flags}.")
         taken = f"There is an app {options['name']!r} already; choose another name."
         changed = change(app, values, who, taken=taken, save=lambda columns: save_app(app, who, changed=columns))
         if "url" in changed:
             self.note_if_nobody_works()
+        if "timeout" in values and (note := capped_note(app)):
+            self.note(note)
         document = {"id": app.id, "name": app.name, "url": app.url, **profile_of(app), "changed": changed}
         said = f"{app} changed: {words(changed)}" if changed else f"{app} is like that already"
         return base.Answer(document=document, lines=[said])

@@ -4,11 +4,12 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
-from syncsvc.exceptions import Refused
+from syncsvc.exceptions import InvalidUrlError, Refused
 from syncsvc.management import base
 from syncsvc.management.adding import add_repository
 from syncsvc.management.credentials import add_credential, credential_given
 from syncsvc.models import Repository
+from syncsvc.models.repository import given_url
 
 
 class Command(base.Command):
@@ -24,7 +25,10 @@ class Command(base.Command):
     def answer(self, options: Mapping[str, Any]) -> base.Answer:
         credential = _credential(options)
         repository = Repository(
-            url=options["url"], branch=options["branch"], poll_seconds=options["poll"], **credential
+            url=options["url"],
+            branch=options["branch"],
+            poll_seconds=options["poll"],
+            **credential,
         )
         add_repository(repository, name=options["name"])
         row = {"id": repository.id, "name": repository.name, "url": repository.url, "branch": repository.branch}
@@ -32,8 +36,18 @@ class Command(base.Command):
         return base.Answer(document=row, lines=[f"{repository.name} added, following {branch}"])
 
 
+def _names_user(url: str) -> bool:
+    """As Azure's and Bitbucket's clone URLs do: https://user@host/…"""
+    try:
+        return bool(given_url(url).username)
+    except InvalidUrlError:  # which is said when it is added
+        return False
+
+
 def _credential(options: Mapping[str, Any]) -> dict[str, Any]:
-    if (options["username"] is None) != (options["token_file"] is None):
+    lacks_token = options["username"] is not None and options["token_file"] is None
+    nameless = options["username"] is None and options["token_file"] is not None
+    if lacks_token or (nameless and not _names_user(options["url"])):
         raise Refused("usage", "--username and --token-file go together; give both.")
     if (options["ssh_key_file"] is None) != (options["known_hosts_file"] is None):
         raise Refused(
