@@ -130,7 +130,7 @@ def let_time_pass() -> None:
 def claim_as_a_slot_does(id: uuid.UUID) -> Job | None:
     """What an operation has released is claimed in its turn, whose wake-up ever it was."""
     share = share_of(id)
-    return Job.claim_next_released(worker="test") if share and share[1] else claim(id)
+    return Job.claim_next_released(worker="test") if share and share.in_bulk else claim(id)
 
 
 class Operations(RuleBasedStateMachine):
