@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from syncsvc.admin import app_page, secrets
-from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
+from syncsvc.admin.actions import BULK_BUTTONS, RESYNC_ALL, BulkButtons
 from syncsvc.admin.app_form import AppForm
 from syncsvc.admin.buttons import Button, Confirmation, ask
 from syncsvc.admin.cells import badge, clock, list_link, moment
@@ -27,6 +27,7 @@ from syncsvc.delivery.signing import new_secret
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Subscription
 from syncsvc.operations.apps import save_app
+from syncsvc.operations.moves import OldUrl, dismiss_old_url
 from syncsvc.operations.secrets import Rotated, before_text, rotate
 from syncsvc.operations.testing import send_test
 
@@ -38,6 +39,13 @@ ROTATE = Button(
     failed="Failed to rotate the secret",
 )
 FORCE = ("force", "1")  # what the question posts where a secret before the present one is still valid
+DISMISS = Button(
+    "dismiss_old_url",
+    "Dismiss",
+    "The new endpoint has what it needs: say no more of the old one",
+    in_place=True,
+    failed="Failed to dismiss",
+)
 TEST = Button("test", "Send test", "Send a signed ping now and show the answer", failed="Failed to send the test")
 
 
@@ -45,7 +53,7 @@ TEST = Button("test", "Send test", "Send a signed ping now and show the answer",
 class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     form = AppForm
     change_form_template = "admin/syncsvc/app.html"
-    buttons = (*BULK_BUTTONS, TEST, PAUSE, RESUME, ROTATE)
+    buttons = (*BULK_BUTTONS, TEST, PAUSE, RESUME, ROTATE, DISMISS)
     list_display = ("name", "url", "state", "subscription_count", "created")
     list_filter = ("is_active",)
     search_fields = ("name", "url")
@@ -60,7 +68,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         return rows
 
     def buttons_of(self, row: App) -> Sequence[Button]:
-        """In the header; the secret's stands beside it."""
+        """In the header; the secret's stands beside it, and that of an old URL in its notice."""
         return (*BULK_BUTTONS, TEST, PAUSE if row.is_active else RESUME)
 
     def panels(self, request: HttpRequest, row: App) -> dict[str, Any]:
@@ -68,6 +76,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         may = self.may_press(request, ROTATE, row)
         button = {**ROTATE._asdict(), "url": self.press_url(row, ROTATE.press)} if may else None
         before = row.still_valid_secrets(timezone.now())
+        health |= self._of_old_url(request, row, health["counts"])
         shown = {**health, "rotate": button, "before": before, "may_see_rows": sees(request, Subscription)}
         return shown | (rows_context(request, row, health["counts"]) if shown["may_see_rows"] else {})
 
@@ -80,8 +89,17 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         if name != "health":
             return super().part(request, row, name)
         health = app_page.health(row)
-        response = render_part(request, f"{self.change_form_template}#health", {"original": row, **health})
+        context = {"original": row, **health, **self._of_old_url(request, row, health["counts"])}
+        response = render_part(request, f"{self.change_form_template}#health", context)
         return tell(request, response, health["version"])
+
+    def _of_old_url(self, request: HttpRequest, row: App, counts: dict[str, Any]) -> dict[str, Any]:
+        """Buttons of the notice about an old URL; permissions are asked for only where it is shown."""
+        if not counts["old_url_files"]:
+            return {}
+        offered = [button for button in (RESYNC_ALL, DISMISS) if self.may_press(request, button, row)]
+        shown = [{**b._asdict(), "url": self.press_url(row, b.press), "place": "-old-url"} for b in offered]
+        return {"old_url": OldUrl(counts["old_url_files"], counts["old_url_subscriptions"]), "old_url_buttons": shown}
 
     def pressed(self, request: HttpRequest, row: App, button: Button) -> HttpResponse:
         app_page.forget(row)
@@ -114,6 +132,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
             obj.save()
             return
         save_app(obj, asker_of(request), changed=set(form.changed_data) & set(AppForm.Meta.fields))
+        app_page.forget(obj)
         if typed:
             self._rotate(request, obj, secret=typed)
 
@@ -161,3 +180,14 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
             return
         level = messages.SUCCESS if tested.succeeded else messages.ERROR
         messages.add_message(request, level, describe(tested))
+
+    def dismiss_old_url(self, request: HttpRequest, app: App) -> None:
+        try:
+            dismissed = dismiss_old_url(app.pk, asker_of(request))
+        except Refused as refusal:
+            messages.error(request, f"{DISMISS.failed}: {refusal}")
+            return
+        if dismissed.files:
+            messages.success(request, f"Dismissed: {dismissed}")
+        else:
+            messages.info(request, "There is nothing left to dismiss: all of it was sent again, or dismissed before.")

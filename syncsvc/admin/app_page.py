@@ -83,6 +83,8 @@ def verdict(app: App, counts: dict[str, Any]) -> dict[str, str]:
         return {"word": f"{counts['retrying']:,} retrying", "tone": "warn"}
     if throttled(app, counts):
         return {"word": "Throttled", "tone": "warn"}
+    if counts["old_url_files"]:
+        return {"word": "New URL", "tone": "warn"}
     if not counts["total"]:
         return {"word": "Follows nothing", "tone": "quiet"}
     return {"word": "Healthy", "tone": "good"}
