@@ -1,13 +1,17 @@
-"""A threads pool for workers that take a message only when a thread is free for it.
+"""A threads pool for workers that take a message only when a slot is free for it.
 
 Otherwise a busy worker holds as many again in reserve while another one is idle. Celery can do without the reserve
-(`--disable-prefetch`), but looks for a free thread only once a second; here a thread that gets free rings its bell.
+(`--disable-prefetch`), but looks for a free thread only once a second; here a slot that gets free rings a bell.
+
+There are twice as many threads as slots. A message whose work turned out to be long is set apart: it keeps its thread,
+and its slot is free for the next message.
 """
 
 import contextlib
 import socket
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery.concurrency.thread import TaskPool
@@ -20,10 +24,23 @@ SWITCH_SECONDS = 0.0005
 class ThreadsWithoutReserve(TaskPool):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._slots = int(self.limit)
+        self._apart = 0
+        self.executor = ThreadPoolExecutor(max_workers=2 * self._slots)
         sys.setswitchinterval(SWITCH_SECONDS)
         self._bell, self._button = socket.socketpair()
         self._bell.setblocking(False)
         self._button.setblocking(False)
+
+    @property
+    def num_processes(self) -> int:
+        """The number of messages that may be at work; Celery takes the next one below it."""
+        return self._slots + self._apart
+
+    def set_apart(self, messages: int) -> None:
+        """So many of the messages at work, at most as many as there are slots, need none. From any thread."""
+        self._apart = messages
+        self._ring(None)
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Called anew after each loss of the connection to Redis."""

@@ -166,7 +166,11 @@ CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "syncsvc.cache.ForgivingRedisCache",
         "LOCATION": REDIS_URL,
-        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
+        "OPTIONS": {
+            "socket_timeout": 2,
+            "socket_connect_timeout": 2,
+            "pool_class": "syncsvc.redis_connections.FollowingPool",
+        },
     }
 }
 
@@ -223,7 +227,8 @@ CIRCUIT_THRESHOLD = env.integer("CIRCUIT_THRESHOLD", 5, minimum=1)
 CIRCUIT_COOLDOWN_SECONDS = env.decimal("CIRCUIT_COOLDOWN_SECONDS", 30, minimum=1)
 CIRCUIT_COOLDOWN_MAX_SECONDS = env.decimal("CIRCUIT_COOLDOWN_MAX_SECONDS", 1800, minimum=1)
 CIRCUIT_FAIL_AFTER_SECONDS = env.decimal("CIRCUIT_FAIL_AFTER_SECONDS", 3600, minimum=1)
-GIT_CIRCUIT_COOLDOWN_SECONDS = env.decimal("GIT_CIRCUIT_COOLDOWN_SECONDS", 1800, minimum=1)
+GIT_CIRCUIT_COOLDOWN_SECONDS = env.decimal("GIT_CIRCUIT_COOLDOWN_SECONDS", 30, minimum=1)
+GIT_CIRCUIT_COOLDOWN_MAX_SECONDS = env.decimal("GIT_CIRCUIT_COOLDOWN_MAX_SECONDS", 1800, minimum=1)
 
 # scheduler and workers
 POLL_SECONDS = env.integer("POLL_SECONDS", 60, minimum=1)

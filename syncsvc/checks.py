@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from syncsvc.delivery.addresses import AddressPolicy
+from syncsvc.delivery.authorities import missing_authorities
 from syncsvc.exceptions import InvalidCredentialError
 from syncsvc.git.authorities import read_certificates
 
@@ -36,6 +37,14 @@ def check_allowed_networks(**_: Any) -> list[CheckMessage]:
         hint = "Write CIDRs separated by commas, such as 10.1.0.0/16,fd00:1::/64."
         return [Error(f"WEBHOOK_ALLOWED_NETWORKS: {error}", hint=hint, id="syncsvc.E003")]
     return []
+
+
+@register(OURS)
+def check_authorities(**_: Any) -> list[CheckMessage]:
+    if not (problem := missing_authorities()):
+        return []
+    hint = "Name a file of certificates (PEM), or unset it to trust the system's authorities."
+    return [Error(f"SSL_CERT_FILE: {problem}: no webhook over TLS could be sent.", hint=hint, id="syncsvc.E011")]
 
 
 @register(OURS)

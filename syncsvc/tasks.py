@@ -20,7 +20,7 @@ from syncsvc.stopping import STOPPING
 from syncsvc.sync.disk import DISK
 from syncsvc.sync.heartbeat import CRASHES, start_heartbeat
 from syncsvc.sync.lease import KEEPER
-from syncsvc.sync.poll import poll_repository as poll
+from syncsvc.sync.polls import POLLS
 from syncsvc.sync.preview import make_preview
 from syncsvc.sync.retention import delete_expired
 from syncsvc.sync.slots import SLOTS
@@ -45,7 +45,7 @@ def run_subscription(self: "Task[..., None]", subscription_id: str) -> None:
         if DISK.is_well():
             SLOTS.run(uuid.UUID(subscription_id), worker=self.request.hostname or "", settled=go_on)
         else:  # another worker may be well: the sweep sends the wake-up again
-            Subscription.objects.filter(id=subscription_id).forget_wake_ups()
+            Subscription.objects.filter(id=subscription_id).wake_ups_are_lost()
 
 
 @shared_task(name=wakeup.RUN_RELEASED, bind=True)
@@ -57,21 +57,25 @@ def run_released(self: "Task[..., None]") -> None:
 
 @shared_task(name=wakeup.POLL_REPOSITORY)
 def poll_repository(repository_id: str) -> None:
-    poll(uuid.UUID(repository_id))
+    POLLS.knock()
 
 
 @shared_task(name=wakeup.PREVIEW_CHANGES)
 def preview_changes(subscription_id: str) -> None:
-    make_preview(uuid.UUID(subscription_id))
+    with SLOTS.other_work():
+        make_preview(uuid.UUID(subscription_id))
 
 
 @shared_task(name=wakeup.DELETE_EXPIRED)
 def delete_expired_rows() -> None:
-    delete_expired()
+    with SLOTS.other_work():
+        delete_expired()
 
 
 @worker_ready.connect
 def _ready(sender: Any, **_: object) -> None:
+    SLOTS.rooms.when_long_changes(sender.pool.set_apart)
+    POLLS.start()
     start_heartbeat(sender.hostname)
 
 

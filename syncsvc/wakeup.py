@@ -52,7 +52,7 @@ def wake_for_released(repository_ids: Iterable[uuid.UUID]) -> None:
 
 
 def wake_polls(repository_ids: Iterable[uuid.UUID]) -> None:
-    """Wakes a worker for a poll of each, after commit."""
+    """Has a worker look now for polls that are due, after commit: it would within a second."""
     _send_after_commit(POLL_REPOSITORY, [([id], queue_name("live", id)) for id in repository_ids])
 
 

@@ -17,6 +17,7 @@ from syncsvc.models import (
     DeliveryAttempt,
     Operation,
     OperationItem,
+    RemoteHost,
     Repository,
     Snapshot,
     Status,
@@ -24,6 +25,7 @@ from syncsvc.models import (
     SyncRun,
     Trigger,
 )
+from syncsvc.operations.apps import PROFILE_NAMES
 
 
 def sha(text: object) -> str:
@@ -39,6 +41,20 @@ class AppFactory(DjangoModelFactory[App]):
 
     class Meta:
         model = App
+
+
+def app_form(**values: str) -> dict[str, str]:
+    """The fields of an app's form in the console, with what a new app has."""
+    defaults = {name: getattr(App(), name) for name in PROFILE_NAMES}
+    profile = {name: "" if value is None else str(value) for name, value in defaults.items()}
+    return {**profile, "is_active": "on", "new_secret": "", **values}
+
+
+class RemoteHostFactory(DjangoModelFactory[RemoteHost]):
+    name = factory.Sequence(lambda n: f"git-{n}.example.com")
+
+    class Meta:
+        model = RemoteHost
 
 
 class RepositoryFactory(DjangoModelFactory[Repository]):

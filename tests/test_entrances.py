@@ -21,7 +21,7 @@ HOOK, REMOTE = "https://hook.example.com/in", "https://git.example.com/owner/rep
 type Enter = Callable[[str], None]
 
 FORMS = {
-    App: {"name": "entered", "max_batch": "1", "max_in_flight": "16", "is_active": "on", "new_secret": ""},
+    App: factories.app_form(name="entered"),
     Repository: {"name": "entered", "is_active": "on"},
 }
 

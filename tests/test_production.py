@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 
+# Django asks the database whether it has generated columns.
+pytestmark = pytest.mark.django_db
+
 SAFE = {
     "DEBUG": False,
     "ALLOWED_HOSTS": ["console.example.com"],

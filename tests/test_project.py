@@ -6,6 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from syncsvc.api.schemas import Conditions
+from syncsvc.management.app_profile import flag_of
+from syncsvc.management.bulk import SELECTORS
+from syncsvc.operations.apps import PROFILE_NAMES
+from syncsvc.operations.conditions import CONDITION_NAMES
+from syncsvc.operations.scope import Scope
 from syncsvc.types import ErrorKind
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +38,20 @@ def test_every_command_has_a_line_of_documentation_and_a_test(command: str) -> N
     assert f"`{command}" in README, f"README.md does not mention the command {command}"
     tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
     assert f'"{command}"' in tests, f"no test calls the command {command}"
+
+
+@pytest.mark.parametrize("column", PROFILE_NAMES)
+def test_every_column_of_an_apps_profile_has_a_flag_that_is_documented(column: str) -> None:
+    assert f"`{flag_of(column)}`" in README
+
+
+@pytest.mark.parametrize("condition", CONDITION_NAMES)
+def test_every_condition_of_a_bulk_operation_is_offered_by_commands_and_api_and_documented(condition: str) -> None:
+    assert condition in Scope.__dataclass_fields__
+    assert condition in Conditions.model_fields
+    options = {selector.condition: selector.option for selector in SELECTORS}
+    assert f"`--{options[condition]}`" in README
+    assert f"`{condition}`" in (ROOT / "docs/api.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", list(ErrorKind))

@@ -10,19 +10,19 @@ from django.urls import URLPattern, path
 
 from syncsvc.admin import answers
 from syncsvc.admin.buttons import Button, ButtonsMixin, Confirmation
-from syncsvc.admin.cells import size_text
-from syncsvc.admin.confirm import Question, asker_of, confirm, counted
+from syncsvc.admin.confirm import Question, asker_of, confirm
 from syncsvc.admin.lists import chosen_again
 from syncsvc.admin.operation_bar import bars_for
 from syncsvc.admin.parts import is_htmx
 from syncsvc.admin.pausing import PauseActions
-from syncsvc.admin.status import RESYNC, RETRY, changed_status, followed_status, statuses
+from syncsvc.admin.status import RESYNC, RETRY, changed_status, statuses
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, Repository, Subscription
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.operations import single
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.scope import Scope
+from syncsvc.words import counted, size
 
 RETRY_FAILED = Button(
     "retry_failed",
@@ -41,7 +41,7 @@ RESYNC_ALL = Button(
     failed="Failed to queue re-sync",
 )
 BULK_BUTTONS = (RETRY_FAILED, RESYNC_ALL)
-BAR_OF = {Operation.Kind.RETRY: "retry_failed", Operation.Kind.RESYNC: "resync_all"}
+BAR_OF: dict[str, str] = {Operation.Kind.RETRY: "retry_failed", Operation.Kind.RESYNC: "resync_all"}
 # Of a list's address what says how it is shown, and not which rows it has.
 SHOWN_ONLY = ("p", "o", "all", "e", "_facets")
 
@@ -93,9 +93,6 @@ class SubscriptionButtons(ButtonsMixin):
             return super().pressed(request, row, button)
         return answers.done(request, changed=row.pk, content=changed_status(row.pk))
 
-    def part(self, request: HttpRequest, row: Subscription, name: str) -> HttpResponse:
-        return followed_status(request, row) if name == "status" else super().part(request, row, name)
-
 
 def resync_one(request: HttpRequest, subscription: Subscription) -> None:
     _ask(request, subscription, single.resync, queued="Re-sync queued for", failed="Failed to queue re-sync")
@@ -104,7 +101,7 @@ def resync_one(request: HttpRequest, subscription: Subscription) -> None:
 def ask_one_resync(subscription: Subscription) -> Confirmation:
     repository = subscription.repository
     newest = repository.snapshots.order_by("-id").first() or subscription.snapshot
-    files = f"about {counted(newest.files, 'file')} ({size_text(newest.bytes)})" if newest else "every file"
+    files = f"about {counted(newest.files, 'file')} ({size(newest.bytes)})" if newest else "every file"
     title = f"Re-sync {repository.name} for {subscription.app.name}?"
     return Confirmation(title=title, effect=f"This sends {files} again.", label="Re-sync")
 

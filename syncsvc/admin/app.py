@@ -10,24 +10,21 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from syncsvc.admin import app_page, secrets
-from syncsvc.admin.actions import BULK_BUTTONS, RESYNC_ALL, BulkButtons
+from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.app_form import AppForm
+from syncsvc.admin.app_page import DISMISS
 from syncsvc.admin.buttons import Button, Confirmation, ask
 from syncsvc.admin.cells import badge, clock, list_link, moment
 from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.counting import subscriptions_of
-from syncsvc.admin.moved import tell
-from syncsvc.admin.parts import render_part, sees
 from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.ping import describe
 from syncsvc.admin.removal import RemovalMixin
-from syncsvc.admin.search import uuid_of
-from syncsvc.admin.standing import rows_context
 from syncsvc.delivery.signing import new_secret
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Subscription
-from syncsvc.operations.apps import save_app
-from syncsvc.operations.moves import OldUrl, dismiss_old_url
+from syncsvc.operations.apps import PROFILE_NAMES, save_app
+from syncsvc.operations.moves import dismiss_old_url
 from syncsvc.operations.secrets import Rotated, before_text, rotate
 from syncsvc.operations.testing import send_test
 
@@ -39,13 +36,6 @@ ROTATE = Button(
     failed="Failed to rotate the secret",
 )
 FORCE = ("force", "1")  # what the question posts where a secret before the present one is still valid
-DISMISS = Button(
-    "dismiss_old_url",
-    "Dismiss",
-    "The new endpoint has what it needs: say no more of the old one",
-    in_place=True,
-    failed="Failed to dismiss",
-)
 TEST = Button("test", "Send test", "Send a signed ping now and show the answer", failed="Failed to send the test")
 
 
@@ -53,6 +43,7 @@ TEST = Button("test", "Send test", "Send a signed ping now and show the answer",
 class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     form = AppForm
     change_form_template = "admin/syncsvc/app.html"
+    panels = app_page.PANELS
     buttons = (*BULK_BUTTONS, TEST, PAUSE, RESUME, ROTATE, DISMISS)
     list_display = ("name", "url", "state", "subscription_count", "created")
     list_filter = ("is_active",)
@@ -60,8 +51,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     search_help_text = "Part of a name or URL."
 
     def get_fieldsets(self, request: HttpRequest, obj: App | None = None) -> Any:
-        limits = ("max_batch", "max_in_flight", "max_per_second", "timeout")
-        return [(None, {"fields": ("name", "url", "new_secret", *limits, "is_active")})]
+        return [(None, {"fields": ("name", "url", "new_secret", *PROFILE_NAMES, "is_active")})]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).annotate(subscription_count=subscriptions_of("app"))
@@ -71,35 +61,10 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         """In the header; the secret's stands beside it, and that of an old URL in its notice."""
         return (*BULK_BUTTONS, TEST, PAUSE if row.is_active else RESUME)
 
-    def panels(self, request: HttpRequest, row: App) -> dict[str, Any]:
-        health = app_page.health(row)
+    def beside(self, request: HttpRequest, row: App) -> dict[str, Any]:
         may = self.may_press(request, ROTATE, row)
         button = {**ROTATE._asdict(), "url": self.press_url(row, ROTATE.press)} if may else None
-        before = row.still_valid_secrets(timezone.now())
-        health |= self._of_old_url(request, row, health["counts"])
-        shown = {**health, "rotate": button, "before": before, "may_see_rows": sees(request, Subscription)}
-        return shown | (rows_context(request, row, health["counts"]) if shown["may_see_rows"] else {})
-
-    def row_of_part(self, request: HttpRequest, object_id: str, name: str) -> Any:
-        if name != "health" or (row_id := uuid_of(object_id)) is None:
-            return super().row_of_part(request, object_id, name)
-        return app_page.for_part(row_id)
-
-    def part(self, request: HttpRequest, row: App, name: str) -> HttpResponse:
-        if name != "health":
-            return super().part(request, row, name)
-        health = app_page.health(row)
-        context = {"original": row, **health, **self._of_old_url(request, row, health["counts"])}
-        response = render_part(request, f"{self.change_form_template}#health", context)
-        return tell(request, response, health["version"])
-
-    def _of_old_url(self, request: HttpRequest, row: App, counts: dict[str, Any]) -> dict[str, Any]:
-        """Buttons of the notice about an old URL; permissions are asked for only where it is shown."""
-        if not counts["old_url_files"]:
-            return {}
-        offered = [button for button in (RESYNC_ALL, DISMISS) if self.may_press(request, button, row)]
-        shown = [{**b._asdict(), "url": self.press_url(row, b.press), "place": "-old-url"} for b in offered]
-        return {"old_url": OldUrl(counts["old_url_files"], counts["old_url_subscriptions"]), "old_url_buttons": shown}
+        return {"rotate": button, "before": row.still_valid_secrets(timezone.now())}
 
     def pressed(self, request: HttpRequest, row: App, button: Button) -> HttpResponse:
         app_page.forget(row)

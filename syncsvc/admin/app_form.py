@@ -10,6 +10,7 @@ from syncsvc.admin.bases import AppModelForm
 from syncsvc.delivery.signing import check_secret
 from syncsvc.models import App
 from syncsvc.models.app import longest_timeout
+from syncsvc.operations.apps import PROFILE, PROFILE_NAMES
 from syncsvc.operations.secrets import still_valid
 
 SECRET_HELP = "Write-only. Blank keeps the secret, and makes one for a new app."  # noqa: S105 - words for people
@@ -27,13 +28,11 @@ class AppForm(AppModelForm):
 
     class Meta:
         model = App
-        fields = ("name", "url", "max_batch", "max_in_flight", "max_per_second", "timeout", "is_active")
+        fields = ("name", "url", *PROFILE_NAMES, "is_active")
         widgets = {"url": forms.TextInput(attrs={"class": "vLargeTextField"})}  # noqa: RUF012
         help_texts = {  # noqa: RUF012
             "name": "a-z, 0-9, dot, dash, underscore. Commands call the app by it.",
-            "max_batch": "Changed files that travel in one request; 1 sends each by itself.",
-            "max_in_flight": "Requests that each worker process keeps open to this app.",
-            "max_per_second": "Over all workers together. Blank: no limit.",
+            **{column.name: column.help_with_none("Blank") for column in PROFILE},
         }
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -41,7 +40,7 @@ class AppForm(AppModelForm):
         if timeout := self.fields.get("timeout"):  # none of who only looks
             most = f"{longest_timeout():g}"
             timeout.help_text = (
-                f"That a request may take. Blank: {settings.WEBHOOK_TIMEOUT:g}. More than {most} counts as {most}: a"
+                f"{timeout.help_text} (now {settings.WEBHOOK_TIMEOUT:g}). More than {most} counts as {most}: a"
                 " request must be over before its worker's lease can end."
             )
 

@@ -3,10 +3,11 @@
 from django.http import HttpRequest
 
 from syncsvc.admin.buttons import Button, ButtonsMixin, Confirmation
-from syncsvc.admin.confirm import asker_of, counted
+from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.pausing import tell
 from syncsvc.models import App, Repository
 from syncsvc.operations import pausing
+from syncsvc.words import counted
 
 PAUSE = Button(
     "pause",

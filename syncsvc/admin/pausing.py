@@ -10,12 +10,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from syncsvc.admin import answers
 from syncsvc.admin.buttons import Confirmation, ask
-from syncsvc.admin.confirm import asker_of, counted
+from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.lists import ListMixin, chosen_again
 from syncsvc.admin.parts import is_htmx
 from syncsvc.exceptions import Refused
 from syncsvc.models import Subscription
 from syncsvc.operations import pausing
+from syncsvc.words import counted
 
 SALT = "syncsvc.admin.pausing"
 DIGEST_SECONDS = 3600

@@ -19,6 +19,7 @@ from syncsvc.admin.paging import capped_count, capped_text
 from syncsvc.admin.parts import is_htmx
 from syncsvc.models import Subscription
 from syncsvc.operations.removal import remove, subscriptions_of, what_goes
+from syncsvc.words import plural
 
 NAMED = 20  # subscriptions that the confirmation lists by name
 
@@ -30,13 +31,13 @@ class RemovalMixin(ModelAdmin):
         rows = self.model._default_manager.filter(pk__in=[row.pk for row in objs])
         subscriptions = subscriptions_of(rows)
         names = subscriptions.select_related("app", "repository").order_by("app__name", "repository__name")
-        counts, count = _counts(rows), subscriptions.count()
+        count = subscriptions.count()
+        counts = {str(model._meta.verbose_name_plural): capped_text(number) for model, number in _goes(rows)}
         lines = [] if self.model is Subscription else [_line(row) for row in rows[:NAMED]]
         lines += [_line(row) for row in names[:NAMED]]
         if count > NAMED:
             lines.append(format_html("and {} more subscriptions", f"{count - NAMED:,}"))
-        may = self.admin_site.get_model_admin(Subscription).has_delete_permission(request)
-        return lines, counts, set() if may or not count else {"subscription"}, []
+        return lines, counts, self._lacking(request, count), []
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
         """Within htmx the question fills the dialog; Django's page asks it otherwise, and does it either way."""
@@ -45,16 +46,24 @@ class RemovalMixin(ModelAdmin):
             return super().delete_view(request, object_id, extra_context)
         if not self.has_delete_permission(request, row):
             raise PermissionDenied
-        _, counts, lacking, _ = self.get_deleted_objects([row], request)
-        if lacking:
-            messages.error(request, f"Failed to delete: you may not delete its {', '.join(lacking)}s.")
+        rows = self.model._default_manager.filter(pk=row.pk)
+        for noun in self._lacking(request, subscriptions_of(rows).count()):
+            messages.error(request, f"Failed to delete: you may not delete its {plural(2, noun)}.")
             return answers.done(request)
-        with_it = [(count, name.removesuffix("s") if count == "1" else name) for name, count in counts.items()][1:]
-        goes = ", ".join(f"{count} {name}" for count, name in with_it if count != "0")
+        goes = ", ".join(
+            f"{capped_text(number)} {plural(number, str(model._meta.verbose_name))}"
+            for model, number in _goes(rows)[1:]
+            if number
+        )
         effect = f"{f'With it go: {goes}. ' if goes else ''}This cannot be undone."
         asked = Confirmation(title=f"Delete {row}?", effect=effect, label="Delete", tone="danger")
         hidden = [("post", "yes")]
         return ask(request, asked, back=request.path, back_title=str(row), failed="Failed to delete", hidden=hidden)
+
+    def _lacking(self, request: HttpRequest, subscriptions: int) -> set[str]:
+        """What would go and the user may not delete."""
+        may = self.admin_site.get_model_admin(Subscription).has_delete_permission(request)
+        return set() if may or not subscriptions else {str(Subscription._meta.verbose_name)}
 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
         """The delete itself writes the log, whoever asks for it."""
@@ -66,8 +75,9 @@ class RemovalMixin(ModelAdmin):
         remove(queryset, asker_of(request))
 
 
-def _counts(rows: QuerySet[Any]) -> dict[str, str]:
-    return {str(part.model._meta.verbose_name_plural): capped_text(capped_count(part)) for part in what_goes(rows)}
+def _goes(rows: QuerySet[Any]) -> list[tuple[type[models.Model], int]]:
+    """The numbers of rows that go, by table: first those that are deleted themselves."""
+    return [(part.model, capped_count(part)) for part in what_goes(rows)]
 
 
 def _line(row: models.Model) -> SafeString:

@@ -16,15 +16,11 @@ from syncsvc.admin.buttons import Button
 from syncsvc.admin.cells import NOTHING, badge, commit_cell, list_link, moment
 from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.counting import subscriptions_of
-from syncsvc.admin.moved import tell
-from syncsvc.admin.parts import render_part, sees
 from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.removal import RemovalMixin
 from syncsvc.admin.repository_form import RepositoryForm
 from syncsvc.admin.resync_for import RESYNC_FOR, ResyncForButton
-from syncsvc.admin.search import uuid_of
-from syncsvc.admin.standing import rows_context
-from syncsvc.models import Repository, Snapshot, Subscription
+from syncsvc.models import Repository, Subscription
 from syncsvc.operations.repositories import save_repository
 
 CHECK = Button(
@@ -40,6 +36,7 @@ CHECK = Button(
 class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
     form = RepositoryForm
     change_form_template = "admin/syncsvc/repository.html"
+    panels = repository_page.PANELS
     buttons = (CHECK, *BULK_BUTTONS, RESYNC_FOR, PAUSE, RESUME)
     list_display = ("name", "url", "branch", "state", "head", "checked", "subscription_count")
     list_filter = ("is_active", "error_kind")
@@ -66,24 +63,8 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
     def buttons_of(self, row: Repository) -> Sequence[Button]:
         return (CHECK, *BULK_BUTTONS, RESYNC_FOR, PAUSE) if row.is_active else (*BULK_BUTTONS, RESYNC_FOR, RESUME)
 
-    def panels(self, request: HttpRequest, row: Repository) -> dict[str, Any]:
-        remote = repository_page.remote(row)
-        shown = {**remote, "may_see_rows": sees(request, Subscription), "credential": _credential(row)}
-        if sees(request, Snapshot):
-            shown |= {"may_see_snapshots": True, **repository_page.snapshots(row)}
-        return shown | (rows_context(request, row, remote["counts"]) if shown["may_see_rows"] else {})
-
-    def row_of_part(self, request: HttpRequest, object_id: str, name: str) -> Any:
-        if name != "remote" or (row_id := uuid_of(object_id)) is None:
-            return super().row_of_part(request, object_id, name)
-        return repository_page.for_part(row_id)
-
-    def part(self, request: HttpRequest, row: Repository, name: str) -> HttpResponse:
-        if name != "remote":
-            return super().part(request, row, name)
-        remote = repository_page.remote(row)
-        response = render_part(request, f"{self.change_form_template}#remote", {"original": row, **remote})
-        return tell(request, response, remote["version"])
+    def beside(self, request: HttpRequest, row: Repository) -> dict[str, Any]:
+        return {"credential": _credential(row)}
 
     def pressed(self, request: HttpRequest, row: Repository, button: Button) -> HttpResponse:
         repository_page.forget(row)

@@ -12,6 +12,7 @@ from django.urls import reverse
 from syncsvc.models import App, Repository, Status, Subscription
 from syncsvc.models.status import RETRYING, THROTTLED
 from syncsvc.statistics.pages import Standing, standings
+from syncsvc.words import counted
 
 PAGE = 25  # a row with its buttons is a millisecond of Python
 # (name in the address, word, name of its count); in the order in which they matter.
@@ -119,7 +120,7 @@ def behind_text(subscription: Subscription, standing: Standing) -> str:
     if standing.at_head:
         return "up to date"
     if standing.behind:
-        return f"{standing.behind:,} commit{'s' if standing.behind > 1 else ''} behind"
+        return f"{counted(standing.behind, 'commit')} behind"
     return "behind"
 
 

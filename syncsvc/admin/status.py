@@ -6,15 +6,16 @@ from uuid import UUID
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.parts import render_part, sees
-from syncsvc.admin.search import uuid_of
+from syncsvc.admin.tones import state_of
+from syncsvc.ids import uuid_of
 from syncsvc.models import Status, Subscription
 
-TONES = {Status.PENDING: "quiet", Status.SYNCING: "busy", Status.SYNCED: "good", Status.FAILED: "bad"}
 TEMPLATE = "admin/syncsvc/_subscription_status.html"
 SHOWN_AT_ONCE = 500
 RETRY = Button(
@@ -36,6 +37,14 @@ RESYNC = Button(
 )
 
 
+def moves(subscription: Subscription) -> bool:
+    """It runs, or is about to."""
+    if subscription.status == Status.SYNCING:
+        return True
+    due = (runs_at := subscription.runs_at) is not None and runs_at <= timezone.now()
+    return subscription.status == Status.PENDING and not subscription.paused and due
+
+
 def has_something_to_retry(subscription: Subscription) -> bool:
     """It failed, waits for another try, or was stopped."""
     waits = subscription.status == Status.PENDING and bool(subscription.last_error)
@@ -44,21 +53,16 @@ def has_something_to_retry(subscription: Subscription) -> bool:
 
 def status_context(subscription: Subscription, *, follow: bool = False, swap: bool = False) -> dict[str, Any]:
     """`follow`: it asks how it goes on until that run ends; `swap`: it takes the place of each one on the page."""
-    status = Status(subscription.status)
-    word, tone, until = status.label.capitalize(), TONES[status], None
-    if subscription.stop_requested_at is not None:
-        word = "Stopping"
-    elif subscription.is_retrying:
-        word, tone = "Retrying", "warn"
-    elif subscription.is_throttled:
-        word, tone, until = "Throttled", "warn", subscription.runs_at
-    moves = status in (Status.PENDING, Status.SYNCING)
+    word, tone = state_of(subscription)
+    until = subscription.runs_at if subscription.is_throttled else None
+    will_change = subscription.status in (Status.PENDING, Status.SYNCING)
     return {
         "subscription": subscription,
         "word": word,
         "tone": tone,
         "until": until if until and until > timezone.now() else None,
-        "follow": follow and moves and not subscription.paused,
+        "follow": follow and will_change and not subscription.paused,
+        "page": reverse("admin:syncsvc_subscription_change", args=[subscription.pk]) if follow else "",
         "swap": swap,
     }
 

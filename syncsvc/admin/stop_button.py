@@ -7,8 +7,8 @@ from django.http import HttpRequest, HttpResponse
 
 from syncsvc.admin.buttons import Button, ButtonsMixin, Confirmation, ask
 from syncsvc.admin.confirm import asker_of
-from syncsvc.admin.search import uuid_of
 from syncsvc.exceptions import Refused
+from syncsvc.ids import uuid_of
 from syncsvc.models import Subscription, SyncRun
 from syncsvc.operations import stopping
 

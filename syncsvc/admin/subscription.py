@@ -9,25 +9,24 @@ from django.db.models import QuerySet, Value
 from django.db.models.functions import Concat
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
-from django_htmx.http import trigger_client_event
 
 from syncsvc.admin import failing, subscription_page
 from syncsvc.admin.actions import SubscriptionActions, SubscriptionButtons
 from syncsvc.admin.buttons import Button, Confirmation, ask
 from syncsvc.admin.cells import NOTHING, badge, block, commit_cell, link, list_link, moment
-from syncsvc.admin.confirm import asker_of, counted
+from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.filters import AutocompleteFilter, PausedFilter
-from syncsvc.admin.parts import render_part
 from syncsvc.admin.pausing import tell
 from syncsvc.admin.removal import RemovalMixin
-from syncsvc.admin.search import uuid_of
 from syncsvc.admin.status import RESYNC, RETRY, has_something_to_retry, status_cell
 from syncsvc.admin.stop_button import STOP, StopButton
 from syncsvc.exceptions import Refused
+from syncsvc.ids import uuid_of
 from syncsvc.models import DeliveredFile, DeliveryAttempt, Status, Subscription, SyncRun, Trigger
 from syncsvc.operations import pausing, single
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.preview import ask_for_preview
+from syncsvc.words import counted
 
 STATE = ("state", "due", "retries", "error", "failing", "last_success", "at_commit", "epoch", "created", "history")
 PAUSE = Button(
@@ -71,6 +70,7 @@ PREVIEW = Button(
 @admin.register(Subscription)
 class SubscriptionAdmin(SubscriptionActions, StopButton, SubscriptionButtons, RemovalMixin):
     change_form_template = "admin/syncsvc/subscription.html"
+    panels = subscription_page.PANELS
     buttons = (STOP, ALLOW, RETRY, RESYNC, PAUSE, RESUME, PREVIEW)
     autocomplete_fields = ("app", "repository")
     list_display = ("__str__", "state", "due", "retries", "last_success", "at_commit")
@@ -95,30 +95,9 @@ class SubscriptionAdmin(SubscriptionActions, StopButton, SubscriptionButtons, Re
         offered = [*((RETRY,) if has_something_to_retry(row) else ()), RESYNC, *offered]
         return [ALLOW, *offered] if row.error_kind == "mass_delete_held" else offered
 
-    def panels(self, request: HttpRequest, row: Subscription) -> dict[str, Any]:
-        context: dict[str, Any] = {"preview_button": self._preview_button(request, row)}
-        for panel in subscription_page.PANELS.values():
-            context |= panel(request, row)
-        return context
-
-    def part(self, request: HttpRequest, row: Subscription, name: str) -> HttpResponse:
-        """A panel alone; the one that is asked for all the time tells the others when something changed."""
-        panel = subscription_page.PANELS.get(name)
-        if panel is None:
-            return super().part(request, row, name)
-        query = request.GET.copy()
-        was = query.pop("was", [""])[-1]
-        request.GET = query  # type: ignore[assignment] # what the part asks with next does not have it twice
-        context = {"original": row, "preview_button": self._preview_button(request, row), **panel(request, row)}
-        response = render_part(request, f"{self.change_form_template}#{name}", context)
-        if was and was != context.get("version"):
-            trigger_client_event(response, "changed", after="swap")
-        return response
-
-    def _preview_button(self, request: HttpRequest, row: Subscription) -> dict[str, Any] | None:
-        if not self.may_press(request, PREVIEW, row):
-            return None
-        return {**PREVIEW._asdict(), "url": self.press_url(row, PREVIEW.press)}
+    def beside(self, request: HttpRequest, row: Subscription) -> dict[str, Any]:
+        may = self.may_press(request, PREVIEW, row)
+        return {"preview_button": {**PREVIEW._asdict(), "url": self.press_url(row, PREVIEW.press)} if may else None}
 
     def pressed(self, request: HttpRequest, row: Subscription, button: Button) -> HttpResponse:
         failing.forget_numbers()
@@ -146,7 +125,7 @@ class SubscriptionAdmin(SubscriptionActions, StopButton, SubscriptionButtons, Re
             return self.pressed(request, row, ALLOW)
         deletes = counted(held.deleted, "file")
         asked = Confirmation(
-            title=f"Allow {held.deleted:,} deletes for {row.app.name}?",
+            title=f"Allow {counted(held.deleted, 'delete')} for {row.app.name}?",
             effect=f"{row.repository.name} at commit {held.to_commit[:12]} no longer has {deletes} that {row.app.name}"
             " has. The app is told to delete them. This holds once, for that commit or one that deletes no more.",
             label="Allow deletes",

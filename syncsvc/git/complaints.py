@@ -13,12 +13,14 @@ from syncsvc.types import ErrorKind
 # How curl's words are introduced: `fatal: unable to access '…': `, `error: RPC failed; curl 56 `.
 _CURL = r"(?:fatal: unable to access ''.*?: |error: RPC failed; (?:HTTP [0-9]+ )?(?:curl [0-9]+ )?)"
 _SAYS = r"(?:fatal|error): "
+# What may end in the words of the operating system and is not about our files.
+_NOT_FILES = r"(?!fatal: unable to access|error: RPC failed|error: cannot run|fatal: read error)"
 _DAMAGE = (
     r"(?:bad (?:object|tree|commit|blob|tag|config|shallow|index|ref|signature)\b|bad object header|"
     r"loose object .*is corrupt|corrupt loose object|object file .*is empty|object corrupt or missing|"
     r"garbage at end of|file \S+ is (?:far too short|not a )|failed to validate delta base|"
-    r"(?:unable to unpack|unable to parse|unable to read|could not read|cannot read|failed to read|"
-    r"failed to parse|could not parse|couldn't parse|failed to traverse|missing|invalid) "
+    r"(?:unable to unpack|unable to parse|unable to read|[Cc]ould not read|cannot read|failed to read|"
+    r"failed to parse|could not parse|couldn't parse|[Ff]ailed to traverse|missing|invalid) "
     r"(?:[0-9a-f]{40,64}|object|tree|commit|blob|parents|\S+ (?:header|object)|contents)\b|"
     r"inflate: |packed object .*is corrupt|packfile |pack \S+|index file |not a git repository: |"
     r"(?:hash|sha1|SHA1) mismatch|not a valid object|Not a valid object|not a tree object|"
@@ -91,8 +93,11 @@ _NOT_TRUSTED = (
 )
 _BAD_CERTIFICATE = "The remote cannot be reached safely: its certificate has expired or is for another name; renew it."
 _TLS = "The remote cannot be reached safely: the TLS connection failed. Check that the URL's port speaks https."
-_PROXY = "The remote cannot be reached: the proxy on the way refuses. Check the worker's proxy settings."
-_MOVED = "The remote answers with a redirect that leads nowhere; set the URL that it has moved to."
+PROXY = "The remote cannot be reached: the proxy on the way refuses. Check the worker's proxy settings."
+_MOVED = (
+    "The remote answers with redirects that lead nowhere, or to a protocol that is not followed (http from https);"
+    " set the URL that it has moved to."
+)
 _KEY = "ssh cannot use the private key ({reason}); give an unencrypted private key in OpenSSH's format."
 _HOST_KEY = "The ssh host's key is not among the pinned known hosts; check it and pin the right one."
 _HOST_KEY_CHANGED = (
@@ -102,9 +107,13 @@ _HOST_KEY_CHANGED = (
 _NO_COMMON = (
     "The server offers only {what}s that this worker's ssh refuses as unsafe ({offer}); update the server or use https."
 )
-SIGNATURE = (
+_SIGNATURE = (
     "The server takes only signatures that ssh refuses as unsafe (ssh-rsa, which is SHA-1); give an Ed25519 key, or"
     " update the server."
+)
+_SLOW_CONNECTION = (
+    "The remote took too long to accept a connection (GIT_LS_REMOTE_TIMEOUT is the limit); it is tried again by itself."
+    " Check host, port and network."
 )
 _NO_USER = (
     "ssh cannot run: the user id {uid}, which the worker runs as, has no entry in the worker's /etc/passwd; add one."
@@ -157,7 +166,9 @@ RULES: tuple[Rule, ...] = (
         hung_up=False,
     ),
     _rule(
-        _SAYS + r"(?:.*: )?(?P<reason>Permission denied|Operation not permitted|Too many open files(?: in system)?)$",
+        _NOT_FILES
+        + _SAYS
+        + r"(?:.*: )?(?P<reason>Permission denied|Operation not permitted|Too many open files(?: in system)?)$",
         ErrorKind.WORKER_DISK,
         hung_up=False,
     ),
@@ -177,9 +188,13 @@ RULES: tuple[Rule, ...] = (
     _rule(
         _CURL + r"(?:Received HTTP code [0-9]+ from proxy|CONNECT tunnel failed|Proxy CONNECT aborted)",
         ErrorKind.GIT_UNREACHABLE,
-        _PROXY,
+        PROXY,
     ),
-    _rule(_CURL + r"Maximum \([0-9]+\) redirects followed", ErrorKind.GIT_NOT_FOUND, _MOVED),
+    _rule(
+        _CURL + r"(?:Maximum \([0-9]+\) redirects followed|Protocol \S+ (?:not supported|disabled))",
+        ErrorKind.GIT_NOT_FOUND,
+        _MOVED,
+    ),
     _rule(
         _CURL + r".*(?:issuer certificate|self[- ]signed certificate|certificate verify failed|verification failed)",
         ErrorKind.GIT_UNREACHABLE,
@@ -233,15 +248,19 @@ RULES: tuple[Rule, ...] = (
         ErrorKind.GIT_UNREACHABLE,
         _NO_COMMON,
     ),
-    _rule(r"(?:\w+: )?.*no mutual signature (?:algorithm|supported)", ErrorKind.GIT_AUTH, SIGNATURE),
+    _rule(r"(?!remote: )(?:\w+: )?no mutual signature (?:algorithm|supported)", ErrorKind.GIT_AUTH, _SIGNATURE),
     _rule(
         r"(?:\S+@\S+: )?Permission denied(?: \(|, please try again)|"
         r"Received disconnect from .*: Too many authentication failures|sign_and_send_pubkey: ",
         ErrorKind.GIT_AUTH,
     ),
     _rule(
-        r"(?:ssh: connect to host .*: (?:Connection|Operation) timed out|(?:Connection|banner exchange).*timed out|"
-        r"Timeout, server \S+ not responding|\S+\[[0-9]+: .*\]: errno=(?:Connection|Operation) timed out|"
+        r"(?:ssh: connect to host .*: (?:Connection|Operation) timed out|(?:Connection|banner exchange).*timed out)",
+        ErrorKind.GIT_TIMEOUT,
+        _SLOW_CONNECTION,
+    ),
+    _rule(
+        r"(?:Timeout, server \S+ not responding|\S+\[[0-9]+: .*\]: errno=(?:Connection|Operation) timed out|"
         r"fatal: read error: Connection timed out)",
         ErrorKind.GIT_TIMEOUT,
     ),
@@ -296,7 +315,7 @@ RULES: tuple[Rule, ...] = (
     _rule(_SAYS + _DAMAGE, ErrorKind.GIT_CORRUPT),
     # The rest of what a broken connection makes git say.
     _rule(
-        r"fatal: (?:protocol error: bad (?:line length|pack header)|invalid ls-refs response|unknown port)",
+        r"fatal: (?:protocol error: (?:bad line length|unexpected )|invalid ls-refs response)",
         ErrorKind.GIT_UNREACHABLE,
         _NOT_GIT_SPEECH,
     ),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from syncsvc.exceptions import GitError
-from syncsvc.git.complaints import AT_REMOTE, HUNG_UP, RULES, SENTENCES, Rule
+from syncsvc.git.complaints import AT_REMOTE, HUNG_UP, PROXY, RULES, SENTENCES, Rule
 from syncsvc.git.disk import disk_error
 from syncsvc.git.wire import HttpAnswer
 from syncsvc.types import ErrorKind
@@ -20,6 +20,7 @@ _STATUS = re.compile(
     r"(?:fatal: unable to access ''|error: RPC failed).*?"
     r"(?:The requested URL returned error: |HTTP code = )([0-9]{3})\b"
 )
+_REFUSED = "The remote refuses the request (HTTP {status}); check the URL and the server. It is tried again by itself."
 _RATE_LIMITED = re.compile(r"fatal: rate limited by ''(?:.* in ([0-9]+) seconds)?")
 # The only words of a remote that count beside a status: a 403 may be a refusal or a limit.
 _LIMIT_SAID = re.compile(r"remote: .*(?:rate limit|too many requests|retry later|abuse detection)", re.IGNORECASE)
@@ -68,7 +69,19 @@ def git_error(
     if quoted:
         text = f"{text[: MAX_MESSAGE - 100]} git said: {quoted}"
     error = NoShallowError if verdict.no_shallow else GitError
-    return error(verdict.kind, text[:MAX_MESSAGE], retry_after=verdict.retry_after, at_remote=verdict.at_remote)
+    return error(
+        verdict.kind,
+        text[:MAX_MESSAGE],
+        retry_after=verdict.retry_after,
+        at_remote=verdict.at_remote,
+        status=_status_of(said),
+    )
+
+
+def _status_of(said: list[_Said]) -> int | None:
+    """The HTTP status that failed; None where the remote gave none."""
+    found = [match for line in said if (match := _STATUS.match(line.plain))]
+    return int(found[0][1]) if found else None
 
 
 def damaged_remote(message: str) -> str:
@@ -125,7 +138,8 @@ def _of_status(status: int, line: _Said, said: list[_Said], url: str, answer: Ht
     if status in {404, 410}:
         return _Verdict(ErrorKind.GIT_NOT_FOUND, SENTENCES[ErrorKind.GIT_NOT_FOUND], line.text)
     kind = ErrorKind.GIT_TIMEOUT if status in {408, 504} else ErrorKind.GIT_UNREACHABLE
-    return _Verdict(kind, _IN_TROUBLE.format(status=status), line.text)
+    words = PROXY if status == 407 else (_IN_TROUBLE if status >= 500 or status == 408 else _REFUSED)
+    return _Verdict(kind, words.format(status=status), line.text)
 
 
 def _limited(line: _Said, seconds: float | None) -> _Verdict:

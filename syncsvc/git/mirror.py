@@ -121,7 +121,8 @@ class Mirror:
         env = environment({}, git_dir=self.path) | ({FETCH_MARK: str(self.path)} if writes else {})
         hide = (str(self.path), str(self.path.parent))
         folder = str(self.path.parent)
-        return Context(env, self.limits.timeout, hide, otherwise, self.limits.nice, folder=folder)
+        limits = self.limits
+        return Context(env, limits.timeout, hide, otherwise, limits.nice, folder=folder, interrupt=limits.interrupt)
 
     @property
     def _lock(self) -> Path:

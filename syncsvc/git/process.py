@@ -8,7 +8,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from subprocess import PIPE, Popen
 from types import TracebackType
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self
 from syncsvc.exceptions import GitError
 from syncsvc.git.errors import git_error
 from syncsvc.git.life import bytes_moved
-from syncsvc.git.wire import Wire
+from syncsvc.git.wire import MAX_TRACE, Trace, Wire
 from syncsvc.types import ErrorKind
 
 if TYPE_CHECKING:
@@ -28,11 +28,9 @@ MINIMUM_VERSION = (2, 36)  # cat-file --batch-command
 PATIENCE = 12
 _BLOCK = 1 << 20
 _MAX_STDERR = 16 * 1024
-# So many looks at whether git reads and writes, while it says nothing for as long as it may.
+# How often is looked whether a git that says nothing reads and writes: in seconds, and at least so often in its limit.
+_LOOK_SECONDS = 1.0
 _LOOKS = 4
-_CHECK_SECONDS = 1.0
-_MUCH = 256 * 1024
-_PAUSE = 0.003
 
 
 def git_version() -> tuple[int, ...]:
@@ -48,7 +46,7 @@ class Context:
     `timeout` is the longest silence in seconds, and `setting` the name of the setting that holds it.
     `otherwise` is the kind of a failure that git tells in words that are not known here. `url` is that of the remote
     that is asked, `folder` the one that is written to. `traces` are the variables that have git tell what goes over
-    the wire. `check` is called once a second while git is waited for; it may raise, which ends git.
+    the wire. `check` and `interrupt` are called once a second while git is at work; they may raise, which ends git.
     """
 
     env: Mapping[str, str] = field(repr=False)
@@ -61,6 +59,7 @@ class Context:
     folder: str = ""
     traces: Sequence[str] = ()
     check: Callable[[], None] | None = None
+    interrupt: Callable[[], None] | None = None
 
 
 class Finished(NamedTuple):
@@ -81,12 +80,13 @@ def ask(arguments: Sequence[str], context: Context) -> Finished:
         while block := process.read_some(deadline):
             output += block
             if len(output) > _BLOCK:
-                raise GitError(
-                    ErrorKind.GIT_UNREACHABLE,
-                    f"git {arguments[0]} answered with far more than expected; check the remote.",
-                )
+                raise _too_much(f"git {arguments[0]}")
         process.finish(deadline)
         return Finished(bytes(output), process.wire)
+
+
+def _too_much(name: str) -> GitError:
+    return GitError(ErrorKind.GIT_UNREACHABLE, f"{name} was answered with far more than expected; check the remote.")
 
 
 class GitProcess:
@@ -103,11 +103,13 @@ class GitProcess:
         self._data = b""
         self._position = 0
         self._outgoing = b""
-        self._moved, self._traced, self._checked_at = 0, 0, 0.0
-        self.wire = Wire()
-        with _trace_pipe(context.traces) as (self._trace, trace_end, trace_env):
-            env = {**context.env, **trace_env}
-            self._handle, self._process = _start(arguments, env, talks=talks, pass_fds=trace_end)
+        self._moved, self._looked_at = 0, 0.0
+        self._trace = Trace(context.traces)
+        try:
+            self._handle, self._process = _start(arguments, context.env, self._trace, talks=talks)
+        except BaseException:
+            self._trace.close()
+            raise
         if context.nice:
             with contextlib.suppress(OSError):  # it has ended already
                 os.setpriority(os.PRIO_PGRP, self._process.pid, context.nice)
@@ -116,11 +118,10 @@ class GitProcess:
         assert stderr is not None  # noqa: S101
         self._out, self._err = stdout.fileno(), stderr.fileno()
         self._in = self._process.stdin.fileno() if self._process.stdin else -1
-        self._open = {self._out, self._err, *self._trace}
+        self._open = {self._out, self._err}
         for pipe in (*self._open, *([self._in] if talks else [])):
             os.set_blocking(pipe, False)
-        for pipe in (self._out, *self._trace):
-            _widen(pipe)
+        _widen(self._out)
 
     def __enter__(self) -> Self:
         return self
@@ -129,6 +130,11 @@ class GitProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+
+    @property
+    def wire(self) -> Wire:
+        """What the remote has answered, as far as `context.traces` has it told."""
+        return self._trace.read()
 
     @property
     def exit_code(self) -> int:
@@ -210,12 +216,12 @@ class GitProcess:
             if pipe:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-        while self._trace:
-            os.close(self._trace.pop())
+        self._trace.close()
         self._open.clear()
 
     def _read(self, deadline: float | None) -> bytes:
         while self._out in self._open:
+            self._check()
             try:
                 block = os.read(self._out, _BLOCK)
             except BlockingIOError:
@@ -236,22 +242,27 @@ class GitProcess:
         if self._outgoing:
             poll.register(self._in, select.POLLOUT)
         timeout = self._context.timeout
-        silent_at, look = time.monotonic() + timeout, timeout / _LOOKS
+        silent_at = time.monotonic() + timeout
         while True:
             self._check()
             left = min(silent_at, math.inf if deadline is None else deadline) - time.monotonic()
             if left <= 0:
                 self._time_out(is_silent=time.monotonic() >= silent_at)
-            if poll.poll(1000 * min(left, look, _CHECK_SECONDS if self._context.check else math.inf)):
+            if poll.poll(1000 * min(left, _LOOK_SECONDS, timeout / _LOOKS)):
                 return
-            before, self._moved = self._moved, bytes_moved(self._process.pid)
+            before, self._moved = self._moved, bytes_moved(self._process.pid) + self._trace.size()
             if self._moved != before:
                 silent_at = time.monotonic() + timeout
 
     def _check(self) -> None:
-        if self._context.check and time.monotonic() >= self._checked_at + _CHECK_SECONDS:
-            self._context.check()
-            self._checked_at = time.monotonic()
+        if time.monotonic() < self._looked_at + _LOOK_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        for call in (self._context.check, self._context.interrupt):
+            if call is not None:
+                call()
+        if self._trace.size() > MAX_TRACE:
+            raise _too_much(self._name)
 
     def _time_out(self, *, is_silent: bool) -> NoReturn:
         self.kill()
@@ -276,24 +287,14 @@ class GitProcess:
 
     def _listen(self) -> None:
         """What git says beside its output. The end of it counts most: progress comes first, complaints last."""
-        self._stderr = (self._stderr + self._drain(self._err))[-_MAX_STDERR:]
-        for pipe in self._trace:
-            block = self._drain(pipe)
-            self.wire.feed(block)
-            self._traced += len(block)
-        if self._traced > _MUCH:  # git traces by the line: without a pause each would be a wait of its own
-            time.sleep(_PAUSE)
-
-    def _drain(self, pipe: int) -> bytes:
-        blocks = []
-        while pipe in self._open:
+        while self._err in self._open:
             try:
-                blocks.append(os.read(pipe, _BLOCK))
+                block = os.read(self._err, _BLOCK)
             except BlockingIOError:
-                break
-            if not blocks[-1]:
-                self._open.discard(pipe)
-        return b"".join(blocks)
+                return
+            if not block:
+                self._open.discard(self._err)
+            self._stderr = (self._stderr + block)[-_MAX_STDERR:]
 
     def _discard_output(self) -> None:
         while self._out in self._open:
@@ -311,25 +312,8 @@ def _widen(pipe: int) -> None:
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _BLOCK)
 
 
-@contextlib.contextmanager
-def _trace_pipe(names: Sequence[str]) -> Iterator[tuple[list[int], tuple[int, ...], dict[str, str]]]:
-    """A pipe that git writes its traces to: the reading end, the writing end, and the variables that name it."""
-    if not names:
-        yield [], (), {}
-        return
-    reading, writing = os.pipe()
-    try:
-        # git takes a path, or a number below 10.
-        yield [reading], (writing,), dict.fromkeys(names, f"/dev/fd/{writing}")
-    except BaseException:
-        os.close(reading)
-        raise
-    finally:
-        os.close(writing)
-
-
 def _start(
-    arguments: Sequence[str], env: Mapping[str, str], *, talks: bool, pass_fds: Sequence[int]
+    arguments: Sequence[str], env: Mapping[str, str], trace: Trace, *, talks: bool
 ) -> "tuple[Git.AutoInterrupt, Popen[bytes]]":
     # Not before: who starts no git (the web, most commands) would wait for it.
     from git import Git
@@ -343,9 +327,9 @@ def _start(
             [*prefix, "git", *arguments],
             as_process=True,
             istream=PIPE if talks else None,
-            env=dict(env),
+            env={**env, **trace.environment},
             start_new_session=True,
-            pass_fds=pass_fds,
+            pass_fds=trace.descriptors,
         )
     except GitCommandNotFound:
         raise GitError(ErrorKind.INTERNAL, "git is not installed on this worker; install git 2.36 or newer.") from None

@@ -4,13 +4,13 @@ import base64
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from syncsvc.exceptions import GitError, InvalidCredentialError, InvalidUrlError
+from syncsvc.exceptions import GitError, InvalidCredentialError, InvalidUrlError, NotAskedError
 from syncsvc.git.authorities import read_certificates, write_bundle
 from syncsvc.git.complaints import NOT_GIT
 from syncsvc.git.disk import own_disk
@@ -68,7 +68,8 @@ class GitLimits:
 
     `nice` is how much git lets others go first, as `nice(1)` has it: 0 as everybody, 19 only where nobody wants to.
     `ca_file` names a file of certificates trusted besides the public authorities. `full_fetch_bytes` bounds the mirror
-    of a remote that gives no commit without its history.
+    of a remote that gives no commit without its history. `interrupt` is called once a second while git is at work; it
+    may raise, which ends git.
     """
 
     timeout: float = 600
@@ -77,6 +78,7 @@ class GitLimits:
     nice: int = 0
     ca_file: str = ""
     full_fetch_bytes: int = 2 * 1024**3
+    interrupt: Callable[[], None] | None = None
 
 
 class Access(NamedTuple):
@@ -113,7 +115,7 @@ def access(
     try:
         check_url(remote.url, allow_local=limits.allow_local)
     except InvalidUrlError as error:  # what was allowed when it was stored need not be now
-        raise GitError(ErrorKind.GIT_NOT_FOUND, str(error)) from error
+        raise NotAskedError(ErrorKind.GIT_NOT_FOUND, str(error)) from error
     scheme = scheme_of(remote.url)
     _check_fit(scheme, remote.credential)
     with _private_folder(remote, limits, scheme) as folder:
@@ -130,6 +132,7 @@ def access(
             timeout=timeout,
             hide=(*paths, str(folder), *_secrets(remote.credential)),
             nice=limits.nice,
+            interrupt=limits.interrupt,
             setting=setting,
             url=remote.url,
             folder=str(git_dir.parent) if git_dir else "",
@@ -182,16 +185,16 @@ def _trust(remote: Remote, limits: GitLimits, folder: Path) -> dict[str, str]:
 
 def _check_fit(scheme: str, credential: HttpCredential | SshCredential | None) -> None:
     if scheme == "ssh" and not isinstance(credential, SshCredential):
-        raise GitError(
+        raise NotAskedError(
             ErrorKind.GIT_AUTH,
             "An ssh remote needs a private key with pinned known hosts; give them as its credential.",
         )
     if scheme != "ssh" and isinstance(credential, SshCredential):
-        raise GitError(
+        raise NotAskedError(
             ErrorKind.GIT_AUTH, "This remote's URL is not ssh, but its credential is an ssh key; change one of them."
         )
     if scheme not in _HTTP and isinstance(credential, HttpCredential):
-        raise GitError(
+        raise NotAskedError(
             ErrorKind.GIT_AUTH,
             "Only https and http remotes take a user name and token; change the URL or the credential.",
         )
@@ -235,7 +238,7 @@ def _empty(remote: Remote, granted: Access) -> RemoteHead:
         if refs := process.read_some(deadline):
             raise GitError(ErrorKind.GIT_NOT_FOUND, _NO_HEAD if b"\trefs/heads/" in refs else _NO_BRANCHES)
         process.finish(deadline)
-    packets = process.wire.packets
+        packets = process.wire.packets
     # A server that can tell of a HEAD without commits ("unborn") does so for an empty repository.
     if "ls-refs=unborn" in packets and not any(line.startswith("unborn HEAD") for line in packets):
         raise GitError(ErrorKind.GIT_NOT_FOUND, _NOTHING_SHOWN)

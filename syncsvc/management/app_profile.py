@@ -1,78 +1,56 @@
-"""The app's limits as options of `app_add` and `app_change`: one line each."""
+"""The app's profile as options of `app_add` and `app_change`: one for each of its columns."""
 
+import argparse
 import math
-from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from django.db import models
 
 from syncsvc.management.base import positive
 from syncsvc.models import App
+from syncsvc.operations.apps import PROFILE, PROFILE_NAMES, ProfileColumn
 
-NONE = "none"
-
-
-def _whole_or_none(text: str) -> int | None:
-    return None if text == NONE else positive(text)
+NONE = "none"  # what is typed for no value
 
 
-def _seconds_or_none(text: str) -> float | None:
-    value = None if text == NONE else float(text)
-    if value is not None and not (math.isfinite(value) and value > 0):
-        raise ValueError
-    return value
-
-
-# What argparse calls them in "invalid … value".
-_whole_or_none.__name__ = "whole number, 1 or more, or none"
-_seconds_or_none.__name__ = "number of seconds, or none"
-
-
-class Option(NamedTuple):
-    """A column of App; the option is called like it, with dashes. `read` makes its value of what is typed.
-
-    `none` says what holds where the column is null, which is typed as `none`; blank where it is never null.
-    """
-
-    column: str
-    metavar: str
-    help: str
-    read: Callable[[str], Any] = positive
-    none: str = ""
-
-    @property
-    def flag(self) -> str:
-        return f"--{self.column.replace('_', '-')}"
-
-
-PROFILE = (
-    Option("max_batch", "N", "changes in a request, at most"),
-    Option("max_in_flight", "N", "requests at once, a worker process"),
-    Option("max_per_second", "N", "requests a second, all workers together", _whole_or_none, "no limit"),
-    Option("timeout", "SECONDS", "that a request may take", _seconds_or_none, "WEBHOOK_TIMEOUT"),
-)
-
-
-def add_profile(parser: ArgumentParser, *, with_defaults: bool = False) -> None:
+def add_profile(parser: argparse.ArgumentParser, *, with_defaults: bool = False) -> None:
     """`with_defaults`: the help says what an app has where an option is left out."""
-    defaults = App()
-    for option in PROFILE:
-        default = option.none or getattr(defaults, option.column)
-        said = f" (default: {default})" if with_defaults else f"; none: {option.none}" if option.none else ""
-        help = f"{option.help}{said}"
-        parser.add_argument(option.flag, metavar=option.metavar, type=option.read, default=SUPPRESS, help=help)
+    for column in PROFILE:
+        parser.add_argument(
+            flag_of(column.name),
+            metavar=column.metavar,
+            type=reader(App._meta.get_field(column.name)),
+            default=argparse.SUPPRESS,
+            help=_help(column, with_default=with_defaults),
+        )
+
+
+def flag_of(column: str) -> str:
+    return f"--{column.replace('_', '-')}"
+
+
+def reader(field: Any) -> Callable[[str], Any]:
+    """Makes a column's value of what is typed; its range is checked with the whole row."""
+    read = positive if isinstance(field, models.IntegerField) else _number
+    if not field.null:
+        return read
+
+    def read_or_none(text: str) -> Any:
+        return None if text == NONE else read(text)
+
+    read_or_none.__name__ = f"{read.__name__}, or {NONE}"
+    return read_or_none
 
 
 def profile_given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """By column, what was typed."""
-    return {option.column: options[option.column] for option in PROFILE if option.column in options}
+    """By column, the values that were typed."""
+    return {name: options[name] for name in PROFILE_NAMES if name in options}
 
 
 def profile_of(app: App) -> dict[str, Any]:
     """By column, for JSON; `request_timeout` is the seconds that count."""
-    return {
-        **{option.column: getattr(app, option.column) for option in PROFILE},
-        "request_timeout": app.request_timeout,
-    }
+    return {**{name: getattr(app, name) for name in PROFILE_NAMES}, "request_timeout": app.request_timeout}
 
 
 def capped_note(app: App) -> str:
@@ -83,3 +61,20 @@ def capped_note(app: App) -> str:
         f"The timeout of {app.timeout:g} s counts as {app.request_timeout:g} s: a request must be over before its"
         " worker's lease can end (LEASE_SECONDS)."
     )
+
+
+def _help(column: ProfileColumn, *, with_default: bool) -> str:
+    help = f"{column.help[0].lower()}{column.help[1:].rstrip('.')}"
+    if with_default:
+        return f"{help} (default: {column.none or getattr(App(), column.name)})"
+    return f"{help}; {NONE}: {column.none}" if column.none else help
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError
+    return value
+
+
+_number.__name__ = "number of more than 0"  # what argparse calls it

@@ -16,7 +16,7 @@ from django.db import ProgrammingError, connections
 
 from syncsvc.checks import OURS
 from syncsvc.exceptions import Refused
-from syncsvc.sync.health import health, redis_answers
+from syncsvc.sync.health import health, redis_state
 
 REFUSED = 2
 # Django's own options, which would be most of each --help.
@@ -90,10 +90,10 @@ class Command(BaseCommand):
         self.stderr.write(_printable(line), self.style.WARNING)
 
     def note_if_nobody_is_woken(self) -> None:
-        if not redis_answers():
-            self.note(
-                "Redis does not answer, so no worker was woken; the scheduler does it later. `make up` starts Redis."
-            )
+        redis = redis_state()
+        if redis.trouble:
+            start = "" if redis.answers else " `make up` starts Redis."
+            self.note(f"Redis {redis.trouble}, so no worker was woken; the scheduler does it later.{start}")
 
     def note_if_nobody_works(self) -> None:
         """What was asked for is kept either way, and done once somebody is there."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from syncsvc.models import Subscription, SyncRun
+from syncsvc.words import changes, counted
 
 
 def run_row(subscription: Subscription, run: SyncRun | None) -> dict[str, Any]:
@@ -43,5 +44,5 @@ def _counts(row: dict[str, Any]) -> str:
     planned = row["created"] + row["updated"] + row["deleted"]
     if not planned:
         return ""
-    kinds = ", ".join(f"{row[kind]} {kind}" for kind in ("created", "updated", "deleted") if row[kind])
-    return f", {row['delivered']} of {planned} changes delivered ({kinds})"
+    kinds = changes(created=row["created"], updated=row["updated"], deleted=row["deleted"])
+    return f", {row['delivered']:,} of {counted(planned, 'change')} delivered ({kinds})"

@@ -20,7 +20,7 @@ WHERE jsonb_array_length(previous_secrets) > 0
 
 
 class Migration(migrations.Migration):
-    dependencies = (("syncsvc", "0022_git_world"),)
+    dependencies = (("syncsvc", "0050_slow_is_not_dead"),)
 
     operations = (
         migrations.AddField(

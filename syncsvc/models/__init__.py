@@ -2,6 +2,7 @@ from syncsvc.models.app import App
 from syncsvc.models.attempt import DeliveryAttempt
 from syncsvc.models.ledger import DeliveredFile
 from syncsvc.models.operation import Operation, OperationItem
+from syncsvc.models.remote_host import RemoteHost
 from syncsvc.models.repository import Repository
 from syncsvc.models.run import SyncRun, Trigger
 from syncsvc.models.snapshot import Snapshot
@@ -16,6 +17,7 @@ __all__ = [
     "DeliveryAttempt",
     "Operation",
     "OperationItem",
+    "RemoteHost",
     "Repository",
     "Snapshot",
     "Status",

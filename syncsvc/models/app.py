@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from syncsvc.delivery.addresses import check_webhook_url
 from syncsvc.delivery.signing import check_secret, new_secret
 from syncsvc.exceptions import InvalidUrlError
+from syncsvc.ids import uuid_of
 from syncsvc.models.fields import CheckedCharField, EndingSecret, EndingSecretsField, Sealed, SealedField
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"  # as PostgreSQL reads it: $ is the end, and not before a line's end
@@ -26,7 +27,7 @@ def validate_app_name(name: str) -> None:
         raise ValidationError(
             "An app's name is made of a-z, 0-9, dot, dash and underscore, and begins with a letter or digit."
         )
-    if _is_uuid(name):
+    if uuid_of(name):
         raise ValidationError("An app's name must not look like a UUID; commands take either.")
 
 
@@ -42,18 +43,10 @@ def longest_timeout() -> float:
     return max(0.1, float(settings.LEASE_SECONDS - settings.LEASE_RENEW_SECONDS - 2))
 
 
-def _is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
-
-
 class AppQuerySet(models.QuerySet["App"]):
     def named(self, name_or_id: str) -> "App":
         """The app of that name or id; App.DoesNotExist where there is none."""
-        return self.get(id=name_or_id) if _is_uuid(name_or_id) else self.get(name=name_or_id)
+        return self.get(id=app_id) if (app_id := uuid_of(name_or_id)) else self.get(name=name_or_id)
 
 
 class App(models.Model):

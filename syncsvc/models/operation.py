@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 from django.conf import settings
 from django.db import models
@@ -13,7 +13,11 @@ from syncsvc.models.error import error_kind_field, error_kind_known
 
 # A window is refilled in so many steps: an item more or less of a large one does not matter, a statement does.
 REFILLS_A_WINDOW = 5
-COUNTS = ("waiting", "running", "succeeded", "failed", "skipped", "cancelled")
+# The statuses of an item that has settled.
+Outcome = Literal["succeeded", "failed", "skipped", "cancelled"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+# An operation counts its items by status, each in the column of that name.
+COUNTS = ("waiting", "running", *OUTCOMES)
 
 
 class OperationQuerySet(models.QuerySet["Operation"]):
@@ -129,7 +133,7 @@ class Operation(models.Model):
 
     @property
     def completed(self) -> int:
-        return self.succeeded + self.failed + self.skipped + self.cancelled
+        return sum(getattr(self, outcome) for outcome in OUTCOMES)
 
     @property
     def fails_too_much(self) -> bool:

@@ -17,10 +17,14 @@ from syncsvc.git.branch import wrong_with_branch
 from syncsvc.git.remote import HttpCredential, Remote, SshCredential
 from syncsvc.git.ssh_key import check_private_key
 from syncsvc.git.url import GivenUrl, read_url
+from syncsvc.ids import uuid_of
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.fields import CheckedCharField, CheckedTextField, SealedField
+from syncsvc.models.hosts import host_of
 from syncsvc.types import RemoteHead
 
+# A remote that is back is polled within so many seconds, however long it was to be left alone.
+REACHED_SECONDS = 5
 # Seconds that a commit is left alone after its first failed fetch, and at most; doubled with each failure.
 FETCH_WAIT_SECONDS, FETCH_WAIT_MOST_SECONDS, MOST_DOUBLINGS = 5.0, 1800.0, 16
 
@@ -40,11 +44,8 @@ def validate_remote_url(url: str) -> None:
 def validate_repository_name(name: str) -> None:
     if not name.isprintable() or name != name.strip():
         raise ValidationError("A repository's name is one line without space at its ends; leave it out for owner/repo.")
-    try:
-        uuid.UUID(name)
-    except ValueError:
-        return
-    raise ValidationError("A repository's name must not look like a UUID; commands take either.")
+    if uuid_of(name):
+        raise ValidationError("A repository's name must not look like a UUID; commands take either.")
 
 
 def validate_branch(branch: str) -> None:
@@ -63,18 +64,12 @@ class RemoteUrlField(CheckedCharField):
 
 
 class RepositoryQuerySet(models.QuerySet["Repository"]):
-    def due(self) -> "RepositoryQuerySet":
-        """Those whose poll is due, is not on its way to a worker, and is not running."""
-        lost = Now() - timedelta(seconds=settings.REQUEUE_AFTER)
-        return self.filter(
-            Q(queued_at=None) | Q(queued_at__lt=lost),
-            Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now()),
-            is_active=True,
-            due_at__lte=Now(),
-        )
+    def named(self, name_or_id: str) -> "Repository":
+        """The repository of that name or id; Repository.DoesNotExist where there is none."""
+        return self.get(id=row_id) if (row_id := uuid_of(name_or_id)) else self.get(name=name_or_id)
 
     def request_check(self, repository_id: uuid.UUID) -> bool:
-        """Makes its poll due now, marked as on its way to a worker; False while one runs, or where it is paused."""
+        """Makes its poll due now, and marks it as asked for; False while one runs, or where it is paused."""
         free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
         asked = self.filter(free, id=repository_id, is_active=True)
         return asked.update(due_at=Now(), queued_at=Now()) == 1
@@ -86,7 +81,6 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
             self.filter(free, id=repository_id, is_active=True, due_at__lte=Now()).update(
                 lease_token=token,
                 lease_expires_at=Now() + timedelta(seconds=settings.LEASE_SECONDS),
-                queued_at=None,
             )
             == 1
         )
@@ -110,8 +104,12 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
             repository_id, token, due_at=Greatest(Now() + timedelta(seconds=delay), F("circuit_until"))
         )
 
+    def passed_over(self, repository_id: uuid.UUID, *, token: uuid.UUID, delay: float) -> bool:
+        """Ends a poll that did not ask: its host is left alone, for `delay` seconds."""
+        return self._end_poll(repository_id, token, due_at=Now() + timedelta(seconds=delay))
+
     def _end_poll(self, repository_id: uuid.UUID, token: uuid.UUID, due_at: Any, **fields: Any) -> bool:
-        ended = {"lease_token": None, "lease_expires_at": None, "due_at": due_at, **fields}
+        ended = {"lease_token": None, "lease_expires_at": None, "queued_at": None, "due_at": due_at, **fields}
         return self.filter(id=repository_id, lease_token=token).update(**ended) == 1
 
     def head_moved(self, repository_id: uuid.UUID, known: RemoteHead, head: RemoteHead) -> bool:
@@ -120,10 +118,16 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
         return record.update(head_commit=head.commit or "", head_branch=head.branch, head_moved_at=Now()) == 1
 
     def reached(self, repository_id: uuid.UUID) -> bool:
-        """git answered: a streak of failures ends. Says whether there was one."""
+        """git answered: a streak of failures ends, and the poll is due soon. Says whether there was one."""
         return (
             self.filter(id=repository_id, failure_streak__gt=0).update(
-                failure_streak=0, circuit_until=None, error_kind="", last_error="", failing_since=None
+                failure_streak=0,
+                circuit_until=None,
+                circuit_openings=0,
+                error_kind="",
+                last_error="",
+                failing_since=None,
+                due_at=Least(F("due_at"), Now() + timedelta(seconds=REACHED_SECONDS)),
             )
             == 1
         )
@@ -153,20 +157,6 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
         failed.filter(failure_streak=0).update(error_kind="", last_error="", failing_since=None)
         return failed.update(**ended) == 1
 
-    def count_failure(self, repository_id: uuid.UUID, *, kind: str, error: str) -> None:
-        """Adds a failure of git, and opens the circuit at CIRCUIT_THRESHOLD in a row."""
-        too_often = When(
-            failure_streak__gte=settings.CIRCUIT_THRESHOLD - 1,
-            then=Now() + timedelta(seconds=settings.GIT_CIRCUIT_COOLDOWN_SECONDS),
-        )
-        self.filter(id=repository_id).update(
-            failure_streak=F("failure_streak") + 1,
-            error_kind=kind,
-            last_error=error[:1000],
-            failing_since=Coalesce("failing_since", Now()),
-            circuit_until=Case(too_often, default=None),
-        )
-
 
 class Repository(models.Model):
     """A git remote, the credential that reads it, and the branch that is followed."""
@@ -174,6 +164,10 @@ class Repository(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=200, unique=True, validators=[validate_repository_name])
     url = RemoteUrlField("URL", max_length=2000, validators=[validate_remote_url])
+    # Host and port of the URL, in small letters; blank for a local path.
+    host = models.GeneratedField(
+        expression=host_of("url"), output_field=models.CharField(max_length=2000), db_persist=True
+    )
     branch = models.CharField(
         max_length=250, blank=True, default="", validators=[validate_branch], help_text="Blank: the remote's HEAD."
     )
@@ -191,6 +185,7 @@ class Repository(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     due_at = models.DateTimeField(db_default=Now(), editable=False)
+    # Somebody asked for a check then: it is made even while its host is left alone.
     queued_at = models.DateTimeField(null=True, editable=False)
     lease_token = models.UUIDField(null=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, editable=False)
@@ -206,7 +201,9 @@ class Repository(models.Model):
     last_error = models.CharField(max_length=1000, blank=True, default="", editable=False)
     failing_since = models.DateTimeField(null=True, editable=False)
     failure_streak = models.PositiveIntegerField(default=0, editable=False)
+    # Nothing is asked of the remote until then; how often that was so in a row.
     circuit_until = models.DateTimeField(null=True, editable=False)
+    circuit_openings = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     # A commit that the remote has and that could not be fetched, how often in a row, and until when nobody tries again.
     unfetchable_commit = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
     fetch_failures = models.PositiveIntegerField(default=0, db_default=0, editable=False)
@@ -227,6 +224,8 @@ class Repository(models.Model):
         indexes = (
             # The sweep's due query.
             models.Index(fields=["due_at"], condition=Q(is_active=True), name="repository_due"),
+            # What waits for a host whose circuit closes.
+            models.Index(fields=["host"], name="repository_host"),
         )
 
     def __str__(self) -> str:

@@ -9,7 +9,9 @@ from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce, Greatest, Least, Now, Random
+from django.db.models.lookups import LessThanOrEqual
 
+from syncsvc.ids import uuid_of
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.run import Trigger
 from syncsvc.models.status import Failure, Status, is_retrying, is_throttled
@@ -18,6 +20,14 @@ from syncsvc.types import ErrorKind
 # The end of an outage makes back-offs due within so many seconds.
 OUTAGE_ENDED_SPREAD = 5
 EXPIRE_BATCH = 500
+# The run may take long: the endpoint or the remote failed last, or the remote was never reached. As IS_DOUBTFUL in SQL.
+DOUBTFUL = Q(app__failure_streak__gt=0) | Q(repository__failure_streak__gt=0) | Q(repository__checked_at=None)
+# A throttled app takes no run until then, and none while another run goes first.
+_THROTTLE_ENDS = Greatest("app__throttled_until", "app__probe_until")
+_IS_OVER = Q(LessThanOrEqual(_THROTTLE_ENDS, Now()))
+NOT_THROTTLED = Q(app__throttled_until=None) | _IS_OVER
+# Its last wake-up came while the app took no run, and found nothing to do.
+WOKEN_IN_THROTTLE = Q(app__throttled_until__isnull=False) & _IS_OVER & Q(queued_at__lte=_THROTTLE_ENDS)
 
 
 class SubscriptionQuerySet(models.QuerySet["Subscription"]):
@@ -28,10 +38,9 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         app, slash, repository = name_or_id.partition("/")
         if slash:
             return self.get(app__name=app, repository__name=repository)
-        try:
-            return self.get(id=uuid.UUID(name_or_id))
-        except ValueError:
-            raise self.model.DoesNotExist from None
+        if subscription_id := uuid_of(name_or_id):
+            return self.get(id=subscription_id)
+        raise self.model.DoesNotExist
 
     def active(self) -> "SubscriptionQuerySet":
         return self.filter(is_active=True, app__is_active=True, repository__is_active=True)
@@ -42,10 +51,8 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 
     def claimable(self) -> "SubscriptionQuerySet":
         """Those that are due, and whose endpoint takes a run: the claim decides, this is for who looks before."""
-        wait = Greatest("app__throttled_until", "app__probe_until")
-        takes = Q(app__throttled_until=None) | Q(throttle_wait__lte=Now()) | Q(trigger=Trigger.RETRY)
         due = self.filter(due_at__lte=Now(), status__in=(Status.PENDING, Status.FAILED))
-        return due.alias(throttle_wait=wait).filter(takes)
+        return due.filter(NOT_THROTTLED | Q(trigger=Trigger.RETRY))
 
     def not_in_bulk(self) -> "SubscriptionQuerySet":
         """Those for which no operation has an item in flight."""
@@ -55,15 +62,12 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         """Those that may be claimed for an operation, due or not; one that waits for its mirror is due then."""
         items = Q(operation_items__status="waiting", operation_items__released_at__isnull=False)
         ready = Q(awaits_fetch=False) | Q(due_at__lte=Now())
-        wait = Greatest("app__throttled_until", "app__probe_until")
-        takes = Q(app__throttled_until=None) | Q(throttle_wait__lte=Now())
-        found = self.active().alias(throttle_wait=wait).filter(items, ready, takes)
-        return found.exclude(status=Status.SYNCING)
+        return self.active().filter(NOT_THROTTLED, items, ready).exclude(status=Status.SYNCING)
 
     def without_wake_up(self) -> "SubscriptionQuerySet":
         """None was sent, or it counts as lost."""
         lost = Now() - timedelta(seconds=settings.REQUEUE_AFTER)
-        return self.filter(Q(queued_at=None) | Q(queued_at__lt=lost))
+        return self.filter(Q(queued_at=None) | Q(queued_at__lt=lost) | WOKEN_IN_THROTTLE)
 
     def postpone(
         self, subscription_id: uuid.UUID, *, token: uuid.UUID, failure: Failure, delay: float, at_least: float = 0
@@ -222,9 +226,11 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         with transaction.atomic():
             return held.filter(id__in=held.in_order()).update(lease_expires_at=Now())
 
-    def forget_wake_ups(self) -> int:
-        """A worker that could do nothing took the wake-up of these: the sweep sends another; how many."""
-        return self.exclude(status=Status.SYNCING).update(queued_at=None)
+    @transaction.atomic
+    def wake_ups_are_lost(self) -> int:
+        """Has the sweep wake these again where a wake-up may have found nothing to do; how many."""
+        queued = self.filter(queued_at__isnull=False).exclude(status=Status.SYNCING)
+        return queued.filter(id__in=queued.in_order()).update(queued_at=None)
 
     def mark_queued(self, ids: Iterable[uuid.UUID]) -> int:
         return self.filter(id__in=list(ids)).update(queued_at=Now())
@@ -300,7 +306,7 @@ class Subscription(models.Model):
     asked_by = models.CharField(max_length=150, blank=True, default="", editable=False)
     asked_at = models.DateTimeField(db_default=Now(), editable=False)
 
-    # Runs that failed in a row; over 0 and pending means: retrying.
+    # Quick tries that were used up in a row; `is_retrying` says what they are for.
     retry_count = models.PositiveIntegerField(default=0, editable=False)
     error_kind = error_kind_field(editable=False)
     last_error = models.TextField(blank=True, default="", editable=False)

@@ -1,6 +1,7 @@
 """Changing an app: its columns, and what follows from another endpoint or another state."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from django.db import transaction
 
@@ -11,6 +12,33 @@ from syncsvc.operations.due import make_due
 from syncsvc.operations.removal import still_there
 from syncsvc.store import circuits, throttles
 from syncsvc.store.moves import note_old_url_of_app
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileColumn:
+    """A column of App that an operator sets. `help` says to people what it limits or decides.
+
+    `none` says what holds where the column is null; blank where it is never null.
+    """
+
+    name: str
+    help: str
+    metavar: str = "N"
+    none: str = ""
+
+    def help_with_none(self, typed: str) -> str:
+        """With what holds where this is typed for null."""
+        return f"{self.help} {typed}: {self.none}" if self.none else self.help
+
+
+# The console's form and the options of `app_add` and `app_change` are made of these.
+PROFILE = (
+    ProfileColumn("max_batch", "Changed files that travel in one request; 1 sends each by itself."),
+    ProfileColumn("max_in_flight", "Requests that each worker process keeps open to this app."),
+    ProfileColumn("max_per_second", "Requests a second over all workers together.", none="no limit"),
+    ProfileColumn("timeout", "Seconds that a request may take.", metavar="SECONDS", none="the setting WEBHOOK_TIMEOUT"),
+)
+PROFILE_NAMES = tuple(column.name for column in PROFILE)
 
 
 def save_app(app: App, asker: Asker, *, changed: Collection[str]) -> None:

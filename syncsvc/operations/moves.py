@@ -10,6 +10,7 @@ from syncsvc.exceptions import Refused
 from syncsvc.models import App, Subscription
 from syncsvc.operations.asker import Asker
 from syncsvc.store.moves import dismiss_old_url_of_app
+from syncsvc.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,7 @@ class OldUrl:
     subscriptions: int
 
     def __str__(self) -> str:
-        files = f"{self.files:,} file{'' if self.files == 1 else 's'}"
-        return f"{files} of {self.subscriptions:,} subscription{'' if self.subscriptions == 1 else 's'}"
+        return f"{counted(self.files, 'file')} of {counted(self.subscriptions, 'subscription')}"
 
 
 def old_url_of(app_id: uuid.UUID) -> OldUrl:

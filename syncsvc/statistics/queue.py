@@ -1,6 +1,6 @@
 """What runs, is queued, due or waits, in one statement: all of one instant, whatever is searched for."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 from django.conf import settings
 from django.db import connection
@@ -8,7 +8,8 @@ from django.db import connection
 from syncsvc.models.status import THROTTLE_LASTS_UNTIL_SQL
 
 SHOWN = 100  # rows; who wants others searches
-STATES = ("running", "queued", "due", "waiting")
+State = Literal["running", "queued", "due", "waiting"]
+STATES: tuple[State, ...] = get_args(State)
 COLUMNS = ("states", "matching", "rows", "lanes", "workers", "polls")
 
 # `lanes` are grouped by repository only where its shard matters.

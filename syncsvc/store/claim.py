@@ -8,12 +8,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 
 from syncsvc.models import App, Repository, Snapshot, Subscription
-from syncsvc.store.conditions import NOT_THROTTLED
+from syncsvc.store.conditions import HOST_IS_NOT_QUIET, IS_DOUBTFUL, NOT_THROTTLED
 from syncsvc.store.statements import Row, columns_of, fetch_one, row_of, width_of
 
 # The item that is in flight for one subscription, by the index item_released_once. `wanted` is the subscription, with
@@ -46,6 +46,7 @@ _CLAIMABLE_ITEMS = f"""
   WHERE i.released_at IS NOT NULL AND i.status = 'waiting' AND s.status <> 'syncing'
     AND (NOT s.awaits_fetch OR s.due_at <= statement_timestamp())
     AND s.is_active AND a.is_active AND r.is_active AND s.app_id <> ALL (%(barred)s::uuid[]) AND {NOT_THROTTLED}
+    AND {HOST_IS_NOT_QUIET}
     AND (%(shards)s::int[] IS NULL
          OR ('x' || right(s.repository_id::text, 7))::bit(28)::int %% %(queues)s::int = ANY (%(shards)s::int[]))"""
 _FIRST = "ORDER BY c.released_at, c.id LIMIT 1"
@@ -103,8 +104,10 @@ _TAKE = f""", claimed AS (
 # The models that a claim reads, by their alias, in the order of its columns.
 _READ: dict[str, Any] = {"s": Subscription, "a": App, "r": Repository, "c": Snapshot}
 _COLUMNS = ", ".join(columns_of(model, alias) for alias, model in _READ.items())
+# The clock's time, not that of the statement's beginning, which may have waited for a lock: the worker reckons by it
+# how far its own clock is off.
 _GIVE = f"""
-SELECT statement_timestamp(), item.released_at, {_COLUMNS}
+SELECT clock_timestamp(), item.released_at, {_COLUMNS}
 FROM claimed s
 JOIN syncsvc_app a ON a.id = s.app_id
 JOIN syncsvc_repository r ON r.id = s.repository_id
@@ -114,11 +117,16 @@ LEFT JOIN syncsvc_snapshot c ON c.id = s.clean_snapshot_id"""
 _CLAIM = _ITEM_OF_SUBSCRIPTION + _TAKE + _GIVE
 _CLAIM_NEXT = _NEXT_ITEM + _TAKE + _GIVE
 
-# The app whose slots a run takes, asked before the claim. Called for each wake-up, so the ORM does not compose it.
-_SHARE_OF = """
-SELECT s.app_id, EXISTS (
+# The app and the host whose slots a run takes, asked before the claim. Called for each wake-up, so the ORM does not
+# compose it.
+_SHARE_OF = f"""
+SELECT s.app_id, s.repository_id, r.host, EXISTS (
   SELECT FROM syncsvc_operationitem i WHERE i.subscription_id = s.id AND i.released_at IS NOT NULL
-) FROM syncsvc_subscription s WHERE s.id = %(id)s
+), {IS_DOUBTFUL}
+FROM syncsvc_subscription s
+JOIN syncsvc_app a ON a.id = s.app_id
+JOIN syncsvc_repository r ON r.id = s.repository_id
+WHERE s.id = %(id)s
 """
 
 
@@ -164,10 +172,20 @@ def claim_next_released(
     return _claimed(row) if row else None
 
 
-def share_of(subscription_id: uuid.UUID) -> tuple[uuid.UUID, bool] | None:
-    """The app whose share of slots a run takes, and whether it is bulk work; None for a deleted subscription."""
+class Share(NamedTuple):
+    """The app and the remote whose shares of slots a run takes, and whether it is bulk work, or may take long."""
+
+    app_id: uuid.UUID
+    repository_id: uuid.UUID
+    host: str
+    in_bulk: bool
+    is_doubtful: bool
+
+
+def share_of(subscription_id: uuid.UUID) -> Share | None:
+    """None for a deleted subscription."""
     row = fetch_one(_SHARE_OF, {"id": subscription_id})
-    return (row[0], row[1]) if row else None
+    return Share(*row) if row else None
 
 
 def _claimed(row: Row) -> Claimed:

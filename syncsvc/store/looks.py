@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 from syncsvc.models import App
 from syncsvc.store.statements import Row, columns_of, fetch_all, row_of
-from syncsvc.store.throttles import Throttled
+from syncsvc.store.throttles import STATE_COLUMNS, Throttled, throttled_of
 
 # Locks nothing. Called once a second by each process that has runs.
 _LOOK = f"""
 SELECT s.lease_token, s.stop_requested_at IS NOT NULL, s.is_active AND a.is_active AND r.is_active,
-  extract(epoch FROM a.throttled_until - clock_timestamp())::float8,
-  extract(epoch FROM clock_timestamp() - a.throttled_since)::float8,
-  {columns_of(App, "a")}
+  {STATE_COLUMNS}, {columns_of(App, "a")}
 FROM syncsvc_subscription s
 JOIN syncsvc_app a ON a.id = s.app_id
 JOIN syncsvc_repository r ON r.id = s.repository_id
@@ -38,5 +36,5 @@ def look(tokens: Sequence[uuid.UUID]) -> dict[uuid.UUID, Look]:
 
 def _look(row: Row) -> Look:
     _, is_stopped, is_active, remaining, silent, *columns = row
-    throttled = Throttled(max(0.0, remaining), silent) if remaining is not None else None
+    throttled = throttled_of(remaining, silent) if remaining is not None else None
     return Look(is_stopped, is_active, row_of(App, tuple(columns)), throttled)

@@ -6,7 +6,7 @@ operation, because a statement that waited for that lock does not see the items 
 """
 
 from syncsvc.models import Operation
-from syncsvc.store.conditions import ENDPOINT_TAKES_RUNS
+from syncsvc.store.conditions import ENDPOINT_TAKES_RUNS, HOST_IS_NOT_QUIET
 from syncsvc.store.statements import columns_of
 
 # A subscription that may be queued for an operation. Checked again once its row is locked.
@@ -18,7 +18,8 @@ _IDLE = """
 # Marks waiting items as released and their subscriptions as queued, in the order of the index item_to_release, which is
 # read no further than there is room. `room` is what the window has left; in the first of two passes an app that holds
 # its share of the window (`within_share`: a quarter) is passed over. Passed over in both: a subscription that is
-# syncing, queued, paused or in flight for another operation, and an app whose circuit is open or that is throttled.
+# syncing, queued, paused or in flight for another operation, an app whose circuit is open or that is throttled, and a
+# repository whose host asked to be left alone.
 # Locks items, then subscriptions, skipping what is locked. Called by `release_items`; the caller holds the operation.
 RELEASE = f"""
 WITH busy AS (
@@ -38,6 +39,7 @@ WITH busy AS (
     AND {_IDLE} AND (s.status <> 'synced' OR (SELECT kind FROM o) = 'resync')
     AND s.is_active AND a.is_active AND r.is_active
     AND {ENDPOINT_TAKES_RUNS}
+    AND {HOST_IS_NOT_QUIET}
     AND i.app_id NOT IN (SELECT app_id FROM busy, o WHERE busy.n >= o.share)
     AND NOT EXISTS (SELECT FROM syncsvc_operationitem other
                     WHERE other.subscription_id = s.id AND other.released_at IS NOT NULL)
@@ -138,24 +140,29 @@ FROM settled WHERE o.id = settled.operation_id RETURNING {columns_of(Operation, 
 SETTLE_ITEM_AS_FAILED = _settled_as("failed")
 CANCEL_ITEM = _settled_as("cancelled")
 
-# Settles an app's items that wait for its endpoint as failed. Locks items, skipping what is locked. Called after the
-# probe of the app's circuit failed, or where it was throttled for too long; the caller holds the operation.
-FAIL_WAITING_OF_APP = f"""
-WITH waiting AS (
-  SELECT id FROM syncsvc_operationitem
-  WHERE operation_id = %(operation)s AND app_id = %(app)s AND status = 'waiting' AND released_at IS NULL
+# Settles an app's items that wait for its endpoint as failed, also those that no worker has claimed yet. Locks items,
+# skipping what is locked, then subscriptions. Called after the probe of the app's circuit failed, or where the app was
+# throttled for too long; the caller holds the operation.
+FAIL_WAITING_OF_APP = (
+    """
+WITH marked AS (
+  SELECT id, subscription_id, released_at FROM syncsvc_operationitem
+  WHERE operation_id = %(operation)s AND app_id = %(app)s AND status = 'waiting'
   FOR UPDATE SKIP LOCKED
 ), failed AS (
   UPDATE syncsvc_operationitem i SET status = 'failed', reason = %(reason)s, error_kind = %(kind)s,
-    settled_at = statement_timestamp()
-  FROM waiting WHERE i.id = waiting.id RETURNING i.id
-), n AS (SELECT count(*)::int AS n FROM failed)
+    settled_at = statement_timestamp(), released_at = NULL
+  FROM marked WHERE i.id = marked.id RETURNING i.id
+),"""
+    + _TAKE_MARKS_OFF
+    + f""", n AS (SELECT count(*)::int AS n FROM failed)
 UPDATE syncsvc_operation o SET waiting = o.waiting - n, failed = o.failed + n, version = o.version + 1,
   status = CASE WHEN o.waiting + o.running - n > 0 THEN o.status
                 WHEN o.status = 'cancelling' THEN 'cancelled' ELSE 'finished' END,
   finished_at = CASE WHEN o.waiting + o.running - n > 0 THEN NULL ELSE statement_timestamp() END
 FROM n WHERE o.id = %(operation)s AND n > 0 RETURNING {columns_of(Operation, "o")}
 """
+)
 
 # Puts the running item of a run that did not end by itself back to waiting; in a cancelling operation it is cancelled.
 # Locks the operation, then the item. Called at the end of a run that was handed back, and by the sweep.

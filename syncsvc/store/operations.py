@@ -108,7 +108,7 @@ def put_back_item(run_id: uuid.UUID, *, released: bool, files: int = 0) -> Opera
 
 def fail_items_waiting_for(app_id: uuid.UUID, *, reason: str, error_kind: str) -> list[Operation]:
     """Settles as failed what running operations have waiting for this app's endpoint; those operations afterwards."""
-    items = OperationItem.objects.filter(app_id=app_id, status=OperationItem.Status.WAITING, released_at=None)
+    items = OperationItem.objects.filter(app_id=app_id, status=OperationItem.Status.WAITING)
     running = Operation.objects.filter(status=Operation.Status.RUNNING, id__in=items.values("operation_id"))
     values = {"app": app_id, "reason": reason[:REASON_LETTERS], "kind": error_kind}
     changed: list[Operation] = []

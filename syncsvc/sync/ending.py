@@ -46,11 +46,17 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class RemoteLeftAlone:
-    """The repository's circuit stays open for `remaining` seconds: git was not asked. `kind` is its last failure's."""
+    """The remote is left alone for `remaining` seconds: its circuit is open, or its host's, or it asked for that.
+
+    `kind` is the last failure's; `host_failing_for` says for how many seconds the host has failed. `host_is_quiet`: it
+    limits all that ask it.
+    """
 
     kind: ErrorKind
     error: str
     remaining: float
+    host_failing_for: float = 0.0
+    host_is_quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +91,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class HandedBack:
-    """The run did not end by itself: this process stops, or another has the mirror."""
+    """The run did not end by itself: this process stops, another has the mirror, or the run's turn is over.
+
+    `reason` is for the run's record.
+    """
 
     delay: float = 0.0
     awaits_fetch: bool = False
     progress: Progress | None = None
+    reason: str = ""
 
 
 type Ending = (

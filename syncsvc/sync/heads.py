@@ -6,13 +6,21 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
-from syncsvc.error_kinds import POLICIES, REMOTE_KINDS, Circuit
+from syncsvc.error_kinds import REMOTE_KINDS
 from syncsvc.exceptions import GitError
 from syncsvc.git.remote import remote_head
 from syncsvc.models import Repository, Subscription, Trigger
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.job import Job, git_limits
+from syncsvc.sync.remote_circuits import (
+    GitCircuitOpenError,
+    enter_host,
+    host_left_alone,
+    remote_answered,
+    remote_failed,
+    repository_left_alone,
+)
 from syncsvc.sync.shared import Shared
 from syncsvc.types import ErrorKind, RemoteHead
 
@@ -20,10 +28,6 @@ from syncsvc.types import ErrorKind, RemoteHead
 POLLS_GOOD_FOR = 3
 # Who was overtaken by another's finding looks again: of two heads it is not known which is the newer one.
 LOOKS = 5
-
-
-class GitCircuitOpenError(GitError):
-    """git was not asked: this remote failed too often in a row. `retry_after` is what remains of its cool-down."""
 
 
 def head_for(job: Job) -> RemoteHead:
@@ -34,9 +38,10 @@ def head_for(job: Job) -> RemoteHead:
     if job.trigger.asked_for:
         return ask_remote(repository, but_not=job.subscription)
     if repository.circuit_until and repository.circuit_until > job.started_at:
-        raise _circuit_open(repository, (repository.circuit_until - job.started_at).total_seconds())
+        raise repository_left_alone(repository, (repository.circuit_until - job.started_at).total_seconds())
     if _recently_checked(job):
         return RemoteHead(repository.head_branch, repository.head_commit or None)
+    enter_host(repository)
     return ask_remote(repository, but_not=job.subscription)
 
 
@@ -45,13 +50,24 @@ def _asked_since(job: Job, released_at: datetime) -> RemoteHead:
     repository = job.repository
     if repository.checked_at and repository.checked_at >= released_at and not repository.failure_streak:
         return RemoteHead(repository.head_branch, repository.head_commit or None)
-    look = _looks.get(
-        _asked_of(repository), lambda: _Look.at(job), good=lambda look: look.is_good_for(job, released_at)
-    )
+    if repository.host and host_left_alone(repository):
+        # One item asks for all of the host's, though it is not time yet; the others wait for what comes of it.
+        _of_hosts.get(
+            repository.host, lambda: _look_at(job, released_at), good=lambda look: look.asked_at >= released_at
+        )
+        if left_alone := host_left_alone(repository):
+            raise left_alone
+    look = _look_at(job, released_at)
     if look.error is not None:
         # Each run raises one of its own: an exception keeps what it was raised through.
         raise look.error.copy()
     return look.head
+
+
+def _look_at(job: Job, released_at: datetime) -> "_Look":
+    return _looks.get(
+        _asked_of(job.repository), lambda: _Look.at(job), good=lambda look: look.is_good_for(job, released_at)
+    )
 
 
 def _asked_of(repository: Repository) -> tuple[object, ...]:
@@ -88,6 +104,7 @@ class _Look:
 
 KEPT_LOOKS = 1_000
 _looks: Shared[_Look] = Shared(room=KEPT_LOOKS)
+_of_hosts: Shared[_Look] = Shared(room=KEPT_LOOKS)
 
 
 def check_fetchable(job: Job, commit: str) -> None:
@@ -144,11 +161,12 @@ def found(repository: Repository, head: RemoteHead, *, but_not: Subscription | N
 
 def _look(repository: Repository, *, in_bulk: bool) -> RemoteHead:
     try:
-        return remote_head(repository.remote, git_limits(in_bulk=in_bulk))
+        head = remote_head(repository.remote, git_limits(in_bulk=in_bulk))
     except GitError as error:
-        if POLICIES[error.kind].counts_for(Circuit.REMOTE):
-            Repository.objects.count_failure(repository.id, kind=error.kind, error=str(error))
+        remote_failed(repository, error)
         raise
+    remote_answered(repository)
+    return head
 
 
 def _stands_at(repository: Repository, head: RemoteHead) -> bool:
@@ -167,12 +185,3 @@ def _recently_checked(job: Job) -> bool:
         return False
     age = job.started_at - repository.checked_at
     return age < timedelta(seconds=POLLS_GOOD_FOR * max(repository.poll_interval, settings.REQUEUE_AFTER))
-
-
-def _circuit_open(repository: Repository, remaining: float) -> GitCircuitOpenError:
-    kind = ErrorKind(repository.error_kind or ErrorKind.GIT_UNREACHABLE)
-    message = (
-        f"The remote failed {repository.failure_streak} times in a row and is left alone for {remaining / 60:.0f} min;"
-        f" a sync asks it at once. Its last error: {repository.last_error}"
-    )
-    return GitCircuitOpenError(kind, message, retry_after=remaining)

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -12,8 +12,9 @@ from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits
 from syncsvc.models import App, Repository, Subscription, Trigger
 from syncsvc.store.claim import Claimed, claim, claim_next_released
-from syncsvc.sync.lease import Lease
-from syncsvc.sync.watch import Watched
+from syncsvc.sync.lease import Lease, LeaseLostError
+from syncsvc.sync.turn import Turn
+from syncsvc.sync.watch import RunEndsError, Watched
 
 FRESH_SECONDS = 1.0
 
@@ -35,25 +36,31 @@ class Job:
     # Seconds that the database's clock is ahead of this machine's.
     clock_offset: float
     watched: Watched = field(default_factory=Watched)
+    turn: Turn = field(default_factory=Turn)
 
     @classmethod
-    def claim(cls, subscription_id: uuid.UUID, *, worker: str) -> "Job | None":
+    def claim(cls, subscription_id: uuid.UUID, *, worker: str, turn: Turn | None = None) -> "Job | None":
         """The run of one that is due, or that an operation has released; None where it is not, or another runs it."""
         lease, run_id = Lease(), uuid.uuid4()
         claimed = claim(subscription_id, token=lease.token, run_id=run_id, worker=worker)
-        return cls._of(claimed, run_id, lease) if claimed else None
+        return cls._of(claimed, run_id, lease, turn or Turn()) if claimed else None
 
     @classmethod
     def claim_next_released(
-        cls, *, worker: str, barred: Sequence[uuid.UUID] = (), shards: Sequence[int] | None = None
+        cls,
+        *,
+        worker: str,
+        barred: Sequence[uuid.UUID] = (),
+        shards: Sequence[int] | None = None,
+        turn: Turn | None = None,
     ) -> "Job | None":
         """The run of the item that was released first; `barred` and `shards` as in the store's claim."""
         lease, run_id = Lease(), uuid.uuid4()
         claimed = claim_next_released(token=lease.token, run_id=run_id, worker=worker, barred=barred, shards=shards)
-        return cls._of(claimed, run_id, lease) if claimed else None
+        return cls._of(claimed, run_id, lease, turn or Turn()) if claimed else None
 
     @classmethod
-    def _of(cls, claimed: Claimed, run_id: uuid.UUID, lease: Lease) -> "Job":
+    def _of(cls, claimed: Claimed, run_id: uuid.UUID, lease: Lease, turn: Turn) -> "Job":
         subscription = claimed.subscription
         return cls(
             run_id=run_id,
@@ -65,6 +72,7 @@ class Job:
             started_at=claimed.at,
             loaded_at=time.monotonic(),
             clock_offset=claimed.at.timestamp() - time.time(),
+            turn=turn,
         )
 
     @property
@@ -99,6 +107,13 @@ class Job:
         """The rows were read a moment ago."""
         return time.monotonic() - self.loaded_at < FRESH_SECONDS
 
+    def check(self) -> None:
+        """RunEndsError where an operator stopped or paused it; LeaseLostError where it is somebody else's by now."""
+        if self.lease.lost.is_set():
+            raise LeaseLostError
+        if self.watched.must_end:
+            raise RunEndsError
+
     def now(self) -> datetime:
         """The database's time."""
         return datetime.fromtimestamp(time.time() + self.clock_offset, UTC)
@@ -108,7 +123,7 @@ class Job:
 BULK_NICE = 10
 
 
-def git_limits(*, in_bulk: bool = False) -> GitLimits:
+def git_limits(*, in_bulk: bool = False, interrupt: Callable[[], None] | None = None) -> GitLimits:
     return GitLimits(
         timeout=settings.GIT_TIMEOUT,
         ls_remote_timeout=settings.GIT_LS_REMOTE_TIMEOUT,
@@ -116,8 +131,10 @@ def git_limits(*, in_bulk: bool = False) -> GitLimits:
         nice=BULK_NICE if in_bulk else 0,
         ca_file=settings.GIT_CA_FILE,
         full_fetch_bytes=settings.GIT_FULL_FETCH_MAX_BYTES,
+        interrupt=interrupt,
     )
 
 
-def mirror_of(repository: Repository, *, in_bulk: bool = False) -> Mirror:
-    return Mirror(settings.MIRROR_DIR / str(repository.id), repository.remote, git_limits(in_bulk=in_bulk))
+def mirror_of(repository: Repository, *, in_bulk: bool = False, interrupt: Callable[[], None] | None = None) -> Mirror:
+    limits = git_limits(in_bulk=in_bulk, interrupt=interrupt)
+    return Mirror(settings.MIRROR_DIR / str(repository.id), repository.remote, limits)

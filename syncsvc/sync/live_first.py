@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterator
 
@@ -14,21 +15,52 @@ LOOK_SECONDS = 0.01
 FILE = "live.lock"
 
 
-@contextlib.contextmanager
-def live_run() -> Iterator[None]:
-    """Says to every process on this machine that a live run goes on; the kernel takes it back when this one dies."""
-    with _lock_file() as descriptor:
-        if descriptor is not None:
+class LiveRun:
+    """A live run that goes on, as every process on this machine sees it; the kernel ends it when this one dies.
+
+    Where this worker cannot write in its folder nobody sees it: being fair is no reason to fail.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._descriptor = _open()
+        self._flock(fcntl.LOCK_SH)
+
+    def pass_over(self) -> None:
+        """Bulk work need not wait for it, because it takes long. From any thread, also after its end."""
+        with self._lock:
+            self._flock(fcntl.LOCK_UN)
+
+    def end(self) -> None:
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+            self._descriptor = None
+
+    def _flock(self, kind: int) -> None:
+        if self._descriptor is not None:
             with contextlib.suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield
+                fcntl.flock(self._descriptor, kind)
+
+
+@contextlib.contextmanager
+def live_run() -> Iterator[LiveRun]:
+    """Says to every process on this machine that a live run goes on."""
+    run = LiveRun()
+    try:
+        yield run
+    finally:
+        run.end()
 
 
 def let_live_runs_pass() -> None:
     """Returns when no live run goes on, or after WAIT_SECONDS."""
     end = time.monotonic() + WAIT_SECONDS
-    with _lock_file() as descriptor:
-        while descriptor is not None and time.monotonic() < end:
+    descriptor = _open()
+    if descriptor is None:
+        return
+    try:
+        while time.monotonic() < end:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -37,18 +69,14 @@ def let_live_runs_pass() -> None:
                 return
             else:
                 return
-
-
-@contextlib.contextmanager
-def _lock_file() -> Iterator[int | None]:
-    """None where this worker cannot write in its folder: being fair is no reason to fail, the run itself meets that."""
-    try:
-        settings.MIRROR_DIR.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(settings.MIRROR_DIR / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        yield None
-        return
-    try:
-        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _open() -> int | None:
+    """None where this worker cannot write in its folder; the run itself meets that."""
+    try:
+        settings.MIRROR_DIR.mkdir(parents=True, exist_ok=True)
+        return os.open(settings.MIRROR_DIR / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None

@@ -14,6 +14,7 @@ from syncsvc.git.disk import DISK_ERRORS, disk_error
 from syncsvc.git.eviction import evict, fetch_with_room
 from syncsvc.git.mirror import Mirror
 from syncsvc.models import Operation, Repository, Snapshot, Subscription, SyncRun
+from syncsvc.store.throttles import Throttled
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.deliver import Delivery
 from syncsvc.sync.ending import (
@@ -30,25 +31,26 @@ from syncsvc.sync.ending import (
     Synced,
     progress_of,
 )
-from syncsvc.sync.heads import GitCircuitOpenError, ask_remote, check_fetchable, found, head_for
+from syncsvc.sync.heads import ask_remote, check_fetchable, found, head_for
 from syncsvc.sync.job import Job, mirror_of
 from syncsvc.sync.lease import KEEPER, LeaseLostError
 from syncsvc.sync.outage import AWAY
 from syncsvc.sync.plan import Plan, make_plan
+from syncsvc.sync.remote_circuits import GitCircuitOpenError, asks_for_quiet, enter_host
 from syncsvc.sync.settle import settle
+from syncsvc.sync.settlement_text import handed_over_text
 from syncsvc.sync.snapshots import take_in
 from syncsvc.sync.spool import Spool
 from syncsvc.sync.tally import Stop
 from syncsvc.sync.throttle import EndpointThrottle
-from syncsvc.sync.watch import WATCHER
+from syncsvc.sync.turn import PLANS_A_TURN, Turn
+from syncsvc.sync.watch import WATCHER, RunEndsError
 from syncsvc.types import ErrorKind, RemoteHead
 
 logger = structlog.get_logger(__name__)
 
 # A run that finds the mirror being fetched is due when that fetch ends; at the latest after so many seconds.
 AWAIT_FETCH_SECONDS = 30
-# After a run that got something across, the next try is at least so many times its planning time away.
-PLANS_APART = 10
 # Commits that a mirror keeps before those that no ledger needs are dropped.
 PINS_BEFORE_MAINTENANCE = 50
 
@@ -58,13 +60,17 @@ def _nobody(operation: Operation) -> None:
 
 
 def run_subscription(
-    subscription_id: uuid.UUID, *, worker: str, settled: Callable[[Operation], None] = _nobody
+    subscription_id: uuid.UUID,
+    *,
+    worker: str,
+    settled: Callable[[Operation], None] = _nobody,
+    turn: Turn | None = None,
 ) -> SyncRun | None:
     """Runs a subscription that is due, to its end. None where it is not due, is paused, or somebody else runs it.
 
     `settled` is called with the operation whose item this run moved.
     """
-    job = Job.claim(subscription_id, worker=worker)
+    job = Job.claim(subscription_id, worker=worker, turn=turn)
     return run_job(job, settled=settled) if job else None
 
 
@@ -90,7 +96,7 @@ def _settled(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> 
 
 def _work(job: Job) -> Ending:
     """Everything between the claim and the settling; no transaction spans it."""
-    mirror = mirror_of(job.repository, in_bulk=job.in_bulk)
+    mirror = mirror_of(job.repository, in_bulk=job.in_bulk, interrupt=job.check)
     try:
         head = head_for(job)
         if head.commit is None:
@@ -99,13 +105,15 @@ def _work(job: Job) -> Ending:
     except MirrorBusyError:
         return HandedBack(delay=AWAIT_FETCH_SECONDS, awaits_fetch=True)
     except GitCircuitOpenError as error:
-        return RemoteLeftAlone(error.kind, str(error), _waits(error))
+        return RemoteLeftAlone(
+            error.kind, str(error), error.retry_after or 0.0, error.failing_for, host_is_quiet=error.host_is_quiet
+        )
     except GitError as error:
-        if error.retry_after is not None:
-            return RemoteLeftAlone(error.kind, str(error), _waits(error))
-        return Failed(error.kind, str(error))
+        return _git_failed(job, error)
     except LeaseLostError:
         raise
+    except RunEndsError:
+        return _ended_by_operator(job)
     except AWAY as error:
         # Before the first request: what delivers waits for the database instead.
         logger.warning("database.away", error=type(error).__name__)
@@ -118,6 +126,10 @@ def _work(job: Job) -> Ending:
         return _crashed(job, error)
 
 
+def _ended_by_operator(job: Job, progress: Progress | None = None) -> Stopped | HandedBack:
+    return Stopped(progress) if job.watched.is_stopped else HandedBack(progress=progress)
+
+
 def _crashed(job: Job, error: Exception, progress: Progress | None = None) -> Failed:
     """A bug: the run fails with its traceback, and keeps its counts."""
     logger.exception("run.crashed", run=str(job.run_id), subscription=str(job.subscription.id))
@@ -125,13 +137,16 @@ def _crashed(job: Job, error: Exception, progress: Progress | None = None) -> Fa
     return Failed(ErrorKind.INTERNAL, text, traceback=traceback.format_exc(), progress=progress)
 
 
-def _waits(error: GitError) -> float:
-    """Seconds for which the remote is left alone: it asked for that, or it failed too often."""
-    return min(error.retry_after or 0.0, max(settings.RETRY_AFTER_MAX_SECONDS, settings.GIT_CIRCUIT_COOLDOWN_SECONDS))
+def _git_failed(job: Job, error: GitError) -> Ending:
+    if error.retry_after is None:
+        return Failed(error.kind, str(error))
+    wait = min(error.retry_after, settings.RETRY_AFTER_MAX_SECONDS)
+    return RemoteLeftAlone(error.kind, str(error), wait, host_is_quiet=asks_for_quiet(job.repository, error))
 
 
 def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
     commit = _refresh(job, mirror, head)
+    job.turn.reached()
     try:
         with mirror.reading():
             if mirror.has_fetched:
@@ -175,6 +190,8 @@ def _fetch(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     """A fetch that fails is the repository's failure: noted there, and told to all that waited for it."""
     check_fetchable(job, head.commit or "")
     repository = job.repository
+    if not job.trigger.asked_for:
+        enter_host(repository)
     try:
         commit = fetch_with_room(mirror, head, settings.MIRROR_MAX_BYTES)
     except GitError as error:
@@ -199,44 +216,49 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
             return Held(Progress(snapshot, plan))
         if not plan.changes:
             return Synced(Progress(snapshot, plan))
-        planned_in = time.monotonic() - began
         circuit = EndpointCircuit(job.app, job.subscription.id, job.lease)
         if open_circuit := circuit.enter(early=job.single_retry, known=job.is_fresh):
             return EndpointLeftAlone(open_circuit, Progress(snapshot, plan))
         throttle = EndpointThrottle(job.app, job.lease, job.now)
-        if throttled := throttle.enter(early=job.single_retry, probing=circuit.probing):
+        if throttled := throttle.enter(early=job.single_retry, probing=circuit.probing, known=job.is_fresh):
             circuit.leave()
             return EndpointThrottled(throttled, Progress(snapshot, plan))
+        job.turn.sends(job.run_id, commit, time.monotonic() - began)
         delivery = Delivery(job, commit=commit, mirror=mirror, spool=spool, circuit=circuit, throttle=throttle)
         progress = Progress(snapshot, plan, delivery.tally)
         try:
             delivery.deliver()
         except (LeaseLostError, *AWAY):
             raise
+        except RunEndsError:
+            return _ended_by_operator(job, progress)
         except GitError as error:
             return Failed(error.kind, str(error), progress=progress)
         except Exception as error:
             return _crashed(job, error, progress)
-        return _delivered(progress, circuit, planned_in)
+        return _delivered(progress, circuit, job.turn)
 
 
-def _delivered(progress: Progress, circuit: EndpointCircuit, planned_in: float) -> Ending:
-    """`planned_in` is in seconds."""
+def _delivered(progress: Progress, circuit: EndpointCircuit, turn: Turn) -> Ending:
     tally = progress.tally
     if tally.delivered == progress.plan.changes:
         return Synced(progress)
     match tally.stop:
         case Stop.SHUTDOWN | Stop.PAUSED | Stop.HANDS_OVER if not tally.failed:
-            return HandedBack(progress=progress)
+            return HandedBack(progress=progress, reason=handed_over_text(turn.over_because))
         case Stop.STOPPED:
             return Stopped(progress)
         case Stop.THROTTLED if tally.throttled is not None:
             return EndpointThrottled(tally.throttled, progress)
+        case Stop.CIRCUIT if tally.kind is None and tally.throttled is not None:
+            # It answered 503 and nothing else: no file has failed.
+            remaining = max(circuit.remaining(), tally.throttled.remaining)
+            return EndpointThrottled(Throttled(remaining, tally.throttled.silent), progress)
         case Stop.CIRCUIT:
             return Incomplete(progress, at_least=circuit.remaining())
         case _:
             # A large plan that got on is not made again for one file every few seconds.
-            return Incomplete(progress, at_least=PLANS_APART * planned_in if tally.delivered else 0.0)
+            return Incomplete(progress, at_least=PLANS_A_TURN * turn.planned_in if tally.delivered else 0.0)
 
 
 def _deletes_are_allowed(job: Job, snapshot: Snapshot, plan: Plan) -> bool:

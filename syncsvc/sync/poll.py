@@ -6,12 +6,14 @@ from datetime import datetime
 
 import structlog
 from django.conf import settings
+from django.db import connection
 from django.db.models.functions import Now
 
 from syncsvc.exceptions import GitError
 from syncsvc.models import Repository, Subscription, Trigger
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.heads import ask_remote
+from syncsvc.sync.remote_circuits import GitCircuitOpenError, enter_host
 
 logger = structlog.get_logger(__name__)
 
@@ -29,7 +31,12 @@ def poll_repository(repository_id: uuid.UUID) -> bool:
     repository = Repository.objects.annotate(read_at=Now()).get(id=repository_id)
     delay = repository.poll_interval * random.uniform(1 - POLL_JITTER, 1 + POLL_JITTER)  # noqa: S311 - no secret
     try:
+        if repository.queued_at is None:  # what somebody asked for does not wait for its host
+            enter_host(repository)
+        _hold_no_connection()
         ask_remote(repository)
+    except GitCircuitOpenError as error:
+        Repository.objects.passed_over(repository_id, token=token, delay=error.retry_after or delay)
     except GitError as error:
         _failed(repository, error, token=token, delay=delay)
     else:
@@ -37,6 +44,12 @@ def poll_repository(repository_id: uuid.UUID) -> bool:
         asked_at: datetime = repository.read_at  # type: ignore[attr-defined]  # annotated above
         Repository.objects.checked(repository_id, token=token, at=asked_at, delay=delay)
     return True
+
+
+def _hold_no_connection() -> None:
+    """git may take half a minute, during which the database's connection is for others."""
+    if not connection.in_atomic_block:
+        connection.close()
 
 
 def _failed(repository: Repository, error: GitError, *, token: uuid.UUID, delay: float) -> None:

@@ -2,7 +2,7 @@
 
 from syncsvc.models import SyncRun
 from syncsvc.store.runs import RunRecord, end_run
-from syncsvc.sync.ending import Ending, Failed, Held, progress_of
+from syncsvc.sync.ending import Ending, Failed, HandedBack, Held, progress_of
 from syncsvc.sync.job import Job
 from syncsvc.sync.settlement import Fail, HandBack, Moved, Postpone, Stop
 
@@ -14,7 +14,7 @@ def end(job: Job, ending: Ending, settlement: Moved) -> SyncRun | None:
         if not progress or not progress.tally.requests:
             SyncRun.objects.filter(id=job.run_id).delete()
             return None
-        kind, error = "", ""
+        kind, error = "", ending.reason if isinstance(ending, HandedBack) else ""
     elif isinstance(settlement, Stop):
         kind, error = "", settlement.error
     else:

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from syncsvc import wakeup
-from syncsvc.models import Operation, Repository, Subscription, SyncRun
+from syncsvc.models import Operation, Subscription, SyncRun
 from syncsvc.store.operations import cancel_item, put_back_items
 
 logger = structlog.get_logger(__name__)
@@ -18,10 +18,9 @@ STOPPED = "Stopped by an operator; its worker had died before it saw that."
 
 
 def sweep() -> None:
-    """One look at everything that may be due. Any number of these may run at once."""
+    """One look at all runs that may be due. Any number of these may run at once. Workers look for due polls."""
     end_expired_leases()
     _until_done(wake_due_subscriptions)
-    _until_done(wake_due_repositories)
 
 
 def end_expired_leases() -> int:
@@ -59,20 +58,6 @@ def wake_due_subscriptions() -> int:
         )
         Subscription.objects.mark_queued(subscription.id for subscription in due)
         wakeup.wake_runs(due)
-    return len(due)
-
-
-def wake_due_repositories() -> int:
-    """Wakes workers for at most SWEEP_BATCH polls, the longest due first; how many."""
-    with transaction.atomic():
-        due = list(
-            Repository.objects.due()
-            .select_for_update(skip_locked=True)
-            .order_by("due_at")
-            .values_list("id", flat=True)[: settings.SWEEP_BATCH]
-        )
-        Repository.objects.filter(id__in=due).update(queued_at=Now())
-        wakeup.wake_polls(due)
     return len(due)
 
 

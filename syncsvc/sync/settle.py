@@ -15,7 +15,7 @@ from syncsvc.store.complete import complete
 from syncsvc.store.operations import cancel_item, fail_items_waiting_for, put_back_item, settle_item_as_failed
 from syncsvc.sync.circuit import circuit_policy, pause_gone
 from syncsvc.sync.disk import DISK
-from syncsvc.sync.ending import Ending, EndpointLeftAlone, EndpointThrottled, Failed, progress_of
+from syncsvc.sync.ending import Ending, EndpointLeftAlone, EndpointThrottled, Failed, RemoteLeftAlone, progress_of
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.notify import tell_app_of_failure
@@ -157,7 +157,7 @@ def _move_item(job: Job, ending: Ending, settlement: Moved) -> Operation | None:
         return cancel_item(job.run_id, reason=settlement.error, files=files)
     if isinstance(settlement, Postpone) and settlement.failure.kind is ErrorKind.WORKER_DISK:
         return put_back_item(job.run_id, released=True, files=files)
-    if isinstance(ending, EndpointLeftAlone | EndpointThrottled) and isinstance(settlement, Postpone):
+    if _waits(ending) and isinstance(settlement, Postpone):
         return put_back_item(job.run_id, released=False, files=files)
     return settle_item_as_failed(
         job.run_id,
@@ -165,6 +165,13 @@ def _move_item(job: Job, ending: Ending, settlement: Moved) -> Operation | None:
         error_kind=settlement.failure.kind,
         files=files,
     )
+
+
+def _waits(ending: Ending) -> bool:
+    """Its item waits until the endpoint or the remote's host takes requests again: release passes over it."""
+    if isinstance(ending, RemoteLeftAlone):
+        return ending.host_is_quiet
+    return isinstance(ending, EndpointLeftAlone | EndpointThrottled)
 
 
 def _log(job: Job, run: SyncRun) -> None:

@@ -160,7 +160,8 @@ class SettlementPolicy:
             approval = standing.approval
             return self._tried(ending.kind, ending.error, standing, approval, random, at_least=ending.remaining)
         failure = _failure(ending.kind, ending.error, standing.retry_count, standing.approval)
-        return self._put_off(failure, ending.remaining, standing.remote_failing_seconds, random)
+        failing_for = max(standing.remote_failing_seconds, ending.host_failing_for)
+        return self._put_off(failure, ending.remaining, failing_for, random)
 
     def _endpoint_left_alone(
         self, ending: EndpointLeftAlone, standing: Standing, random: Callable[[], float]

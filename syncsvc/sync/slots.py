@@ -3,24 +3,27 @@
 import random
 import threading
 import uuid
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 from django.conf import settings
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q
 
 from syncsvc import wakeup
 from syncsvc.models import Operation, Subscription
-from syncsvc.models.subscription import SubscriptionQuerySet
+from syncsvc.models.subscription import DOUBTFUL, SubscriptionQuerySet
 from syncsvc.stopping import STOPPING
-from syncsvc.store.claim import share_of
+from syncsvc.store.claim import Share, share_of
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import Lease
 from syncsvc.sync.live_first import let_live_runs_pass, live_run
 from syncsvc.sync.outage import AWAY, through_outage
+from syncsvc.sync.overseer import Overseer
 from syncsvc.sync.pipeline import run_job, run_subscription
+from syncsvc.sync.rooms import Admission, Rooms, ShutOut
+from syncsvc.sync.turn import Turn, TurnPolicy, Work
 
 logger = structlog.get_logger(__name__)
 
@@ -29,49 +32,64 @@ LEFT_CHOICE = 64
 
 
 class Slots:
-    """Counts this process's runs, by app, and those for operations.
+    """Lets runs into this process's rooms of slots, and takes the next one when a slot gets free.
 
-    A run over its app's share is left in the database for the next free slot. Slots of bulk work, at most half of all,
+    A run that finds no place is left in the database for the next free slot. Slots of bulk work, at most half of all,
     take one released item after the other until none is left.
     """
 
-    def __init__(self) -> None:
-        self._running: Counter[uuid.UUID] = Counter()
-        self._bulk = 0
+    def __init__(self, rooms: Rooms | None = None, *, policy: TurnPolicy | None = None) -> None:
+        self.rooms = rooms or Rooms()
         # A wake-up for released items came while bulk work had its half: a slot that ends looks again.
         self._knocked = False
         self._lock = threading.Lock()
         self._claiming = threading.Lock()
         self._left = threading.Event()
+        self._overseer = Overseer(
+            self.rooms,
+            when_moved=self._go_on_behind,
+            somebody_was_left=self._left.is_set,
+            policy=policy or TurnPolicy(),
+        )
 
     def run(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[Operation], None]) -> None:
-        """Runs it if its app's share allows, then what was left because of shares, one after the other."""
+        """Runs it if there is a place for it, then what was left because there was none, one after the other."""
         self._run_one(subscription_id, worker=worker, settled=settled)
-        while self._left.is_set() and not STOPPING.is_set() and (next_id := self._take_left()):
-            if not self._run_one(next_id, worker=worker, settled=settled):
+        while self._left.is_set() and not STOPPING.is_set() and (taken := self._take_left()):
+            if not self._run_one(taken[0].id, worker=worker, settled=settled):
                 return  # a slot that is in use will come by here when it is free
 
     def run_released(self, *, worker: str, settled: Callable[[Operation], None]) -> None:
         """Runs what operations have released until nothing is left, or does nothing where bulk work has its half."""
+        turn = Turn(Work(in_bulk=True))
         with self._lock:
-            if self._bulk >= _half():
+            if not self.rooms.enter_bulk(turn):
                 self._knocked = True
                 return
-            self._bulk += 1
+        self._overseer.attend()
         try:
-            self._run_what_is_released(worker, settled)
-        except BaseException:
-            with self._lock:
-                self._bulk -= 1
-            raise
+            self._run_what_is_released(turn, worker, settled)
+        finally:
+            self.rooms.leave(turn)
 
-    def _run_what_is_released(self, worker: str, settled: Callable[[Operation], None]) -> None:
-        """With a slot of bulk work, which it has given up when it returns."""
+    @contextmanager
+    def other_work(self) -> Iterator[None]:
+        """For what is no run: it moves to the long room as runs do."""
+        turn = Turn()
+        self.rooms.enter_other(turn)
+        self._overseer.attend()
+        try:
+            yield
+        finally:
+            self.rooms.leave(turn)
+
+    def _run_what_is_released(self, turn: Turn, worker: str, settled: Callable[[Operation], None]) -> None:
+        """With a slot of bulk work."""
         last: Job | None = None
         while True:
-            job = self._claim_released(worker)
+            job = self._claim_released(turn, worker)
             if job is None:
-                if not self._nothing_left():
+                if not self._nothing_left(turn):
                     continue
                 if last is not None and STOPPING.is_set():  # another worker goes on
                     wakeup.wake_for_released([last.repository.id])
@@ -83,118 +101,114 @@ class Slots:
             except AWAY as error:  # it has ended: that is written through an outage, but not what it leads to
                 logger.warning("database.away", error=type(error).__name__)
                 connection.close()
-            finally:
-                self._leave(job.app.id)
             last = job
-            if settings.WORKER_THREADS == 1:  # live work would wait for all of it; the wake-up above goes on
-                with self._lock:
-                    self._bulk -= 1
+            if settings.WORKER_THREADS == 1:
+                return  # live work would wait for all of it; the wake-up above goes on
+            if not self.rooms.come_back(turn):
+                wakeup.wake_for_released([job.repository.id])
                 return
 
     def _run_one(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[Operation], None]) -> bool:
-        """False where its app has its share of the slots. What an operation has released waits for its turn there."""
-        found = share_of(subscription_id)
-        if found is None:
+        """False where there is no place for it. What an operation has released waits for its turn there."""
+        share = share_of(subscription_id)
+        if share is None:
             return True
-        app_id, bulk = found
-        if bulk:
+        if share.in_bulk:
             self.run_released(worker=worker, settled=settled)
             return True
+        turn = Turn(Work(share.app_id, share.repository_id, share.host, is_doubtful=share.is_doubtful))
         try:
-            if not self._enter(app_id):
+            if not self._enter(turn, share):
                 self._left.set()
                 return False
-            with live_run():
-                run_subscription(subscription_id, worker=worker, settled=settled)
+            self._overseer.attend()
+            with live_run() as live:
+                turn.when_long = live.pass_over
+                run_subscription(subscription_id, worker=worker, settled=settled, turn=turn)
         finally:
-            self._leave(app_id)
+            self.rooms.leave(turn)
         return True
 
-    def _enter(self, app_id: uuid.UUID) -> bool:
-        """At most three quarters of the slots for one app; at most a quarter while runs of others are due.
+    def _enter(self, turn: Turn, share: Share) -> bool:
+        """False where there is no place, or one that is for others who are due."""
+        match self.rooms.enter(turn):
+            case Admission.YES:
+                return True
+            case Admission.NO:
+                return False
+            case Admission.SPARE:
+                return not any(wanted.exists() for wanted in self._wanted_by_others(share))
 
-        The slot is counted before it is looked whether it may be taken: rivals must see it. Leave it either way.
-        """
-        with self._lock:
-            running = self._running[app_id]
-            self._running[app_id] += 1
-        if running < _quarter():
-            return True
-        return running < _most() and not any(wanted.exclude(app_id=app_id).exists() for wanted in _wanted())
+    def _wanted_by_others(self, share: Share) -> Iterator[SubscriptionQuerySet]:
+        """What is due of other apps and hosts and finds a place, then what operations have released."""
+        shut_out = self.rooms.shut_out()
+        due = Subscription.objects.active().claimable().exclude(app_id=share.app_id)
+        if share.host in shut_out.hosts:
+            due = due.exclude(repository__host=share.host)
+        yield due.exclude(_doubtful(shut_out)) if shut_out.doubtful else due
+        yield Subscription.objects.released().exclude(app_id=share.app_id)
 
-    def _leave(self, app_id: uuid.UUID) -> None:
-        with self._lock:
-            self._running[app_id] -= 1
-            if not self._running[app_id]:
-                del self._running[app_id]
-
-    def _claim_released(self, worker: str) -> Job | None:
+    def _claim_released(self, turn: Turn, worker: str) -> Job | None:
         """The next item, its slot counted. One at a time, so that apps' shares are seen by who comes next."""
         with self._claiming:
             let_live_runs_pass()
-            with self._lock:
-                full = [app_id for app_id, running in self._running.items() if running >= _quarter()]
-                barred = [app_id for app_id in full if self._running[app_id] >= _most()]
+            full, barred = self.rooms.barred_in_bulk()
             # A restart of the database must not end a slot, whose wake-up is used up. Nothing is leased yet: the time
             # that a lease would have is how long it is tried.
-            job = through_outage(Lease(), lambda: self._claim_but_not(full, worker))
+            job = through_outage(Lease(), lambda: self._claim_but_not(full, worker, turn))
             if job is None and full != barred:  # nobody else waits
-                job = through_outage(Lease(), lambda: self._claim_but_not(barred, worker))
+                job = through_outage(Lease(), lambda: self._claim_but_not(barred, worker, turn))
             if job is not None:
-                with self._lock:
-                    self._running[job.app.id] += 1
+                turn.takes(Work(job.app.id, job.repository.id, job.repository.host, in_bulk=True))
             return job
 
     @staticmethod
-    def _claim_but_not(barred: list[uuid.UUID], worker: str) -> Job | None:
+    def _claim_but_not(barred: list[uuid.UUID], worker: str, turn: Turn) -> Job | None:
         if STOPPING.is_set():
             return None
         shards = [int(shard) for shard in settings.WORKER_QUEUES] or None
-        return Job.claim_next_released(worker=worker, barred=barred, shards=shards)
+        return Job.claim_next_released(worker=worker, barred=barred, shards=shards, turn=turn)
 
-    def _nothing_left(self) -> bool:
+    def _nothing_left(self, turn: Turn) -> bool:
         """Gives the slot up, unless somebody has knocked since it was asked what is left."""
         with self._lock:
             if self._knocked and not STOPPING.is_set():
                 self._knocked = False
                 return False
-            self._bulk -= 1
+            self.rooms.leave(turn)
             return True
 
-    def _take_left(self) -> uuid.UUID | None:
-        with self._lock:
-            full = [app_id for app_id, running in self._running.items() if running >= _quarter()]
-        ids = _wanted()[0].not_in_bulk().order_by("due_at").values_list("id", flat=True)
-        next_id = _one_of(ids.exclude(app_id__in=full)) or (_one_of(ids) if full else None)
-        if next_id is None:
-            self._left.clear()
-        return next_id
+    def _take_left(self, most: int = 1) -> list[Subscription]:
+        """What is due and finds a place; else what belongs to an app or a host that is over its share."""
+        self._left.clear()  # before the database is asked: who is left meanwhile says so again
+        shut_out = self.rooms.shut_out()
+        due = Subscription.objects.active().claimable().not_in_bulk().order_by("due_at")
+        if shut_out.doubtful:
+            due = due.exclude(_doubtful(shut_out))
+        in_share = due.exclude(app_id__in=shut_out.apps).exclude(repository__host__in=shut_out.hosts)
+        taken = _some_of(in_share, most) or (_some_of(due, most) if shut_out.apps or shut_out.hosts else [])
+        if taken or shut_out.doubtful:  # there may be more
+            self._left.set()
+        return taken
+
+    def _go_on_behind(self, moved: Sequence[Turn]) -> None:
+        """Runs have left the short room: their places are for what was left, or for the next of an operation."""
+        live = sum(1 for turn in moved if not turn.work.in_bulk)
+        wakeup.wake_for_released(
+            turn.work.repository_id for turn in moved if turn.work.in_bulk and turn.work.repository_id
+        )
+        if live and self._left.is_set():
+            wakeup.wake_runs(self._take_left(live))
 
 
-def _quarter() -> int:
-    """The slots that one app may have while others wait."""
-    return max(1, settings.WORKER_THREADS // 4)
+def _doubtful(shut_out: ShutOut) -> Q:
+    return DOUBTFUL | Q(app_id__in=shut_out.slow_apps) | Q(repository_id__in=shut_out.slow_repositories)
 
 
-def _half() -> int:
-    """The slots that bulk runs may hold."""
-    return max(1, settings.WORKER_THREADS // 2)
-
-
-def _most() -> int:
-    """The slots that one app may have at all."""
-    return max(1, settings.WORKER_THREADS - settings.WORKER_THREADS // 4)
-
-
-def _one_of(ids: QuerySet[Subscription, uuid.UUID]) -> uuid.UUID | None:
-    """Not the first: every slot that gets free at this moment would claim it, and all but one in vain."""
-    found = ids[:LEFT_CHOICE]
-    return random.choice(found) if found else None  # noqa: S311 - no secret
-
-
-def _wanted() -> tuple[SubscriptionQuerySet, SubscriptionQuerySet]:
-    """What could be claimed: what is due, then what operations have released."""
-    return Subscription.objects.active().claimable(), Subscription.objects.released()
+def _some_of(due: SubscriptionQuerySet, most: int) -> list[Subscription]:
+    """Not the first: every slot that gets free at this moment would claim them, and all but one in vain."""
+    found = list(due.only("id", "repository_id")[:LEFT_CHOICE])
+    return random.sample(found, min(most, len(found)))
 
 
 SLOTS = Slots()

@@ -17,11 +17,20 @@ logger = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0
 
 
+class RunEndsError(Exception):
+    """An operator stopped the run that goes on, or paused it."""
+
+
 class Watched:
     """One run as the watcher sees it. Its own thread reads `latest`; None before the first look."""
 
     def __init__(self) -> None:
         self.latest: Look | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        seen = self.latest
+        return seen is not None and seen.is_stopped
 
     @property
     def must_end(self) -> bool:

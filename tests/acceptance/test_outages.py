@@ -85,6 +85,23 @@ def test_valkey_may_be_away_for_seconds(system: System, client: Client, remote: 
     system.wait_until_synced(remote)
 
 
+def test_valkey_may_be_a_replica_for_seconds(system: System, client: Client, remote: Remote) -> None:
+    """As after a fail-over: it answers, and takes no writes. No process ends, and each works when it takes them."""
+    before = in_mid_run(system, client, remote)
+    system.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    wait_for(lambda: not system.unsettled([remote]), "a run ends without wake-ups")
+    assert len(client.sent) == before + FILES
+    remote.fill(FILES, "third")
+    system.poll_now(remote)
+    time.sleep(3)
+    assert "TAKES NO WRITES" in system.manage("status")
+    assert [system.child(name).poll() for name in (*WORKERS, SCHEDULER)] == [None, None, None]
+    system.redis.execute_command("REPLICAOF", "NO", "ONE")
+    system.wait_until_synced(remote)
+    assert [system.child(name).poll() for name in (*WORKERS, SCHEDULER)] == [None, None, None]
+    assert "redis answers" in system.manage("status")
+
+
 def test_postgres_may_crash_for_longer_than_a_lease(system: System, client: Client, remote: Remote) -> None:
     """What was sent and could not be recorded goes out again with the same ids."""
     before = in_mid_run(system, client, remote)

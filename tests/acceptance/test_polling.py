@@ -9,22 +9,7 @@ from django.utils import timezone
 
 from tests.gitrepo import GitRepo
 
-REPOSITORIES = 2_000
 POLLED = 60
-
-
-@pytest.mark.django_db
-def test_one_sweep_wakes_every_due_repository_once() -> None:
-    from syncsvc.models import Repository
-    from syncsvc.sync.scheduler import sweep, wake_due_repositories
-
-    Repository.objects.bulk_create(
-        Repository(name=f"many/{number}", url=f"https://git.example.com/many/{number}.git")
-        for number in range(REPOSITORIES)
-    )
-    sweep()
-    assert Repository.objects.filter(queued_at__isnull=False).count() == REPOSITORIES
-    assert wake_due_repositories() == 0
 
 
 @pytest.mark.django_db(transaction=True)

@@ -188,7 +188,7 @@ def test_without_redis_the_page_still_works(console: Client, settings: Settings)
 def test_what_moves_is_asked_for_every_two_seconds(console: Client) -> None:
     row = factories.SubscriptionFactory()
     context = console.get(page_of(row.app)).context
-    assert (context["every"], context["counts"]["moving"]) == (2, 1)
+    assert (context["moves"], context["counts"]["moving"]) == (True, 1)
 
 
 def test_pause_says_its_effect_and_resume_takes_it_back(console: Client) -> None:

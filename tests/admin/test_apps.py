@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 
 from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App
-from tests.factories import AppFactory
+from tests.factories import AppFactory, app_form
 from tests.outages import open_circuit
 from tests.receiver import Receiver
 
@@ -33,15 +33,7 @@ def button(app: App, press: str) -> str:
 
 
 def form(**values: str) -> dict[str, str]:
-    return {
-        "name": "shop",
-        "url": "https://shop.example.com/hook",
-        "max_batch": "1",
-        "max_in_flight": "16",
-        "is_active": "on",
-        "new_secret": "",
-        **values,
-    }
+    return app_form(**{"name": "shop", "url": "https://shop.example.com/hook", **values})
 
 
 def test_a_new_apps_secret_is_shown_once(console: Client) -> None:

@@ -137,7 +137,7 @@ URLS = ("hook.example.com", "https://hook.example.com/a b", "https://hook.exampl
 
 @pytest.mark.parametrize("url", URLS)
 def test_an_app_with_a_bad_url_is_asked_for_another_and_keeps_the_rest(url: str, console: Client) -> None:
-    values = {"name": "shop", "url": url, "max_batch": "7", "max_in_flight": "16", "is_active": "on", "new_secret": ""}
+    values = factories.app_form(name="shop", url=url, max_batch="7")
     app = factories.AppFactory(name="known")
     for address in (reverse("admin:syncsvc_app_add"), reverse("admin:syncsvc_app_change", args=[app.pk])):
         answer = console.post(address, values)

@@ -67,7 +67,7 @@ def test_the_page_says_what_the_old_url_had_with_both_ways_out(app: App, console
     ids = re.findall(r' id="([^"]+)"', page.text)
     assert len(ids) == len(set(ids))
     assert "2 files were acknowledged" in told(console.get(page_of(app.subscriptions.get(repository__name="o/a"))))
-    assert NOTICE in told(console.get(page_of(app), {"part": "health"}, headers=HTMX))
+    assert NOTICE in told(console.get(page_of(app), {"part": "old_url"}, headers=HTMX))
 
 
 def test_a_re_sync_takes_its_number_away(app: App, console: Client) -> None:
@@ -109,6 +109,6 @@ def test_the_notice_costs_no_query(
     app: App, console: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     move(app, console)
-    console.get(page_of(app), {"part": "health"}, headers=HTMX)
+    console.get(page_of(app), {"part": "old_url"}, headers=HTMX)
     with django_assert_num_queries(2):
-        assert NOTICE in told(console.get(page_of(app), {"part": "health"}, headers=HTMX))
+        assert NOTICE in told(console.get(page_of(app), {"part": "old_url"}, headers=HTMX))

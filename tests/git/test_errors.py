@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncsvc.exceptions import GitError
 from syncsvc.git.errors import MAX_MESSAGE, git_error
 from syncsvc.git.wire import HttpAnswer
 from syncsvc.types import ErrorKind
@@ -43,6 +44,8 @@ REMOTE_SAYS = [
     "Connection timed out",
     "SSL certificate problem: certificate has expired",
     "Host key verification failed.",
+    "sign_and_send_pubkey: no mutual signature supported",
+    "Unauthorized",
 ]
 # What a status, curl or ssh decides before anything that a remote says.
 DECIDED = [
@@ -165,3 +168,24 @@ def test_messages_are_short_and_hold_no_secret_userinfo_path_or_control_characte
 def test_progress_is_not_what_git_said() -> None:
     stderr = b"remote: Counting objects:  50% (1/2)\rReceiving objects: 100% (2/2), 1 KiB\r\nfatal: something new\n"
     assert str(git_error(stderr)).endswith("git said: fatal: something new")
+
+
+@pytest.mark.parametrize(
+    ("stderr", "status"),
+    [
+        ("fatal: unable to access 'https://h/a/': The requested URL returned error: 503", 503),
+        ("error: RPC failed; HTTP 429 curl 22 The requested URL returned error: 429\nfatal: expected 'packfile'", 429),
+        ("fatal: unable to access 'https://h/a/': Could not resolve host: h", None),
+        ("fatal: unable to access 'https://h/a/': Failed to connect to h port 503 after 0 ms", None),
+    ],
+)
+def test_an_http_status_is_told_apart_from_no_answer(stderr: str, status: int | None) -> None:
+    assert git_error(stderr.encode()).status == status
+
+
+def test_a_copy_of_an_error_says_the_same_and_is_another_exception() -> None:
+    error = GitError(ErrorKind.GIT_UNREACHABLE, "It asks for a pause.", retry_after=7.5, status=429)
+    copy = error.copy()
+
+    assert copy is not error
+    assert (copy.kind, str(copy), copy.retry_after, copy.status) == (error.kind, str(error), 7.5, 429)

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App, Repository
+from syncsvc.operations.apps import PROFILE_NAMES
 from tests.factories import AppFactory, DeliveredFileFactory, RepositoryFactory, SubscriptionFactory
 from tests.keys import private_key
 from tests.management.conftest import Run
@@ -38,15 +39,13 @@ def test_an_app_is_changed(run: Run) -> None:
         "id": str(app.id),
         "name": "customer",
         "url": HOOK,
-        "max_batch": 50,
-        "max_in_flight": 16,
-        "max_per_second": None,
-        "timeout": None,
+        **{name: getattr(App.objects.get(), name) for name in PROFILE_NAMES},
         "request_timeout": 15.0,
         "changed": ["name", "url", "max_batch"],
         "old_url_files": 0,
         "old_url_subscriptions": 0,
     }
+    assert (done.json["max_batch"], done.json["max_in_flight"]) == (50, 16)
     changed = App.objects.get()
     assert (changed.name, changed.url, changed.max_batch) == ("customer", HOOK, 50)
 

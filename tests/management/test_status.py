@@ -89,7 +89,7 @@ def test_what_waits_for_a_throttled_endpoint_says_until_when(run: Run) -> None:
 
 def test_in_words(run: Run, three: list[Subscription]) -> None:
     lines = run("status").out.splitlines()
-    assert lines[0].startswith("client/owner/a: synced, 412 files at cccccccccccc, synced 0 minutes ago")
+    assert lines[0].startswith("client/owner/a: synced, 412 files at cccccccccccc, synced now")
     assert lines[1] == "client/owner/b: failed, endpoint_error: The endpoint failed with 500 Internal Server Error."
     assert lines[2] == "other/owner/c: pending, paused"
     assert lines[3] == "3 subscriptions: 1 pending, 0 syncing, 1 synced, 1 failed, 1 paused"

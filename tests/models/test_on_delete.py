@@ -16,6 +16,7 @@ from syncsvc.models import (
     DeliveryAttempt,
     Operation,
     OperationItem,
+    RemoteHost,
     Repository,
     Snapshot,
     Subscription,
@@ -40,6 +41,7 @@ FACTORIES: dict[Any, Any] = {
     DeliveryAttempt: factories.DeliveryAttemptFactory,
     Operation: factories.OperationFactory,
     OperationItem: factories.OperationItemFactory,
+    RemoteHost: factories.RemoteHostFactory,
     Repository: factories.RepositoryFactory,
     Snapshot: factories.SnapshotFactory,
     Subscription: factories.SubscriptionFactory,
@@ -81,7 +83,7 @@ def by_django(row: models.Model) -> None:
 
 def by_sql(row: models.Model) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(f"DELETE FROM {row._meta.db_table} WHERE id = %s", [row.pk])  # noqa: S608
+        cursor.execute(f"DELETE FROM {row._meta.db_table} WHERE {row._meta.pk.column} = %s", [row.pk])  # noqa: S608
 
 
 @pytest.mark.django_db(transaction=True)

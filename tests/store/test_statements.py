@@ -7,6 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from syncsvc.models import App, Status, Subscription
 from syncsvc.models.status import FAILING, FAILING_SQL, RETRYING, RETRYING_SQL, THROTTLED, THROTTLED_SQL
 from syncsvc.store.statements import columns_of, fetch_all, fetch_one, numbered, row_of
+from syncsvc.types import ErrorKind
 from tests.factories import AppFactory, SubscriptionFactory
 from tests.outages import throttle
 
@@ -49,12 +50,10 @@ def test_a_row_comes_back_as_the_orm_gives_it() -> None:
             assert getattr(found, field.attname) == getattr(expected, field.attname), field.attname
 
 
-@pytest.mark.parametrize("retry_count", [0, 1, 3])
+@pytest.mark.parametrize("kind", ["", *ErrorKind])
 @pytest.mark.parametrize("status", [Status.PENDING, Status.FAILED, Status.SYNCED])
-def test_retrying_and_failing_mean_one_thing_in_the_orm_in_sql_and_on_a_row(status: Status, retry_count: int) -> None:
-    row = SubscriptionFactory(
-        status=status, retry_count=retry_count, **({"due_at": None} if status == Status.SYNCED else {})
-    )
+def test_retrying_and_failing_mean_one_thing_in_the_orm_in_sql_and_on_a_row(status: Status, kind: str) -> None:
+    row = SubscriptionFactory(status=status, error_kind=kind, **({"due_at": None} if status == Status.SYNCED else {}))
     with connection.cursor() as cursor:
         sql = f"SELECT {RETRYING_SQL}, {FAILING_SQL} FROM syncsvc_subscription s WHERE id = %s"  # noqa: S608
         cursor.execute(sql, [row.id])

@@ -14,9 +14,11 @@ from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.repositories import poll_afresh
 from syncsvc.operations.scope import Scope
+from syncsvc.store.repository_circuits import count_failure
 from syncsvc.sync.heads import ask_remote, found, head_for
 from syncsvc.sync.job import Job
 from syncsvc.sync.pipeline import run_subscription
+from syncsvc.sync.remote_circuits import remote_circuit_policy
 from syncsvc.types import RemoteHead
 from tests.factories import SubscriptionFactory
 from tests.sync.world import World
@@ -121,7 +123,9 @@ def test_an_operations_items_do_not_go_back_behind_what_a_poll_has_found_since_o
     head_for(early)
     newer = world.repo.commit({"a": b"2"})
     ask_remote(Repository.objects.get())
-    Repository.objects.count_failure(world.repository.id, kind="git_timeout", error="The remote was slow, once.")
+    count_failure(
+        world.repository.id, kind="git_timeout", error="The remote was slow, once.", policy=remote_circuit_policy()
+    )
 
     assert head_for(claim_next()) == RemoteHead("main", newer)
 

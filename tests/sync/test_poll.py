@@ -215,18 +215,58 @@ def test_a_permanent_failure_is_news_at_once(world: World) -> None:
     assert run(world.id).error_kind == "git_not_found"
 
 
-def test_five_failures_in_a_row_open_the_remotes_circuit_for_half_an_hour(world: World) -> None:
+def test_five_failures_in_a_row_open_the_remotes_circuit_for_a_time_that_doubles(world: World) -> None:
     Repository.objects.update(url="git://127.0.0.1:1/none")
     for _ in range(4):
         poll(world)
     assert repository().circuit_until is None
 
+    for cooldown in (30, 60, 120):
+        poll(world)
+        row = repository()
+        assert row.circuit_until is not None
+        assert cooldown - 5 < (row.circuit_until - timezone.now()).total_seconds() <= cooldown
+        assert row.due_at >= row.circuit_until
+        Repository.objects.update(circuit_until=Now())
+
+
+def test_a_failure_of_somebody_who_did_not_wait_lengthens_no_cool_down(world: World) -> None:
+    Repository.objects.update(
+        url="git://127.0.0.1:1/none", circuit_until=Now() + timedelta(seconds=20), failure_streak=5, circuit_openings=1
+    )
+    before = repository().circuit_until
+
+    world.run()
+
+    assert (repository().circuit_until, repository().circuit_openings) == (before, 1)
+
+
+def test_a_new_streak_begins_with_the_plain_cool_down(world: World) -> None:
+    world.repo.commit({"a": b"1"})
+    Repository.objects.update(failure_streak=9, circuit_openings=6, circuit_until=Now(), error_kind="git_timeout")
+    assert poll(world)
+    assert (repository().failure_streak, repository().circuit_openings) == (0, 0)
+
+
+def test_cool_downs_end_at_their_longest(world: World, settings: Settings) -> None:
+    Repository.objects.update(url="git://127.0.0.1:1/none", failure_streak=50, circuit_openings=40, circuit_until=Now())
+
     poll(world)
 
     row = repository()
     assert row.circuit_until is not None
-    assert timedelta(minutes=29) < row.circuit_until - timezone.now() < timedelta(minutes=31)
-    assert row.due_at == row.circuit_until
+    remaining = (row.circuit_until - timezone.now()).total_seconds()
+    assert 1795 < remaining <= settings.GIT_CIRCUIT_COOLDOWN_MAX_SECONDS
+
+
+def test_a_remote_that_is_back_is_polled_within_seconds(world: World) -> None:
+    world.repo.commit({"a": b"1"})
+    later = timezone.now() + timedelta(minutes=20)
+    Repository.objects.update(circuit_until=later, due_at=later, failure_streak=5, error_kind="git_timeout")
+
+    world.run()
+
+    assert repository().due_at < timezone.now() + timedelta(seconds=6)
 
 
 def test_runs_that_nobody_asked_for_leave_a_remote_alone_whose_circuit_is_open_and_use_up_no_try(

@@ -15,9 +15,9 @@ from redis import Redis
 
 from syncsvc.models import App, Repository, Subscription
 from syncsvc.store.claim import claim
-from syncsvc.sync.scheduler import sweep, wake_due_repositories, wake_due_subscriptions
+from syncsvc.sync.scheduler import sweep, wake_due_subscriptions
 from syncsvc.wakeup import queue_name
-from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
+from tests.factories import AppFactory, SubscriptionFactory
 from tests.sync.rows import copy_rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -53,7 +53,6 @@ def test_what_is_due_is_woken_once_and_again_only_when_the_wake_up_counts_as_los
 def test_a_batch_at_a_time_is_woken_the_longest_due_first_until_none_is_left(settings: Settings, queues: Redis) -> None:
     settings.SWEEP_BATCH = 4
     ids = due(10)
-    Repository.objects.update(is_active=True, due_at=Now() + timedelta(hours=1))
     for n, id in enumerate(ids):
         Subscription.objects.filter(id=id).update(due_at=timezone.now() - timedelta(minutes=n))
 
@@ -134,29 +133,6 @@ def test_a_sweep_waits_for_nobodys_lock(settings: Settings) -> None:
     assert wake_due_subscriptions() == 1
 
 
-def test_polls_that_are_due_are_woken_once_and_not_while_one_runs_or_is_paused(queues: Redis) -> None:
-    first, paused, running, later = (RepositoryFactory() for _ in range(4))
-    Repository.objects.filter(id=paused.id).update(is_active=False)
-    Repository.objects.claim(running.id, token=uuid.uuid4())
-    Repository.objects.filter(id=later.id).update(due_at=Now() + timedelta(seconds=30))
-
-    assert wake_due_repositories() == 1
-    assert wake_due_repositories() == 0
-    assert Repository.objects.get(queued_at__isnull=False) == first
-    assert queues.llen("live.0") == 1
-    Repository.objects.update(queued_at=F("queued_at") - timedelta(seconds=61))
-    assert wake_due_repositories() == 1
-
-
-def test_a_poll_whose_worker_died_is_woken_again() -> None:
-    dead = RepositoryFactory()
-    Repository.objects.claim(dead.id, token=uuid.uuid4())
-    assert wake_due_repositories() == 0
-    Repository.objects.update(lease_expires_at=Now() - timedelta(seconds=1))
-
-    assert wake_due_repositories() == 1
-
-
 def test_a_repository_has_its_shards_queue_on_every_machine(settings: Settings, queues: Redis) -> None:
     settings.SYNC_QUEUES = 3
     id = uuid.UUID(int=31)
@@ -165,7 +141,7 @@ def test_a_repository_has_its_shards_queue_on_every_machine(settings: Settings, 
     assert queue_name("bulk", id) == "bulk.1"
 
 
-def test_the_due_queries_of_ten_thousand_read_the_partial_indexes() -> None:
+def test_the_due_query_of_ten_thousand_reads_the_partial_index() -> None:
     later = timezone.now() + timedelta(hours=1)
     SubscriptionFactory(due_at=later, repository__due_at=later)
     copy_rows(Repository, 10_000, id="gen_random_uuid()", name="'r' || n")
@@ -177,8 +153,6 @@ def test_the_due_queries_of_ten_thousand_read_the_partial_indexes() -> None:
         cursor.execute("VACUUM ANALYZE syncsvc_subscription, syncsvc_repository, syncsvc_app")
 
     subscriptions = Subscription.objects.due().select_for_update(skip_locked=True, of=("self",)).order_by("due_at")
-    polls = Repository.objects.due().select_for_update(skip_locked=True).order_by("due_at")
     with transaction.atomic():
         assert "subscription_due" in subscriptions[:500].explain()
-        assert "repository_due" in polls[:500].explain()
     assert wake_due_subscriptions() == 5

@@ -5,15 +5,17 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from django.db import OperationalError, connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from pytest_django import Settings
 
 from config.celery import app as celery
-from syncsvc.models import App, Operation, Status, Subscription
+from syncsvc.models import App, Operation, Repository, Status, Subscription, SyncRun
 from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.release import go_on, release
@@ -22,8 +24,11 @@ from syncsvc.stopping import STOPPING
 from syncsvc.store.operations import pause_operation
 from syncsvc.sync.ending import HandedBack
 from syncsvc.sync.job import Job
+from syncsvc.sync.poll import poll_repository
+from syncsvc.sync.rooms import Rooms
 from syncsvc.sync.settle import settle
 from syncsvc.sync.slots import Slots
+from syncsvc.sync.turn import TurnPolicy
 from syncsvc.wakeup import queue_name
 from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
 from tests.receiver import OK, Receiver, Reply
@@ -34,7 +39,8 @@ class Worker:
     """Threads of one worker process; the world's app does not answer before `let_go`."""
 
     def __init__(self, world: World) -> None:
-        self.world, self.slots = world, Slots()
+        # Every run counts as a short one, for as long as the test likes.
+        self.world, self.slots = world, Slots(Rooms(long_after=60))
         self._go = threading.Event()
         self._threads: list[threading.Thread] = []
         world.receiver.answer = self._hang
@@ -52,6 +58,10 @@ class Worker:
             thread = threading.Thread(target=self._work_released)
             self._threads.append(thread)
             thread.start()
+
+    def answer_in(self, seconds: float) -> None:
+        """From now on every request is answered after so long."""
+        self.world.receiver.answer = lambda headers, body: (204, {}, b"", seconds)
 
     def let_go(self) -> None:
         self._go.set()
@@ -83,8 +93,12 @@ def worker(world: World, settings: Settings) -> Iterator[Worker]:
 
 
 def follow(app: App, world: World, count: int) -> list[uuid.UUID]:
+    """Of repositories that were polled before."""
     return [
-        SubscriptionFactory(app=app, repository=RepositoryFactory(url=str(world.repo.path))).id for _ in range(count)
+        SubscriptionFactory(
+            app=app, repository=RepositoryFactory(url=str(world.repo.path), checked_at=timezone.now())
+        ).id
+        for _ in range(count)
     ]
 
 
@@ -156,12 +170,12 @@ def retry_in_bulk(world: World, apps: int, each: int = 1) -> tuple[Operation, li
     return bulk.start(Scope(kind=Operation.Kind.RETRY), asker), ids
 
 
-def wake_ups() -> int:
-    """How many for released items are on their way; they are taken off it."""
+def wake_ups(queue: str = "bulk.0") -> int:
+    """How many are on their way, for released items unless told; they are taken off it."""
     with celery.connection_for_read() as broker:
         client = broker.channel().client
-        found: int = client.llen("bulk.0")
-        client.delete("bulk.0")
+        found: int = client.llen(queue)
+        client.delete(queue)
     return found
 
 
@@ -341,3 +355,106 @@ def test_a_message_for_what_is_gone_or_not_due_does_nothing(world: World, worker
     worker.slots.run(id, worker="test", settled=go_on)
 
     assert with_status(Status.SYNCED) == {id}
+
+
+def test_a_run_that_takes_long_leaves_its_slot_to_what_was_left(world: World, worker: Worker) -> None:
+    worker.slots = Slots(Rooms(long_after=0.1))
+    many = follow(world.app, world, 8)
+    wake_ups("live.0")
+
+    worker.take(*many)
+    wait_until(lambda: worker.slots.rooms.counts() == (4, 2))  # a quarter of the long room is the app's
+
+    assert len(with_status(Status.SYNCING)) == 6
+    wait_until(lambda: wake_ups("live.0") == 2)
+
+
+def test_a_run_is_handed_back_when_the_branch_has_moved_on_and_the_next_one_goes_on_from_there(
+    world: World, worker: Worker
+) -> None:
+    world.repo.commit({f"file-{n}": b"1" for n in range(40)})
+    (id,) = follow(world.app, world, 1)
+    worker.slots = Slots(policy=TurnPolicy(least=0.1))
+    worker.answer_in(0.1)
+    App.objects.update(max_in_flight=1)
+
+    worker.take(id)
+    world.receiver.wait_for(3)
+    world.repo.commit({"file-40": b"1"})
+    poll_repository(Subscription.objects.get(id=id).repository_id)
+    wait_until(lambda: with_status(Status.PENDING) == {id})
+
+    handed_back = SyncRun.objects.get(subscription=id)
+    assert handed_back.outcome == SyncRun.Outcome.INTERRUPTED
+    assert 0 < handed_back.delivered < 41
+    assert "moved" in handed_back.error
+
+    worker.answer_in(0)
+    worker.take(id)
+    wait_until(lambda: with_status(Status.SYNCED) == {id})
+    assert world.receiver.handled == 42  # each file once, the new one and that of the fixture
+
+
+def test_the_oldest_run_is_handed_back_for_another_that_finds_no_slot(
+    world: World, worker: Worker, settings: Settings
+) -> None:
+    """One short and one long slot, both taken by runs that send; a third is due and was left."""
+    settings.WORKER_THREADS = 1
+    world.repo.commit({f"file-{n}": b"1" for n in range(60)})
+    apps = [AppFactory(url=world.receiver.url, max_in_flight=1) for _ in range(3)]
+    first, second, third = [follow(app, world, 1)[0] for app in apps]
+    worker.slots = Slots(Rooms(long_after=0.1), policy=TurnPolicy(least=0.1))
+    worker.answer_in(0.1)
+    Subscription.objects.filter(id=third).update(due_at=Now() - timedelta(seconds=10))
+
+    worker.take(first)
+    wait_until(lambda: worker.slots.rooms.counts() == (0, 1))
+    worker.take(second)
+    wait_until(lambda: worker.slots.rooms.counts() == (1, 1))
+    worker.take(third)
+
+    wait_until(lambda: SyncRun.objects.filter(outcome="interrupted").exists())
+    handed_back = SyncRun.objects.filter(outcome="interrupted").earliest("finished_at")
+    assert handed_back.subscription_id == first
+    assert handed_back.delivered > 0
+    assert "slot" in handed_back.error
+
+
+def test_a_run_that_nobody_waits_for_keeps_its_slot(world: World, worker: Worker) -> None:
+    world.repo.commit({f"file-{n}": b"1" for n in range(30)})
+    (id,) = follow(AppFactory(url=world.receiver.url, max_in_flight=1), world, 1)
+    worker.slots = Slots(Rooms(long_after=0.1), policy=TurnPolicy(least=0.1))
+    worker.answer_in(0.1)
+
+    worker.take(id)
+    wait_until(lambda: with_status(Status.SYNCED) == {id})
+
+    assert list(SyncRun.objects.values_list("outcome", "delivered")) == [("synced", 31)]
+
+
+def test_an_item_that_was_handed_back_keeps_the_files_it_delivered(world: World, worker: Worker) -> None:
+    world.repo.commit({f"file-{n}": b"1" for n in range(40)})
+    operation, (id,) = retry_in_bulk(world, apps=1)
+    App.objects.update(max_in_flight=1)
+    worker.slots = Slots(policy=TurnPolicy(least=0.1))
+    worker.answer_in(0.1)
+
+    worker.take_released(1)
+    world.receiver.wait_for(3)
+    world.repo.commit({"file-40": b"1"})
+    Repository.objects.update(due_at=Now())
+    poll_repository(Subscription.objects.get(id=id).repository_id)
+    wait_until(lambda: SyncRun.objects.filter(outcome="interrupted").exists())
+    worker.answer_in(0)
+    wait_until(lambda: with_status(Status.SYNCED) == {id})
+
+    operation.refresh_from_db()
+    assert (operation.succeeded, operation.files) == (1, 42)
+
+
+def test_previews_and_other_work_move_to_the_long_room_as_runs_do(worker: Worker) -> None:
+    slots = Slots(Rooms(long_after=0.1))
+    with slots.other_work():
+        assert slots.rooms.counts() == (1, 0)
+        wait_until(lambda: slots.rooms.counts() == (0, 1))
+    assert slots.rooms.counts() == (0, 0)

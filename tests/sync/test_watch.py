@@ -1,7 +1,11 @@
 """What is changed while a run goes on counts at once: pause, stop, URL, secrets, limits."""
 
+import os
+import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +13,10 @@ from django.db import connection
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from syncsvc.delivery.signing import new_secret
-from syncsvc.models import App, Repository, Status, Subscription, SyncRun
+from syncsvc.models import App, Repository, Status, Subscription, SyncRun, Trigger
 from syncsvc.models.fields import Sealed
+from syncsvc.sync.asking import ask_for_runs
+from syncsvc.sync.pipeline import run_subscription
 from syncsvc.sync.watch import WATCHER
 from tests.factories import OperationFactory, OperationItemFactory
 from tests.receiver import OK, Receiver, Reply
@@ -95,6 +101,39 @@ def test_a_stop_ends_the_run_until_the_next_change_and_cancels_its_item(world: W
     assert (operation.cancelled, operation.files, operation.status) == (1, run.delivered, "finished")
     world.receiver.answer = lambda headers, body: OK
     assert world.run().outcome == "synced", "somebody asked for it"
+
+
+@pytest.mark.parametrize(("change", "outcome"), [("stop", "stopped"), ("pause", "interrupted")])
+def test_git_in_the_middle_of_a_plan_is_ended_within_seconds(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, outcome: str
+) -> None:
+    """A git that never ends stands in front of git."""
+    world.repo.commit({"a": b"1"})
+    world.run()
+    world.repo.commit({"b": b"1"})
+    git, started = tmp_path / "git", tmp_path / "started"
+    real = shutil.which("git")
+    git.write_text(f'#!/bin/sh\ncase "$*" in *diff-tree*) touch {started}; exec sleep 600;; esac\nexec {real} "$@"\n')
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def meanwhile() -> None:
+        while not started.exists():
+            time.sleep(0.02)
+        if change == "stop":
+            Subscription.objects.filter(status=Status.SYNCING).request_stop()
+        else:
+            App.objects.update(is_active=False)
+        connection.close()
+
+    thread = threading.Thread(target=meanwhile)
+    thread.start()
+    ask_for_runs(Subscription.objects.filter(id=world.id), Trigger.SYNC)
+    run = run_subscription(world.id, worker="test")
+    thread.join()
+
+    assert (run.outcome if run else "interrupted") == outcome
+    assert world.subscription.status == Status.PENDING
 
 
 def test_a_new_secret_signs_the_rest_of_the_run(world: World) -> None:

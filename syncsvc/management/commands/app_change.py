@@ -6,12 +6,12 @@ from typing import Any
 
 from syncsvc.exceptions import Refused
 from syncsvc.management import base
-from syncsvc.management.app_profile import PROFILE, add_profile, capped_note, profile_given, profile_of
+from syncsvc.management.app_profile import add_profile, capped_note, flag_of, profile_given, profile_of
 from syncsvc.management.asking import add_asker, asker
 from syncsvc.management.changing import add_texts, change, texts_given, words
 from syncsvc.management.selectors import find_app
 from syncsvc.models import App
-from syncsvc.operations.apps import save_app
+from syncsvc.operations.apps import PROFILE_NAMES, save_app
 from syncsvc.operations.moves import OldUrl, dismiss_old_url, old_url_of
 
 
@@ -29,8 +29,8 @@ class Command(base.Command):
         app, who = find_app(options["app"]), asker("app_change", options)
         values = {**texts_given(options, "name", "url"), **profile_given(options)}
         if not values and not options["dismiss_old_url"]:
-            flags = ", ".join(option.flag for option in PROFILE)
-            raise Refused("usage", f"Say what to change: --name, --url, {flags}, --dismiss-old-url.")
+            flags = ", ".join(["--name", "--url", *map(flag_of, PROFILE_NAMES), "--dismiss-old-url"])
+            raise Refused("usage", f"Say what to change: {flags}.")
         taken = f"There is an app {options['name']!r} already; choose another name."
         changed = change(app, values, who, taken=taken, save=lambda columns: save_app(app, who, changed=columns))
         dismissed = dismiss_old_url(app.id, who) if options["dismiss_old_url"] else None

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.utils import timezone
-from django.utils.timesince import timesince
 
 from syncsvc.management import base
 from syncsvc.management.selectors import add_selectors, selected
@@ -14,6 +13,7 @@ from syncsvc.models import Status
 from syncsvc.models.status import is_retrying, is_throttled
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.sync.health import Health, health
+from syncsvc.words import counted, relative, span
 
 PAGE = 2_000
 COLUMNS = (
@@ -75,12 +75,21 @@ def _lines(rows: Iterator[dict[str, Any]], totals: dict[str, int], state: Health
         kinds["retrying"] += is_retrying(row["status"], row["error_kind"] or "")
         kinds["throttled"] += row["throttled_until"] is not None
         yield _line(row)
-    notes = "".join(f", {count} {kind}" for kind, count in kinds.items() if count)
-    yield f"{sum(totals.values())} subscriptions: {', '.join(f'{n} {status}' for status, n in totals.items())}{notes}"
-    answers = ", ".join(f"{name} {'answers' if state[name] else 'DOES NOT ANSWER'}" for name in ("database", "redis"))
+    notes = "".join(f", {count:,} {kind}" for kind, count in kinds.items() if count)
+    statuses = ", ".join(f"{number:,} {status}" for status, number in totals.items())
+    yield f"{counted(sum(totals.values()), 'subscription')}: {statuses}{notes}"
     for name, trouble in state["trouble"].items():
         yield f"worker {name}: {trouble['text']}"
-    yield f"{answers}, scheduler {'seen' if state['scheduler'] else 'NOT SEEN'}, {state['workers']} workers seen"
+    database = "answers" if state["database"] else "DOES NOT ANSWER"
+    scheduler = "seen" if state["scheduler"] else "NOT SEEN"
+    workers = counted(state["workers"], "worker")
+    yield f"database {database}, redis {_redis(state)}, scheduler {scheduler}, {workers} seen"
+
+
+def _redis(state: Health) -> str:
+    if error := state.get("redis_error"):
+        return f"{error.upper()}: no worker is woken, and none can be seen"
+    return "answers" if state["redis"] else "DOES NOT ANSWER"
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -90,9 +99,9 @@ def _line(row: dict[str, Any]) -> str:
     if row["throttled_until"]:
         words.append(f"throttled until {row['throttled_until']:%Y-%m-%d %H:%M:%S} UTC")
     if row["commit"]:
-        words.append(f"{row['files']} files at {row['commit'][:12]}")
+        words.append(f"{counted(row['files'], 'file')} at {row['commit'][:12]}")
     if row["last_success_at"]:
-        words.append(f"synced {timesince(row['last_success_at'], depth=1)} ago".replace("\xa0", " "))
+        words.append(f"synced {relative(row['last_success_at'] - timezone.now())}")
     if row["error_kind"]:
         words.append(f"{row['error_kind']}: {row['last_error']}")
         if row["due_at"] and not row["paused"] and not row["throttled_until"]:
@@ -104,4 +113,4 @@ def _line(row: dict[str, Any]) -> str:
 
 def _next_try(row: dict[str, Any]) -> str:
     seconds = (row["due_at"] - timezone.now()).total_seconds()
-    return "tries again now" if seconds < 1 else f"tries again in {seconds:.0f} s"
+    return "tries again now" if seconds < 1 else f"tries again in {span(seconds)}"
