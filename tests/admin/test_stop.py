@@ -96,11 +96,11 @@ def test_it_is_asked_first_and_then_the_run_is_asked_to_stop(row: Row, console: 
 
 
 def test_the_subscriptions_part_notices_that_it_stops(run: SyncRun, console: Client) -> None:
-    part = {"part": "now", "was": console.get(page_of(run.subscription)).context["version"]}
-    assert "changed" not in console.get(page_of(run.subscription), part, headers=HTMX).headers.get("HX-Trigger", "")
+    part = {"part": "now", "v": console.get(page_of(run.subscription)).context["version"]}
+    assert "moved" not in console.get(page_of(run.subscription), part, headers=HTMX).headers.get("HX-Trigger", "")
     Subscription.objects.all().request_stop()
     answer = console.get(page_of(run.subscription), part, headers=HTMX)
-    assert "changed" in answer.headers["HX-Trigger-After-Swap"]
+    assert "moved" in answer.headers["HX-Trigger"]
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["page", "htmx"])
