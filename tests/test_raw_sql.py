@@ -11,6 +11,7 @@ RAW = re.compile(
 # Other things are executed too.
 NO_SQL = {
     "syncsvc/git/process.py": "git",
+    "syncsvc/operations/progress.py": "a pipeline of Redis",
     "syncsvc/sync/health.py": "a pipeline of Redis",
     "syncsvc/management/base.py": "the command itself",
 }
