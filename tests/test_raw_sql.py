@@ -24,6 +24,7 @@ REASONS = {
     "syncsvc/statistics/overview.py": READS,
     "syncsvc/statistics/pages.py": READS,
     "syncsvc/statistics/queue.py": READS,
+    "syncsvc/statistics/waiting.py": READS,
     "syncsvc/store/attempts.py": "COPY of attempts; locks their run, so that a delete waits",
     "syncsvc/store/circuits.py": "the circuit: counts and RETURNING in one statement",
     "syncsvc/store/claim.py": "the claim: several tables in one statement",
