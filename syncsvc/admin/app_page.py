@@ -18,6 +18,7 @@ from syncsvc.admin.standing import rows_context
 from syncsvc.models import App, Subscription
 from syncsvc.operations.moves import OldUrl
 from syncsvc.statistics.pages import app_counts, app_day, app_latency, app_with_numbers
+from syncsvc.sync.present_pace import present_pace
 
 DISMISS = Button(
     "dismiss_old_url",
@@ -43,6 +44,7 @@ def health(request: HttpRequest, app: App) -> dict[str, Any]:
         "latency": json.loads(latency),
         "verdict": verdict(app, counts),
         "throttled": throttled(app, counts),
+        "present": present_pace(app.pk) if counts["syncing"] else None,
         "version": version,
         "moves": bool(counts["moving"] and app.is_active),
     }

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 import structlog
 from django.db import Error, connection
 
+from syncsvc.models import App
 from syncsvc.store.looks import Look, look
 from syncsvc.sync.lease import Lease
+from syncsvc.sync.present_pace import PACE
 
 logger = structlog.get_logger(__name__)
 
@@ -26,6 +28,12 @@ class Watched:
 
     def __init__(self) -> None:
         self.latest: Look | None = None
+        # Requests that it has made so far, and those that people were told of.
+        self.requests = self.requests_told = 0
+
+    @property
+    def app(self) -> App | None:
+        return self.latest.app if self.latest else None
 
     @property
     def is_stopped(self) -> bool:
@@ -61,6 +69,11 @@ class Watcher:
             with self._lock:
                 self._runs.pop(lease.token, None)
 
+    @property
+    def runs(self) -> list[Watched]:
+        with self._lock:
+            return list(self._runs.values())
+
     def look(self) -> None:
         """Looks once; a run whose lease is lost is left to the lease's keeper."""
         with self._lock:
@@ -74,6 +87,7 @@ class Watcher:
         while True:
             try:
                 self.look()
+                PACE.tell(self.runs)
             except Error as error:
                 logger.warning("watch.failed", error=type(error).__name__)
             finally:

@@ -14,7 +14,10 @@ from django.utils import timezone
 from syncsvc import words
 from syncsvc.models import App, Subscription
 from syncsvc.statistics.queue import queue_numbers
+from syncsvc.store.looks import Look
 from syncsvc.sync.health import beat_seen, worker_seen
+from syncsvc.sync.present_pace import PaceTeller
+from syncsvc.sync.watch import Watched
 from tests import factories
 from tests.outages import throttle
 
@@ -95,6 +98,22 @@ def test_the_apps_page_says_the_pace_in_words(app: App, console: Client) -> None
 def test_without_a_throttle_the_pace_is_the_apps_limits(console: Client) -> None:
     app = factories.AppFactory(max_in_flight=4, max_per_second=96)
     assert "Pace 4 at once each worker; at most 96 a second" in told(console.get(page_of(app)))
+
+
+def test_while_it_runs_the_pace_is_that_of_its_workers(app: App, console: Client) -> None:
+    row = Subscription.objects.filter(app=app, repository__name="o/met")
+    row.update(status="syncing", due_at=None, lease_token=app.pk, lease_expires_at=timezone.now() + MINUTE)
+    watched = Watched()
+    watched.latest = Look(is_stopped=False, is_active=True, app=app, throttled=None)
+    PaceTeller().tell([watched])
+
+    page = told(console.get(page_of(app)))
+
+    assert f"until {clock(app.throttled_until)} , 16 at once, 0 requests a second" in page
+    App.objects.update(throttled_until=None, throttled_at=None, throttled_since=None)
+    assert "Pace 16 at once 0 requests a second now" in told(
+        console.get(page_of(app), {"part": "health"}, headers=HTMX)
+    )
 
 
 def test_the_overview_has_a_line_of_its_own_and_calls_nothing_late(app: App, console: Client) -> None:
