@@ -85,7 +85,7 @@ def test_health_says_that_redis_takes_no_writes_and_why(refused: str, db: None) 
 def test_health_says_nothing_of_it_where_all_is_well(valkey: OwnValkey, db: None) -> None:
     beat_seen()
     worker_seen("one@host")
-    assert health() == {"database": True, "redis": True, "scheduler": True, "workers": 1}
+    assert health() == {"database": True, "redis": True, "scheduler": True, "workers": 1, "trouble": {}}
 
 
 def test_readyz_is_not_ready_and_says_why(refused: str, db: None) -> None:

@@ -9,13 +9,13 @@ from pytest_django import Settings
 from redis import Redis
 
 from syncsvc.management.embedded import free_port
-from syncsvc.sync.health import BEAT_KEY, WORKERS_KEY, beat_seen, database_answers, health, worker_seen
+from syncsvc.sync.health import BEAT_KEY, TROUBLE_KEY, WORKERS_KEY, beat_seen, database_answers, health, worker_seen
 
 
 @pytest.fixture
 def redis(settings: Settings) -> Redis:
     client = Redis.from_url(settings.REDIS_URL)
-    client.delete(BEAT_KEY, WORKERS_KEY)
+    client.delete(BEAT_KEY, WORKERS_KEY, TROUBLE_KEY)
     return client
 
 
@@ -61,7 +61,7 @@ def test_a_database_that_is_gone_is_false(monkeypatch: pytest.MonkeyPatch) -> No
     assert database_answers() is False
 
 
-def test_a_worker_says_what_is_wrong_with_it_until_it_is_well() -> None:
+def test_a_worker_says_what_is_wrong_with_it_until_it_is_well(redis: Redis, db: None) -> None:
     worker_seen("one", disk="This worker cannot write.")
     worker_seen("two")
     found = health()
