@@ -8,6 +8,7 @@ import pytest
 
 from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App, Repository, Subscription, Trigger
+from syncsvc.operations.apps import PROFILE_NAMES
 from tests.delivery.authority import Authority
 from tests.factories import AppFactory, RepositoryFactory
 from tests.keys import private_key
@@ -28,9 +29,11 @@ def test_app_add_shows_the_secret_it_made_this_once(run: Run) -> None:
     done = run("app_add", "client", HOOK, "--json")
     app = App.objects.get()
     assert done.code == 0
-    limits = {"max_batch": 1, "max_in_flight": 16, "max_per_second": None, "timeout": None, "request_timeout": 15.0}
+    profile = {**{name: getattr(app, name) for name in PROFILE_NAMES}, "request_timeout": 15.0}
     secret = app.secret.reveal()
-    assert done.json == {"id": str(app.id), "name": "client", "url": HOOK, "secret": secret, **limits}
+    assert done.json == {"id": str(app.id), "name": "client", "url": HOOK, "secret": secret, **profile}
+    limits = {"max_batch": 1, "max_in_flight": 16, "max_per_second": None, "timeout": None}
+    assert {name: done.json[name] for name in limits} == limits
 
 
 def test_app_add_in_words(run: Run) -> None:
