@@ -1,7 +1,7 @@
 """Numbers in words: counts, sizes and times read alike in the console, in commands and in messages."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 DAY, HOUR, MINUTE = 86400, 3600, 60
 UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (1, "s"))
@@ -47,6 +47,13 @@ def relative(distance: timedelta) -> str:
             amount = f"{seconds // step} {unit}"
             return f"in {amount}" if distance > timedelta() else f"{amount} ago"
     return "now"
+
+
+def clock(at: datetime, *, now: datetime) -> str:
+    """`10:02:31 UTC`, with the date where that is another day's: for an end, which stays true while it is read."""
+    exact = at.astimezone(UTC)
+    date = "" if exact.date() == now.astimezone(UTC).date() else f"{exact:%Y-%m-%d} "
+    return f"{date}{exact:%H:%M:%S} UTC"
 
 
 def span(seconds: float) -> str:

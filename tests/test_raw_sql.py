@@ -11,6 +11,7 @@ RAW = re.compile(
 # Other things are executed too.
 NO_SQL = {
     "syncsvc/git/process.py": "git",
+    "syncsvc/operations/progress.py": "a pipeline of Redis",
     "syncsvc/sync/health.py": "a pipeline of Redis",
     "syncsvc/management/base.py": "the command itself",
 }
@@ -23,6 +24,7 @@ REASONS = {
     "syncsvc/statistics/overview.py": READS,
     "syncsvc/statistics/pages.py": READS,
     "syncsvc/statistics/queue.py": READS,
+    "syncsvc/statistics/waiting.py": READS,
     "syncsvc/store/attempts.py": "COPY of attempts; locks their run, so that a delete waits",
     "syncsvc/store/circuits.py": "the circuit: counts and RETURNING in one statement",
     "syncsvc/store/claim.py": "the claim: several tables in one statement",

@@ -1,6 +1,6 @@
 """How numbers, sizes and times read."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -96,6 +96,19 @@ def test_counts_of_nothing_are_left_out() -> None:
 
 def test_a_reason_ends_with_a_full_stop_before_another_sentence() -> None:
     assert sentence("Moving house") == sentence("Moving house.") == "Moving house."
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (datetime(2026, 11, 25, 10, 2, 31, tzinfo=UTC), "10:02:31 UTC"),
+        (datetime(2026, 11, 25, 23, 59, 59, 999_999, tzinfo=UTC), "23:59:59 UTC"),
+        (datetime(2026, 11, 26, 0, 0, tzinfo=UTC), "2026-11-26 00:00:00 UTC"),
+        (datetime(2026, 11, 26, 1, 0, tzinfo=timezone(timedelta(hours=2))), "23:00:00 UTC"),
+    ],
+)
+def test_an_end_has_its_date_where_that_is_another_day(at: datetime, text: str) -> None:
+    assert words.clock(at, now=datetime(2026, 11, 25, 10, 0, tzinfo=UTC)) == text
 
 
 @pytest.mark.parametrize("other", ["filesizeformat", "timesince", '"kB"', "'s' if", '"s" if', "'' if number"])

@@ -24,24 +24,23 @@ from syncsvc.operations.asker import Asker
 from syncsvc.operations.scope import Scope
 from syncsvc.words import counted, size
 
-BULK_BUTTONS = (
-    Button(
-        "retry_failed",
-        "Retry all failed",
-        "Send what is missing of every failed subscription",
-        "bulk_retry",
-        confirms="retry_failed",
-        failed="Failed to start bulk retry",
-    ),
-    Button(
-        "resync_all",
-        "Re-sync all",
-        "Send every file of every subscription again",
-        "bulk_resync",
-        confirms="resync_all",
-        failed="Failed to queue re-sync",
-    ),
+RETRY_FAILED = Button(
+    "retry_failed",
+    "Retry all failed",
+    "Send what is missing of every failed subscription",
+    "bulk_retry",
+    confirms="retry_failed",
+    failed="Failed to start bulk retry",
 )
+RESYNC_ALL = Button(
+    "resync_all",
+    "Re-sync all",
+    "Send every file of every subscription again",
+    "bulk_resync",
+    confirms="resync_all",
+    failed="Failed to queue re-sync",
+)
+BULK_BUTTONS = (RETRY_FAILED, RESYNC_ALL)
 BAR_OF: dict[str, str] = {Operation.Kind.RETRY: "retry_failed", Operation.Kind.RESYNC: "resync_all"}
 # Of a list's address what says how it is shown, and not which rows it has.
 SHOWN_ONLY = ("p", "o", "all", "e", "_facets")

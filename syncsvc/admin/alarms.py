@@ -10,7 +10,7 @@ from django.utils.http import urlencode
 
 from syncsvc.admin.tones import Tone
 from syncsvc.sync.health import Alive
-from syncsvc.words import counted, plural, span
+from syncsvc.words import clock, counted, plural, span
 
 # What is due is claimed within seconds; later than this, workers do not keep up.
 LATE = timedelta(minutes=2)
@@ -117,8 +117,8 @@ def _of_throttled(apps: list[dict[str, Any]], number: int) -> Alarm:
     if number > 1:
         text = f"{apps[0]['name']} and {number - 1:,} more: their endpoints asked for fewer requests. Nothing is lost."
         return Alarm("warn", word, text, "#throttled", "Show them")
-    one = apps[0]
-    until = f"until {one['until']:%H:%M:%S} UTC" if one["until"] > datetime.now(UTC) else "and is tried again now"
+    one, now = apps[0], datetime.now(UTC)
+    until = f"until {clock(one['until'], now=now)}" if one["until"] > now else "and is tried again now"
     waiting = f"{counted(one['waiting'], 'subscription')} {plural(one['waiting'], 'waits', 'wait')}"
     text = f"{one['name']}: its endpoint asked for fewer requests, {until}. {waiting}, and nothing is lost."
     return Alarm("warn", word, text, row_url("app", one["id"]), "Open the app")

@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from syncsvc.admin import app_page, secrets
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.app_form import AppForm
+from syncsvc.admin.app_page import DISMISS
 from syncsvc.admin.buttons import Button, Confirmation, ask
 from syncsvc.admin.cells import badge, clock, list_link, moment
 from syncsvc.admin.confirm import asker_of
@@ -23,6 +24,7 @@ from syncsvc.delivery.signing import new_secret
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Subscription
 from syncsvc.operations.apps import PROFILE_NAMES, save_app
+from syncsvc.operations.moves import dismiss_old_url
 from syncsvc.operations.secrets import Rotated, before_text, rotate
 from syncsvc.operations.testing import send_test
 
@@ -42,7 +44,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     form = AppForm
     change_form_template = "admin/syncsvc/app.html"
     panels = app_page.PANELS
-    buttons = (*BULK_BUTTONS, TEST, PAUSE, RESUME, ROTATE)
+    buttons = (*BULK_BUTTONS, TEST, PAUSE, RESUME, ROTATE, DISMISS)
     list_display = ("name", "url", "state", "subscription_count", "created")
     list_filter = ("is_active",)
     search_fields = ("name", "url")
@@ -56,7 +58,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         return rows
 
     def buttons_of(self, row: App) -> Sequence[Button]:
-        """In the header; the secret's stands beside it."""
+        """In the header; the secret's stands beside it, and that of an old URL in its notice."""
         return (*BULK_BUTTONS, TEST, PAUSE if row.is_active else RESUME)
 
     def beside(self, request: HttpRequest, row: App) -> dict[str, Any]:
@@ -95,6 +97,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
             obj.save()
             return
         save_app(obj, asker_of(request), changed=set(form.changed_data) & set(AppForm.Meta.fields))
+        app_page.forget(obj)
         if typed:
             self._rotate(request, obj, secret=typed)
 
@@ -142,3 +145,14 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
             return
         level = messages.SUCCESS if tested.succeeded else messages.ERROR
         messages.add_message(request, level, describe(tested))
+
+    def dismiss_old_url(self, request: HttpRequest, app: App) -> None:
+        try:
+            dismissed = dismiss_old_url(app.pk, asker_of(request))
+        except Refused as refusal:
+            messages.error(request, f"{DISMISS.failed}: {refusal}")
+            return
+        if dismissed.files:
+            messages.success(request, f"Dismissed: {dismissed}")
+        else:
+            messages.info(request, "There is nothing left to dismiss: all of it was sent again, or dismissed before.")

@@ -5,16 +5,27 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 
 from syncsvc.admin import kept
+from syncsvc.admin.actions import RESYNC_ALL
+from syncsvc.admin.buttons import Button
 from syncsvc.admin.moments import with_moments
 from syncsvc.admin.panels import Panel, Panels
 from syncsvc.admin.parts import sees, version_of
 from syncsvc.admin.standing import rows_context
 from syncsvc.models import App, Subscription
+from syncsvc.operations.moves import OldUrl
 from syncsvc.statistics.pages import app_counts, app_day, app_latency, app_with_numbers
 
+DISMISS = Button(
+    "dismiss_old_url",
+    "Dismiss",
+    "The new endpoint has what it needs: say no more of the old one",
+    in_place=True,
+    failed="Failed to dismiss",
+)
 LATENCY_SECONDS = 60  # reading a day's attempts takes a large app 60 ms
 
 
@@ -35,6 +46,22 @@ def health(request: HttpRequest, app: App) -> dict[str, Any]:
         "version": version,
         "moves": bool(counts["moving"] and app.is_active),
     }
+
+
+def old_url(request: HttpRequest, app: App) -> dict[str, Any]:
+    """The notice about files that the old URL had. Permissions are asked for only where it is shown."""
+    counts = _numbers_of(app)["counts"]
+    if not counts["old_url_files"]:
+        return {}
+    may = {RESYNC_ALL: f"syncsvc.{RESYNC_ALL.permission}", DISMISS: "syncsvc.change_app"}
+    buttons = [_in_notice(button, app) for button, name in may.items() if request.user.has_perm(name)]
+    return {"old_url": OldUrl(counts["old_url_files"], counts["old_url_subscriptions"]), "old_url_buttons": buttons}
+
+
+def _in_notice(button: Button, app: App) -> dict[str, Any]:
+    """`place` tells it from the same button in the header."""
+    url = reverse(f"admin:syncsvc_app_{button.press}", args=[app.pk])
+    return {**button._asdict(), "url": url, "place": "-old-url"}
 
 
 def rows(request: HttpRequest, app: App) -> dict[str, Any]:
@@ -88,6 +115,8 @@ def verdict(app: App, counts: dict[str, Any]) -> dict[str, str]:
         return {"word": f"{counts['retrying']:,} retrying", "tone": "warn"}
     if throttled(app, counts):
         return {"word": "Throttled", "tone": "warn"}
+    if counts["old_url_files"]:
+        return {"word": "New URL", "tone": "warn"}
     if not counts["total"]:
         return {"word": "Follows nothing", "tone": "quiet"}
     return {"word": "Healthy", "tone": "good"}
@@ -111,4 +140,8 @@ def _numbers(app: App) -> str:
     return json.dumps({"counts": app_counts(app.pk), "day": app_day(app.pk)})
 
 
-PANELS: Panels = {"health": Panel(context=health, tells=True, row=for_part), "rows": Panel(context=rows)}
+PANELS: Panels = {
+    "health": Panel(context=health, tells=True, row=for_part),
+    "old_url": Panel(context=old_url),
+    "rows": Panel(context=rows),
+}

@@ -31,16 +31,15 @@ def moment(at: datetime | None, *, now: datetime | None = None) -> str:
 
 
 def clock(at: datetime | None) -> str:
-    """`10:02:31 UTC`, with the date where that is another day's: for an end that must stay true while it is read."""
+    """An end, as `words.clock` says it, with how far it is in its title."""
     if at is None:
         return NOTHING
-    exact = at.astimezone(UTC)
-    date = "" if exact.date() == datetime.now(UTC).date() else f"{exact:%Y-%m-%d} "
+    now = datetime.now(UTC)
     return format_html(
-        '<time datetime="{}" title="{}">{} UTC</time>',
-        exact.isoformat(),
-        words.relative(at - datetime.now(UTC)),
-        f"{date}{exact:%H:%M:%S}",
+        '<time datetime="{}" title="{}">{}</time>',
+        at.astimezone(UTC).isoformat(),
+        words.relative(at - now),
+        words.clock(at, now=now),
     )
 
 

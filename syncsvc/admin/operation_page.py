@@ -18,6 +18,7 @@ from syncsvc.exceptions import Refused
 from syncsvc.models import Operation, OperationItem
 from syncsvc.operations.items import Page, items_after
 from syncsvc.operations.progress import errors_by_kind
+from syncsvc.operations.waits import waits_of
 from syncsvc.types import ErrorKind
 
 TEMPLATE = "admin/syncsvc/operation.html"
@@ -90,6 +91,7 @@ def _items_context(operation: Operation, filters: Filters) -> dict[str, Any]:
     return {
         "original": operation,
         "errors": errors_by_kind(operation.pk) if operation.failed else [],
+        "waits": waits_of(operation),
         "items": [(item, OF_ITEM[item.status]) for item in page.items],
         "chips": [(name, word, n, name == filters.outcome) for name, word, n in statuses if n or name in ("", *chosen)],
         "filters": filters,

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, model_validator
 from syncsvc.models import Operation
 from syncsvc.operations.conditions import CONDITION_NAMES
 from syncsvc.operations.scope import Scope
+from syncsvc.statistics.waiting import Reason
 from syncsvc.types import ErrorKind
 
 IDS_MAX = 10_000
@@ -154,6 +155,22 @@ class OperationShown(Counts):
     retries: uuid.UUID | None
     created_at: datetime
     finished_at: datetime | None
+
+
+class WaitsShown(Schema):
+    """So many items wait, for what, and until when; `name` is that of an app or a host. `text` says so in words."""
+
+    count: int
+    reason: Reason
+    name: str | None
+    until: datetime | None
+    text: str
+
+
+class OperationDetail(OperationShown):
+    """One operation, with what its waiting items wait for."""
+
+    waits: list[WaitsShown]
 
 
 class OperationsPage(Schema):

@@ -36,6 +36,8 @@ def operation_lines(document: FullDocument) -> Iterator[str]:
         yield f"  {document['reason']}"
     if document["seconds_left"]:
         yield f"  {document['items_per_second']} a second, {left(document['seconds_left'])}"
+    for waits in document["waits"]:
+        yield f"  {waits['text']}"
     for error in document["errors"]:
         yield f"  {error['count']:,} {error['error_kind']}: {error['example']}"
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from syncsvc.models import Operation, OperationItem
 from syncsvc.operations.progress import NO_PACE, ErrorCount, Numbers, Pace, errors_by_kind, numbers_of, progress
+from syncsvc.operations.waits import WaitsDocument, waits_of
 
 
 class OperationDocument(Numbers, Pace):
@@ -25,7 +26,10 @@ class OperationDocument(Numbers, Pace):
 
 
 class FullDocument(OperationDocument):
+    """`waits`: for what its waiting items wait."""
+
     errors: list[ErrorCount]
+    waits: list[WaitsDocument]
 
 
 class ItemDocument(TypedDict):
@@ -57,8 +61,9 @@ def operation_document(operation: Operation) -> OperationDocument:
 
 
 def full_document(operation: Operation) -> FullDocument:
-    """The same with its errors by kind."""
-    return {**operation_document(operation), "errors": errors_by_kind(operation.id) if operation.failed else []}
+    """The same with its errors by kind, and for what its waiting items wait."""
+    errors = errors_by_kind(operation.id) if operation.failed else []
+    return {**operation_document(operation), "errors": errors, "waits": waits_of(operation)}
 
 
 def item_document(item: OperationItem) -> ItemDocument:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from syncsvc.delivery.answers import Answer
 from syncsvc.exceptions import Refused
-from syncsvc.models import App, Subscription
+from syncsvc.models import App
 from syncsvc.operations.asker import Asker
 from syncsvc.store import circuits, throttles
 from syncsvc.store.clock import database_time
-from syncsvc.sync.circuit import OUTAGE_KINDS
+from syncsvc.sync.circuit import circuit_has_closed
 from syncsvc.sync.ping import send_ping
-from syncsvc.types import ErrorKind
+from syncsvc.sync.throttle import throttle_has_ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +45,11 @@ def send_test(app_id: uuid.UUID, asker: Asker) -> Tested:
     tested = Tested(answer=answer)
     # What another URL answered says nothing of the one that the app has by now.
     if tested.succeeded and App.objects.filter(id=app_id, url=app.url).exists():
-        waiting = Subscription.objects.filter(app_id=app_id)
         closed, ended = circuits.endpoint_answered(app_id), throttles.end_throttle(app_id, sent_at=at)
         if closed:
-            waiting.outage_ended(OUTAGE_KINDS)
+            circuit_has_closed(app_id)
         if ended:
-            waiting.outage_ended([ErrorKind.ENDPOINT_THROTTLED])
+            throttle_has_ended(app_id)
         tested = Tested(answer=answer, closed_circuit=closed, ended_throttle=ended)
     asker.log(app, _logged(tested))
     return tested

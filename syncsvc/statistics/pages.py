@@ -27,6 +27,8 @@ SELECT json_build_object(
                  AND s.is_active AND a.is_active AND r.is_active
               -- just ended: what is kept of a moment ago does not have it, and is asked for once more
               OR greatest(s.last_success_at, s.failed_at) > statement_timestamp() - interval '5 seconds'),
+  'old_url_files', coalesce(sum(s.old_url_files), 0),
+  'old_url_subscriptions', count(*) FILTER (WHERE s.old_url_files > 0),
   'retries', coalesce(sum(s.retry_count), 0),
   'failing_since', min(s.failing_since),
   'success_at', max(s.last_success_at))

@@ -52,6 +52,11 @@ def circuit_policy() -> CircuitPolicy:
     )
 
 
+def circuit_has_closed(app_id: uuid.UUID) -> None:
+    """What waited for the end of the endpoint's outage is due within seconds."""
+    Subscription.objects.filter(app_id=app_id).outage_ended(OUTAGE_KINDS)
+
+
 @dataclass(frozen=True, slots=True)
 class OpenCircuit:
     """An endpoint that nothing is sent to: for how many seconds it has been so, and for how many it stays so."""
@@ -169,7 +174,7 @@ class EndpointCircuit:
         self._last_flush = time.monotonic()
         if self._answered:
             if through_outage(self._lease, lambda: circuits.endpoint_answered(self._app_id)):
-                through_outage(self._lease, self._let_runs_go_on)
+                through_outage(self._lease, lambda: circuit_has_closed(self._app_id))
             self._answered = self.probing = self.opened = self.suspects = self.asks = False
 
     def forget(self) -> None:
@@ -233,9 +238,6 @@ class EndpointCircuit:
 
     def _openings(self) -> int:
         return App.objects.values_list("circuit_openings", flat=True).get(id=self._app_id)
-
-    def _let_runs_go_on(self) -> None:
-        Subscription.objects.filter(app_id=self._app_id).outage_ended(OUTAGE_KINDS)
 
     def _state(self) -> tuple[int, OpenCircuit | None]:
         """The failures in a row so far, and the circuit where it is open."""

@@ -1,6 +1,7 @@
 """One run's view of its app's pace: how long the endpoint wants to be left alone, and which run goes first then."""
 
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,6 +43,13 @@ def throttle_policy() -> ThrottlePolicy:
         retry_after_max=settings.RETRY_AFTER_MAX_SECONDS,
         in_run=settings.THROTTLE_WAIT_SECONDS,
     )
+
+
+def throttle_has_ended(app_id: uuid.UUID) -> None:
+    """What waited for the end of the app's throttle is due within seconds."""
+    of_app = Subscription.objects.filter(app_id=app_id)
+    of_app.outage_ended([ErrorKind.ENDPOINT_THROTTLED])
+    of_app.wake_ups_are_lost()
 
 
 class _Pace(Enum):
@@ -155,7 +163,7 @@ class EndpointThrottle:
         if self._pace is _Pace.FREE:
             return
         if through_outage(self._lease, lambda: throttles.end_throttle(self._app_id, sent_at=sent_at)):
-            through_outage(self._lease, self._let_runs_go_on)
+            through_outage(self._lease, lambda: throttle_has_ended(self._app_id))
             self._pace = _Pace.FREE
         elif self._pace is _Pace.FIRST:
             self._look_again()
@@ -195,8 +203,3 @@ class EndpointThrottle:
 
     def _state(self) -> Throttled | None:
         return through_outage(self._lease, lambda: throttles.throttled(self._app_id))
-
-    def _let_runs_go_on(self) -> None:
-        of_app = Subscription.objects.filter(app_id=self._app_id)
-        of_app.outage_ended([ErrorKind.ENDPOINT_THROTTLED])
-        of_app.wake_ups_are_lost()

@@ -143,3 +143,31 @@ def test_a_row_that_was_deleted_before_a_button_is_pressed(
 def test_who_may_not_look_is_not_told_that_a_row_is_gone(press: str, staff: Callable[..., Client]) -> None:
     address = reverse(f"admin:syncsvc_subscription_{press}", args=[uuid.uuid4()])
     assert staff("view_app").post(address).status_code == 403
+
+
+class AddsBefore:
+    """Somebody else adds the same subscription as soon as the form has been checked."""
+
+    def __init__(self, app: App, repository: Repository) -> None:
+        self._row = Subscription(app=app, repository=repository)
+        self.done = False
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if not self.done and sql.startswith('INSERT INTO "syncsvc_subscription"'):
+            self.done = True
+            self._row.save()
+        return execute(sql, params, many, context)
+
+
+def test_a_form_whose_row_somebody_else_has_just_added_says_so(console: Client) -> None:
+    app, repository = factories.AppFactory(), factories.RepositoryFactory()
+    adds = AddsBefore(app, repository)
+
+    with connection.execute_wrapper(adds):
+        answer = console.post(
+            reverse("admin:syncsvc_subscription_add"),
+            {"app": str(app.pk), "repository": str(repository.pk), "is_active": "on"},
+        )
+
+    assert adds.done
+    assert "Somebody else was quicker" in said(answer, console)

@@ -13,7 +13,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from syncsvc.admin.badges import TONES, run_badge
+from syncsvc.admin.badges import run_badge
+from syncsvc.admin.tones import OF_OUTCOME
 from syncsvc.models import Status, Subscription, SyncRun
 from tests import factories
 
@@ -95,11 +96,11 @@ def test_it_is_asked_first_and_then_the_run_is_asked_to_stop(row: Row, console: 
 
 
 def test_the_subscriptions_part_notices_that_it_stops(run: SyncRun, console: Client) -> None:
-    part = {"part": "now", "was": console.get(page_of(run.subscription)).context["version"]}
-    assert "changed" not in console.get(page_of(run.subscription), part, headers=HTMX).headers.get("HX-Trigger", "")
+    part = {"part": "now", "v": console.get(page_of(run.subscription)).context["version"]}
+    assert "moved" not in console.get(page_of(run.subscription), part, headers=HTMX).headers.get("HX-Trigger", "")
     Subscription.objects.all().request_stop()
     answer = console.get(page_of(run.subscription), part, headers=HTMX)
-    assert "changed" in answer.headers["HX-Trigger-After-Swap"]
+    assert "moved" in answer.headers["HX-Trigger"]
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["page", "htmx"])
@@ -158,6 +159,6 @@ def test_what_was_stopped_is_shown_as_such_and_may_be_retried(run: SyncRun, cons
 
 
 def test_each_outcome_has_a_label_and_a_tone() -> None:
-    assert set(TONES) == set(SyncRun.Outcome)
+    assert set(OF_OUTCOME) == set(SyncRun.Outcome)
     for outcome in SyncRun.Outcome:
         assert outcome.label in run_badge(SyncRun(outcome=outcome))

@@ -1,7 +1,7 @@
 """An app whose endpoint asked for fewer requests: every page says so and until when, and nothing calls it failed."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from syncsvc import words
 from syncsvc.models import App, Subscription
 from syncsvc.statistics.queue import queue_numbers
 from syncsvc.sync.health import beat_seen, worker_seen
@@ -47,7 +48,7 @@ def told(page: Any) -> str:
 
 def clock(at: datetime | None) -> str:
     assert at is not None
-    return f"{at.astimezone(UTC):%H:%M:%S} UTC"
+    return words.clock(at, now=timezone.now())
 
 
 def page_of(row: App | Subscription) -> str:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App, Repository
 from syncsvc.operations.apps import PROFILE_NAMES
-from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
+from tests.factories import AppFactory, DeliveredFileFactory, RepositoryFactory, SubscriptionFactory
 from tests.keys import private_key
 from tests.management.conftest import Run
 from tests.management.working import Terminal
@@ -42,6 +42,8 @@ def test_an_app_is_changed(run: Run) -> None:
         **{name: getattr(App.objects.get(), name) for name in PROFILE_NAMES},
         "request_timeout": 15.0,
         "changed": ["name", "url", "max_batch"],
+        "old_url_files": 0,
+        "old_url_subscriptions": 0,
     }
     assert (done.json["max_batch"], done.json["max_in_flight"]) == (50, 16)
     changed = App.objects.get()
@@ -96,6 +98,21 @@ def test_an_app_is_not_changed_to_what_cannot_be(run: Run, arguments: tuple[str,
     before = list(App.objects.order_by("name").values("name", "url", "max_batch"))
     assert run("app_change", *arguments, "--json").refusal == kind
     assert list(App.objects.order_by("name").values("name", "url", "max_batch")) == before
+
+
+def test_what_the_old_url_had_is_said_until_it_is_dismissed(run: Run) -> None:
+    app = AppFactory.create(name="client", url="https://old.example.com/")
+    DeliveredFileFactory.create_batch(2, subscription=SubscriptionFactory.create(app=app, synced=True))
+
+    moved = run("app_change", "client", f"--url={HOOK}")
+    assert "The old URL had acknowledged 2 files of 1 subscription: the new one does not have them." in moved.out
+    assert "--dismiss-old-url" in moved.out
+
+    later = run("app_change", "client", "--max-batch=2", "--json").json
+    assert (later["old_url_files"], later["old_url_subscriptions"]) == (2, 1)
+    assert run("app_change", "client", "--dismiss-old-url").out == "Dismissed: 2 files of 1 subscription\n"
+    again = run("app_change", "client", "--dismiss-old-url", "--json")
+    assert (again.code, again.json["old_url_files"], again.json["changed"]) == (0, 0, [])
 
 
 def test_a_limit_may_be_agreed_and_taken_back(run: Run) -> None:

@@ -73,7 +73,7 @@ def test_a_good_answer_ends_a_throttle_at_once(endpoint: Receiver) -> None:
     app = AppFactory(url=endpoint.url)
     throttle(app.pk, seconds=600)
     throttled, rejected = waiting(app, "endpoint_throttled"), waiting(app, "endpoint_rejected")
-    due = SubscriptionFactory(app=app, trigger="poll")
+    due = SubscriptionFactory(app=app, trigger="poll", queued_at=timezone.now())  # a wake-up that found it throttled
     assert not Subscription.objects.due().exists()
 
     tested = send_test(app.pk, ASKER)
