@@ -21,6 +21,7 @@ from syncsvc.models import App, Repository, Status, Subscription, Trigger
 from syncsvc.sync import circuit
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.pipeline import run_subscription
+from syncsvc.sync.watch import WATCHER
 from tests.factories import RepositoryFactory, SubscriptionFactory
 from tests.gitrepo import GitRepo
 from tests.receiver import OK, Misbehaviour, Receiver, Reply, accept, reset
@@ -187,6 +188,26 @@ def test_a_kinds_second_chances_end_before_the_next_kind_begins(world: World, se
 
     assert [kind for kind, _ in world.told(before)] == [*["file.deleted"] * 3, *["file.created"] * 3, "file.updated"]
     assert (run.delivered, run.failed) == (1, 2)
+
+
+def test_what_waits_for_its_second_chance_has_not_failed_where_the_run_is_broken_off(
+    world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WATCHER, "pause", 0.02)
+    settings.RESEND_DELAYS = (30, 30)
+    world.repo.commit({"a": b"1", "b": b"1"})
+
+    def pauses(headers: dict[str, str], body: bytes) -> Reply:
+        App.objects.update(is_active=False)
+        connection.close()
+        return refuses("a", status=500)(headers, body)  # type: ignore[return-value]
+
+    world.receiver.answer = pauses
+
+    run = world.run()
+
+    assert (run.outcome, run.delivered, run.failed) == ("interrupted", 1, 0)
+    assert (world.subscription.retry_count, world.subscription.failing_since) == (0, None)
 
 
 def test_what_is_rejected_has_no_second_chance(world: World) -> None:
