@@ -80,7 +80,8 @@ class Judgement:
         cargo, tally = sent.cargo, self._tally
         self._circuit.answered(ping=isinstance(cargo, Ping))
         self._throttle.acknowledged(sent.at)
-        self._endpoint_answers(outbox)
+        if tally.stop or outbox.is_asking or not self._is_alive:
+            self._endpoint_answers(outbox)
         self._places.acknowledged(sent.round)
         cargo.acknowledge()
         if cargo.finished:

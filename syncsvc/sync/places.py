@@ -37,12 +37,12 @@ class Places:
         self._is_full = round is None
         if round is None:
             return None
-        if self._per_second and (wait := RATE.take(self._app, self._per_second)):
-            self._permit_at = time.monotonic() + wait
-            WINDOWS.give_back(self._app)
-            return None
         self.taken += 1
         self._parts += isinstance(cargo, Parts)
+        if self._per_second and (wait := RATE.take(self._app, self._per_second)):
+            self._permit_at = time.monotonic() + wait
+            self.leave(cargo)
+            return None
         return round
 
     def leave(self, cargo: Cargo) -> None:

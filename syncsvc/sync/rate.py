@@ -20,8 +20,9 @@ logger = structlog.get_logger(__name__)
 
 # A batch is this part of a second's permits.
 BATCHES_A_SECOND = 20
-# Batches that a bucket holds at most: a worker that asks late by as much as one batch loses nothing of its rate.
-BUCKET_BATCHES = 2
+# A bucket holds the permits of so many seconds, and at least so many batches: workers that ask late by as much as that
+# but for one batch lose nothing of the rate.
+BUCKET_SECONDS, BUCKET_BATCHES = 0.2, 2
 # Permits that nobody has used for so long are worth nothing: a burst must not follow a pause.
 KEPT_SECONDS = 0.2
 TIMEOUT_SECONDS = 0.5
@@ -74,19 +75,19 @@ class Rate:
                 if now < permits.wait_until:
                     return permits.wait_until - now
                 batch = max(1, per_second // BATCHES_A_SECOND)
-                if wait := self._grant(app, batch, batch / per_second, permits):
+                if wait := self._grant(app, batch / per_second, permits):
                     permits.wait_until = self._clock() + wait
                     return wait
                 permits.left, permits.granted_at = batch, self._clock()
             permits.left -= 1
             return 0.0
 
-    def _grant(self, app: str, batch: int, seconds: float, permits: _Permits) -> float:
+    def _grant(self, app: str, seconds: float, permits: _Permits) -> float:
         """Has a batch, which is worth so many seconds, granted: 0, else the seconds until it may be had."""
+        bucket = max(BUCKET_SECONDS, BUCKET_BATCHES * seconds)
         if self._clock() >= self._away_until:
             try:
-                micros = seconds * 1_000_000
-                arguments = (1, f"rate:{app}", micros, micros * BUCKET_BATCHES)
+                arguments = (1, f"rate:{app}", seconds * 1_000_000, bucket * 1_000_000)
                 redis = redis_at(settings.REDIS_URL, timeout=TIMEOUT_SECONDS)
                 return cast(int, redis.eval(GRANT, *arguments)) / 1_000_000
             except (RedisError, OSError) as error:
@@ -94,7 +95,7 @@ class Rate:
                 self._away_until = self._clock() + AWAY_SECONDS
         now = self._clock()
         due = max(permits.due, now) + seconds
-        wait = due - now - seconds * BUCKET_BATCHES
+        wait = due - now - bucket
         if wait > 1e-6:
             return wait
         permits.due = due

@@ -69,6 +69,8 @@ class EndpointThrottle:
         self._policy = throttle_policy()
         self._pace = _Pace.FREE if app.throttled_until is None else _Pace.WAITING
         self._until = time.monotonic()
+        # Since the last look there was an acknowledgement; the clock is not read for each.
+        self._was_heard = False
         self._heard_at = time.monotonic()
         self._silent = 0.0
 
@@ -157,7 +159,7 @@ class EndpointThrottle:
 
     def acknowledged(self, sent_at: datetime) -> None:
         """Ends the wait for all runs where this request was sent after the last refusal. `sent_at`: the database's."""
-        self._heard_at = time.monotonic()
+        self._was_heard = True
         if self._pace is _Pace.FREE:
             return
         if through_outage(self._lease, lambda: throttles.end_throttle(self._app_id, sent_at=sent_at)):
@@ -175,7 +177,9 @@ class EndpointThrottle:
             self.waits(state)
 
     def ends_run(self) -> Throttled | None:
-        """The wait, where it is too long to be spent in the run; None where the run may go on."""
+        """The wait, where it is too long to be spent in the run; None where the run may go on. Ask often."""
+        if self._was_heard:
+            self._was_heard, self._heard_at = False, time.monotonic()
         if self._pace is not _Pace.WAITING:
             return None
         state = self.state

@@ -352,7 +352,7 @@ def test_operations_keep_their_promises_in_any_order_of_events(transactional_db:
     run_state_machine_as_test(
         Operations,
         settings=settings(
-            max_examples=int(os.environ.get("OPERATIONS_EXAMPLES", "10")),
+            max_examples=int(os.environ.get("OPERATIONS_EXAMPLES", "8")),
             stateful_step_count=25,
             deadline=None,
             phases=(Phase.explicit, Phase.generate),  # making a failure smaller takes minutes

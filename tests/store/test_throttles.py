@@ -162,7 +162,7 @@ def test_the_wait_is_one_whatever_runs_do() -> None:
     run_state_machine_as_test(
         Throttling,
         settings=settings(
-            max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 
@@ -174,7 +174,7 @@ def test_workers_that_note_and_end_it_at_once_leave_a_row_that_makes_sense() -> 
     begun, ended = [0] * 6, [0] * 6
 
     def work(number: int) -> None:
-        for _ in range(150):
+        for _ in range(60):
             begun[number] += refuse(app)[1]
             if number < 2:
                 ended[number] += throttles.end_throttle(app.id, sent_at=timezone.now() + timedelta(seconds=1))

@@ -353,7 +353,7 @@ def test_a_client_that_drops_repeats_ends_with_git_s_files_whatever_went_wrong(
 
 
 STATEFUL = settings(
-    max_examples=int(os.environ.get("SYNCING_EXAMPLES", "15")),
+    max_examples=int(os.environ.get("SYNCING_EXAMPLES", "12")),
     stateful_step_count=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),

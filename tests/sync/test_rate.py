@@ -10,7 +10,7 @@ from pytest_django import Settings
 from redis import Redis
 
 from syncsvc.models import App
-from syncsvc.sync.rate import AWAY_SECONDS, BATCHES_A_SECOND, BUCKET_BATCHES, KEPT_SECONDS, Rate
+from syncsvc.sync.rate import AWAY_SECONDS, BATCHES_A_SECOND, BUCKET_BATCHES, BUCKET_SECONDS, KEPT_SECONDS, Rate
 from tests.sync.world import World, contents
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -34,10 +34,15 @@ def batch(limit: int) -> int:
     return max(1, limit // BATCHES_A_SECOND)
 
 
+def bucket(limit: int) -> int:
+    """The most that can go out at once."""
+    return max(int(limit * BUCKET_SECONDS), BUCKET_BATCHES * batch(limit))
+
+
 # Alone
 
 
-@pytest.mark.parametrize("late", [0.0, 0.004, 0.02])
+@pytest.mark.parametrize("late", [0.0, 0.004, 0.05])
 @pytest.mark.parametrize("limit", [10, 33, 100, 1000, 20_000])
 def test_a_process_alone_gets_what_was_agreed_within_a_twentieth(
     settings: Settings, limit: int, late: float, name: str
@@ -66,7 +71,7 @@ def test_low_limits_hold_too(settings: Settings, limit: int, name: str) -> None:
         granted += not wait
         clock.now += wait
 
-    assert 60 * limit <= granted <= 60 * limit + BUCKET_BATCHES
+    assert 60 * limit <= granted <= 60 * limit + bucket(limit)
 
 
 def test_a_pause_earns_no_burst(settings: Settings, name: str) -> None:
@@ -79,7 +84,7 @@ def test_a_pause_earns_no_burst(settings: Settings, name: str) -> None:
     while not rate.take(name, 100):
         burst += 1
 
-    assert burst == BUCKET_BATCHES * batch(100)
+    assert burst == bucket(100)
 
 
 def test_permits_that_were_not_used_in_time_are_worth_nothing(settings: Settings, name: str) -> None:
@@ -95,7 +100,7 @@ def test_permits_that_were_not_used_in_time_are_worth_nothing(settings: Settings
     while not rate.take(name, 100):
         granted += 1
 
-    assert granted == BUCKET_BATCHES * batch(100)
+    assert granted == bucket(100)
 
 
 def test_apps_do_not_share_a_limit(settings: Settings) -> None:
@@ -132,7 +137,7 @@ def test_workers_together_never_get_more_than_was_agreed(workers: int, limit: in
 
     seconds = _now(redis) - began
     assert sum(counts) >= wanted
-    assert sum(counts) <= seconds * limit + BUCKET_BATCHES * batch(limit) + 1
+    assert sum(counts) <= seconds * limit + bucket(limit) + 1
     redis.close()
 
 
@@ -153,7 +158,7 @@ def test_redis_is_asked_once_a_batch_and_not_while_it_says_to_wait(name: str) ->
         assert rate.take(name, 1000) > 0
     asked = _calls(redis) - before
 
-    assert granted in {100, 150}, "the bucket, and a batch where that took a moment"
+    assert granted in {200, 250}, "the bucket, and a batch where that took a moment"
     assert asked == granted / 50 + 1
     redis.close()
 
@@ -172,7 +177,7 @@ def test_without_redis_each_process_keeps_to_the_limit_by_itself_and_asks_seldom
         granted = 0
         while not rate.take(name, 100):
             granted += 1
-        assert granted == BUCKET_BATCHES * batch(100)
+        assert granted == bucket(100)
     settings.REDIS_URL = url
     clock.now += 1
     rates[0].take(name, 100)
