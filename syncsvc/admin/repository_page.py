@@ -13,7 +13,7 @@ from syncsvc.admin import kept
 from syncsvc.admin.moments import with_moments
 from syncsvc.admin.moved import version_of
 from syncsvc.models import Repository
-from syncsvc.statistics.pages import repository_counts, repository_with_counts
+from syncsvc.statistics.pages import repository_numbers, repository_with_counts
 
 MOVING, STILL = 2, 15  # seconds between two questions of a tab
 SNAPSHOTS = 10
@@ -22,8 +22,9 @@ SNAPSHOTS = 10
 def remote(repository: Repository) -> dict[str, Any]:
     """The context of the part `remote`: the row itself, and numbers of its subscriptions that all who look share."""
     read = getattr(repository, "numbers", None)
-    text = read or kept.kept(f"repository:{repository.pk}", lambda: _numbers(repository))
-    counts = with_moments(json.loads(text)["counts"])
+    text = read or kept.kept(f"repository:{repository.pk}", lambda: repository_numbers(repository.pk))
+    numbers = with_moments(json.loads(text))
+    counts, host = numbers["counts"], numbers["host"]
     check = check_state(repository, timezone.now())
     version = version_of(
         repository.is_active,
@@ -31,10 +32,12 @@ def remote(repository: Repository) -> dict[str, Any]:
         repository.checked_at,
         repository.failure_streak,
         sorted(counts.items()),
+        host is not None,
     )
     moves = check or (counts["moving"] and repository.is_active)
     return {
         "counts": counts,
+        "host": host,
         "check": check,
         "stale": is_stale(repository, timezone.now()),
         "version": version,
@@ -51,10 +54,6 @@ def for_part(repository_id: UUID) -> Repository | None:
     if repository is not None:
         kept.keep(f"repository:{repository_id}", getattr(repository, "numbers"))  # noqa: B009 - the annotation
     return repository
-
-
-def _numbers(repository: Repository) -> str:
-    return json.dumps({"counts": repository_counts(repository.pk)})
 
 
 def forget(repository: Repository) -> None:
