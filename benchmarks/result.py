@@ -24,7 +24,6 @@ class Scale:
     tabs_seconds: float = 30.0
     hanging: int = 200
     silent: int = 100
-    slow_at_work: int = 40
 
 
 QUICK = Scale(

@@ -18,24 +18,26 @@ from benchmarks.system import System, wait_for
 
 HEALTHY = 20
 GOAL = 1.2
+# Runs of slow ones that go on before anything is measured.
+SLOW_AT_WORK = 20
 
 
 def among_the_slow(stage: Stage, scale: Scale) -> list[Result]:
     """Pushes to healthy repositories: alone, then among apps that hang and remotes that say nothing.
 
-    The slow ones have been met before, and all of their next tries are due: there are more than there are slots.
+    The slow ones have been met before, and the next tries of all are due at once: many more than there are slots.
     """
     with ExitStack() as exit:
         receiver = Receiver()
         exit.callback(receiver.close)
         healthy = [_Healthy(stage, receiver) for _ in range(HEALTHY)]
+        slow = exit.enter_context(_slow(stage, scale))
         exit.enter_context(System(stage))
         for _ in range(2):
             _push(healthy, receiver)
         alone = [_push(healthy, receiver) for _ in range(scale.short_rounds)]
-        slow = exit.enter_context(_slow(stage, scale))
-        wait_for(lambda: slow.at_work() >= scale.slow_at_work, "The begin of the slow runs")
-        _push(healthy, receiver)
+        slow.begin()
+        wait_for(lambda: slow.at_work() >= SLOW_AT_WORK, "The begin of the slow runs")
         beside, meanwhile = [], []
         for _ in range(scale.short_rounds):
             beside.append(_push(healthy, receiver))
@@ -106,8 +108,8 @@ class _Slow:
         self._hanging = Fleet(stage, scale.hanging, repositories=1, url=f"http://127.0.0.1:{port}/hook")
         self._hanging.change()
         self._name = uuid.uuid4().hex[:8]
-        self._silence(stage, scale, port)
-        self._hang()
+        self._add_silent(stage, scale, port)
+        self._set_active(False)
 
     def at_work(self) -> int:
         from syncsvc.models import Status, Subscription
@@ -123,16 +125,23 @@ class _Slow:
 
         return Repository.objects.filter(name__startswith=self._name, failure_streak__gt=5).count()
 
-    def rest(self) -> None:
-        """Other rows run workers, too."""
+    def begin(self) -> None:
+        self._are_due()
+        self._set_active(True)
+
+    def _set_active(self, is_active: bool) -> None:
         from syncsvc.models import App, Repository
 
-        App.objects.filter(id__in=self._hanging.apps).update(is_active=False)
-        Repository.objects.filter(name__startswith=self._name).update(is_active=False)
+        App.objects.filter(id__in=self._hanging.apps).update(is_active=is_active)
+        Repository.objects.filter(name__startswith=self._name).update(is_active=is_active)
 
-    def _hang(self) -> None:
-        """Their circuits have opened twice, and the next probe of each is due."""
-        from syncsvc.models import App, Status, Subscription
+    def end(self) -> None:
+        """Other rows run workers, too."""
+        self._set_active(False)
+
+    def _are_due(self) -> None:
+        """The probe of each circuit is due, the poll of each remote, and a run of each."""
+        from syncsvc.models import App, Repository, Status, Subscription
 
         now = timezone.now()
         App.objects.filter(id__in=self._hanging.apps).update(
@@ -142,12 +151,15 @@ class _Slow:
             circuit_until=now,
             circuit_openings=2,
         )
+        due = {"due_at": now, "queued_at": None, "trigger": "back_off"}
         Subscription.objects.filter(app__in=self._hanging.apps).update(
-            status=Status.PENDING, error_kind="endpoint_circuit_open", due_at=now, trigger="back_off"
+            status=Status.PENDING, error_kind="endpoint_circuit_open", **due
         )
+        Subscription.objects.filter(repository__name__startswith=self._name).update(error_kind="git_timeout", **due)
+        Repository.objects.filter(name__startswith=self._name).update(due_at=now)
 
-    def _silence(self, stage: Stage, scale: Scale, port: int) -> None:
-        """A host each. Their next poll is due, and a run of each as well."""
+    def _add_silent(self, stage: Stage, scale: Scale, port: int) -> None:
+        """A host each."""
         from syncsvc.models import App, Repository, Subscription
 
         now = timezone.now()
@@ -156,13 +168,12 @@ class _Slow:
                 name=f"{self._name}/{number}",
                 url=f"git://127.0.0.{number % 250 + 2}:{port}/r.git",
                 failure_streak=5,
-                circuit_openings=1,
                 circuit_until=now,
                 failing_since=now - timedelta(minutes=2),
                 error_kind="git_timeout",
             )
             app = App.objects.create(name=f"{self._name}-{number}", url=stage.receiver.url)
-            Subscription.objects.create(app=app, repository=repository, trigger="back_off", error_kind="git_timeout")
+            Subscription.objects.create(app=app, repository=repository)
 
 
 @contextmanager
@@ -173,7 +184,7 @@ def _slow(stage: Stage, scale: Scale) -> Iterator[_Slow]:
     try:
         slow = _Slow(stage, scale, int(process.stdout.readline()))
         yield slow
-        slow.rest()
+        slow.end()
     finally:
         process.kill()
         process.wait()
