@@ -15,8 +15,8 @@ up: local ## starts everything here: PostgreSQL, Valkey, web (WEB_PORT=8000), wo
 down: ## ends whatever of it still runs
 	@if [ -x $(PYTHON) ]; then exec $(PYTHON) manage.py down; else echo 'syncsvc: nothing was running'; fi
 
-demo: local ## the same with a receiver and a real repository: this one, or REPO=<url or path> BRANCH=<b>; CHECK=1 ends by itself
-	@exec $(PYTHON) manage.py demo $${REPO:+--repo "$$REPO"} $${BRANCH:+--branch "$$BRANCH"} $${CHECK:+--check}
+demo: local ## the same with a receiver and a real repository: this one, or REPO=<url or path> BRANCH=<b>; CHECK=1 ends by itself; TROUBLE=1: a receiver that throttles, hiccups, crawls, rejects
+	@exec $(PYTHON) manage.py demo $${REPO:+--repo "$$REPO"} $${BRANCH:+--branch "$$BRANCH"} $${CHECK:+--check} $${TROUBLE:+--trouble}
 
 test: lint ## lint, types, architecture and every test
 	@$(PYTHON) -m pytest -n 2

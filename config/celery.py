@@ -29,6 +29,7 @@ app.conf.update(
     broker_connection_timeout=2,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,  # Redis may be away for as long as it likes
+    broker_channel_error_retry=True,  # so may it refuse
     broker_transport_options={
         "queue_order_strategy": "priority",  # strictly in the order of QUEUES
         "priority_steps": [0],  # one list a queue instead of four
@@ -50,6 +51,7 @@ app.conf.update(
     task_default_queue=QUEUES[0],
     task_create_missing_queues=False,
     worker_pool="config.pool:ThreadsWithoutReserve",
+    worker_consumer="config.consumer:PatientConsumer",
     worker_prefetch_multiplier=1,
     worker_disable_prefetch=True,  # see config.pool
     worker_send_task_events=False,

@@ -19,5 +19,8 @@ def healthz(request: HttpRequest) -> HttpResponse:
 def readyz(request: HttpRequest) -> JsonResponse:
     """Whether the system does its work; the number of workers is told, not judged."""
     state = health()
-    ready = state["database"] and state["redis"] and state["scheduler"]
+    # While another worker is well the work goes on, and `trouble` names the one that is not.
+    without_disk = sum(trouble["kind"] == "disk" for trouble in state["trouble"].values())
+    some_worker_is_well = not state["workers"] or without_disk < state["workers"]
+    ready = state["database"] and state["redis"] and state["scheduler"] and some_worker_is_well
     return JsonResponse(state, status=200 if ready else 503)

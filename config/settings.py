@@ -43,7 +43,7 @@ REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 
 def _pool() -> dict[str, float]:
-    """A pool: twice WORKER_THREADS runs, the recorder of each, and polls borrow a connection each while they need it."""
+    """A pool: runs in both rooms, the recorder of each, and polls borrow a connection each while they need it."""
     return {
         "min_size": 1,
         "max_size": env.integer("DATABASE_POOL_SIZE", 96, minimum=4),
@@ -166,7 +166,11 @@ CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "syncsvc.cache.ForgivingRedisCache",
         "LOCATION": REDIS_URL,
-        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
+        "OPTIONS": {
+            "socket_timeout": 2,
+            "socket_connect_timeout": 2,
+            "pool_class": "syncsvc.redis_connections.FollowingPool",
+        },
     }
 }
 
@@ -196,6 +200,8 @@ MIGRATION_MODULES = {"axes": None}  # its tables are for another way of counting
 GIT_ALLOW_LOCAL = env.flag("GIT_ALLOW_LOCAL")
 GIT_TIMEOUT = env.decimal("GIT_TIMEOUT", 600, minimum=1)
 GIT_LS_REMOTE_TIMEOUT = env.decimal("GIT_LS_REMOTE_TIMEOUT", 30, minimum=1)
+GIT_FULL_FETCH_MAX_BYTES = env.integer("GIT_FULL_FETCH_MAX_BYTES", 2 * 1024**3)
+GIT_CA_FILE = env.text("GIT_CA_FILE")
 MIRROR_DIR = Path(env.text("MIRROR_DIR", str(DATA_DIR / "mirrors")))
 MIRROR_MAX_BYTES = env.integer("MIRROR_MAX_BYTES", 20 * 1024**3)
 SPOOL_DIR = env.text("SPOOL_DIR")  # blank: the system's folder for temporary files

@@ -1,4 +1,4 @@
-"""Caches in Redis, which may be gone: sessions fall back to the database then, and counting goes on in memory."""
+"""Caches in Redis, which may be gone or take no writes: sessions are in the database too, and counting goes on here."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ logger = structlog.get_logger(__name__)
 
 
 class ForgivingRedisCache(RedisCache):
-    """Reads as empty and drops writes while Redis is away."""
+    """Reads as empty while Redis is away, and drops writes that it does not take."""
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         return self._try(lambda: super(ForgivingRedisCache, self).get(key, default, version), default)
@@ -33,14 +33,15 @@ class ForgivingRedisCache(RedisCache):
         try:
             return call()
         except RedisError as error:
-            logger.warning("cache.unavailable", error=type(error).__name__)
+            _log(error)
             return otherwise
 
 
 class FailedLoginsCache(RedisCache):
-    """Counts of failed logins, which no outage may end: while Redis is away each process counts by itself.
+    """Counts of failed logins, which no outage may end: where Redis takes no count each process counts by itself.
 
-    Nobody is locked out by the outage, and nobody may guess on: a process still stops at the limit.
+    Nobody is locked out by the outage, and nobody may guess on: a process still stops at the limit. What is counted
+    here counts beside what a Redis that can only be read has from before.
     """
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
@@ -48,27 +49,46 @@ class FailedLoginsCache(RedisCache):
         self._here = LocMemCache("failed-logins", {**params, "OPTIONS": {"MAX_ENTRIES": 100_000}})
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
-        return self._try("get", key, default, version)
+        try:
+            there = super().get(key, None, version)
+        except RedisError as error:
+            _log(error)
+            there = None
+        counts = [count for count in (there, self._here.get(key, None, version)) if count is not None]
+        return max(counts) if counts else default
 
     def add(self, key: Any, value: Any, *args: Any, **kwargs: Any) -> bool:
         return bool(self._try("add", key, value, *args, **kwargs))
 
     def incr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
         try:
-            return int(self._try("incr", key, delta, version))
-        except ValueError:  # it ended meanwhile, or Redis went or came back after `add`
-            self.add(key, delta, version=version)
+            return int(super().incr(key, delta, version))
+        except RedisError as error:
+            _log(error)
+        except ValueError:  # it ended meanwhile, is counted here, or Redis came back after `add`
+            if self._here.get(key, None, version) is None:
+                self.add(key, delta, version=version)
+                return delta
+        try:
+            return int(self._here.incr(key, delta, version))
+        except ValueError:
+            self._here.add(key, delta, version=version)
             return delta
 
     def touch(self, key: Any, *args: Any, **kwargs: Any) -> bool:
         return bool(self._try("touch", key, *args, **kwargs))
 
     def delete(self, key: Any, version: int | None = None) -> bool:
-        return bool(self._try("delete", key, version))
+        here = self._here.delete(key, version)
+        return bool(self._try("delete", key, version)) or here
 
     def _try(self, verb: str, *args: Any, **kwargs: Any) -> Any:
         try:
             return getattr(super(), verb)(*args, **kwargs)
         except RedisError as error:
-            logger.warning("cache.unavailable", error=type(error).__name__)
+            _log(error)
             return getattr(self._here, verb)(*args, **kwargs)
+
+
+def _log(error: RedisError) -> None:
+    logger.warning("cache.unavailable", error=type(error).__name__)

@@ -7,6 +7,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from syncsvc.delivery.addresses import AddressPolicy
+from syncsvc.delivery.authorities import missing_authorities
+from syncsvc.exceptions import InvalidCredentialError
+from syncsvc.git.authorities import read_certificates
 
 # Those of our own, which commands, workers and the scheduler run; `manage.py check` runs all there are.
 OURS = "syncsvc"
@@ -37,6 +40,14 @@ def check_allowed_networks(**_: Any) -> list[CheckMessage]:
 
 
 @register(OURS)
+def check_authorities(**_: Any) -> list[CheckMessage]:
+    if not (problem := missing_authorities()):
+        return []
+    hint = "Name a file of certificates (PEM), or unset it to trust the system's authorities."
+    return [Error(f"SSL_CERT_FILE: {problem}: no webhook over TLS could be sent.", hint=hint, id="syncsvc.E011")]
+
+
+@register(OURS)
 def check_leases(**_: Any) -> list[CheckMessage]:
     problems: list[CheckMessage] = []
     if settings.LEASE_RENEW_SECONDS * 3 > settings.LEASE_SECONDS:
@@ -46,6 +57,17 @@ def check_leases(**_: Any) -> list[CheckMessage]:
         hint = "A request must be over before its lease can end: lower WEBHOOK_TIMEOUT or raise LEASE_SECONDS."
         problems.append(Error("WEBHOOK_TIMEOUT is too long for LEASE_SECONDS.", hint=hint, id="syncsvc.E005"))
     return problems
+
+
+@register(OURS)
+def check_certificates_for_git(**_: Any) -> list[CheckMessage]:
+    try:
+        if settings.GIT_CA_FILE:
+            read_certificates(settings.GIT_CA_FILE)
+    except InvalidCredentialError as error:
+        hint = "Name a file of CA certificates in PEM form, or leave GIT_CA_FILE empty for the public ones alone."
+        return [Error(f"GIT_CA_FILE: {error}", hint=hint, id="syncsvc.E010")]
+    return []
 
 
 @register(OURS, deploy=True)

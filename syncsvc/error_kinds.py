@@ -54,7 +54,8 @@ class ErrorPolicy:
     whole, not about one message: the run sends nothing more. `honours_retry_after`: the next try waits as long as the
     endpoint asked. `circuit`: a failure counts for it; with `circuit_statuses` only an answer with one of these does.
     `pauses_app`: the app is paused. `told_to_app`: the app is sent `sync.failed`. `suspects_mirror`: a fetch that
-    fails so may have met a damaged mirror, which is then replaced.
+    fails so may have met a damaged mirror, which is then replaced. `says_host_is_down`: there was no answer, so the
+    remote's host may be down for all its repositories.
     """
 
     label: str
@@ -72,6 +73,7 @@ class ErrorPolicy:
     pauses_app: bool = False
     told_to_app: bool = False
     suspects_mirror: bool = False
+    says_host_is_down: bool = False
 
     def counts_for(self, circuit: Circuit, status: int | None = None) -> bool:
         """Whether a failure of this kind, with that HTTP status, counts for the circuit."""
@@ -117,8 +119,8 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
         statuses=(StatusRange(300, 499), StatusRange(0, 199)),
     ),
     ErrorKind.ENDPOINT_THROTTLED: ErrorPolicy(
-        label="Endpoint asked for fewer requests",
-        advice="If this stays, lower the app's in-flight limit.",
+        label="Endpoint throttles or is unavailable",
+        advice="If this stays, look whether the endpoint is up (503), or lower the app's in-flight limit (429).",
         fault=Fault.ENDPOINT,
         statuses=(StatusRange.only(429), StatusRange.only(503)),
         stops_run=True,
@@ -171,6 +173,7 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
         advice="Check the repository's URL, and the network between worker and remote.",
         fault=Fault.REMOTE,
         circuit=Circuit.REMOTE,
+        says_host_is_down=True,
         told_to_app=True,
     ),
     ErrorKind.GIT_TIMEOUT: ErrorPolicy(
@@ -178,6 +181,7 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
         advice="Check the remote, and raise GIT_TIMEOUT where the repository is that large.",
         fault=Fault.REMOTE,
         circuit=Circuit.REMOTE,
+        says_host_is_down=True,
         told_to_app=True,
     ),
     ErrorKind.GIT_CORRUPT: ErrorPolicy(
@@ -196,6 +200,12 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
         retries_itself=False,
         told_to_app=True,
     ),
+    ErrorKind.WORKER_DISK: ErrorPolicy(
+        label="Worker cannot write to its disk",
+        advice="Free space on the worker, or make its folders writable; another worker takes the run meanwhile.",
+        fault=Fault.WORKER,
+        uses_up_try=False,
+    ),
     ErrorKind.INTERNAL: ErrorPolicy(
         label="Internal error",
         advice="Read the traceback on the run's page and report it.",
@@ -208,6 +218,9 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
 
 # Failures that are shown under the repository's host; all others are shown under the endpoint's.
 REMOTE_KINDS = tuple(kind for kind, policy in POLICIES.items() if policy.fault is Fault.REMOTE)
+
+# Failures without an answer; any other kind says that the remote's host is there.
+UNREACHED_KINDS = tuple(kind for kind, policy in POLICIES.items() if policy.says_host_is_down)
 
 
 def _kinds_by_status() -> dict[int, ErrorKind]:

@@ -19,20 +19,30 @@ class BoundaryError(Exception):
 class GitError(BoundaryError):
     """git, or the remote behind it, did not do what was asked.
 
-    `retry_after` is the number of seconds for which the remote asks to be left alone. `status` is the HTTP status that
+    `retry_after` is the number of seconds for which the remote asks to be left alone. `at_remote` says of git_corrupt
+    that the remote's own repository is damaged, so that a new mirror would not help. `status` is the HTTP status that
     the remote answered with; None where it gave none.
     """
 
     def __init__(
-        self, kind: ErrorKind, message: str, *, retry_after: float | None = None, status: int | None = None
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        at_remote: bool = False,
+        status: int | None = None,
     ) -> None:
         super().__init__(kind, message)
         self.retry_after = retry_after
+        self.at_remote = at_remote
         self.status = status
 
     def copy(self) -> "GitError":
         """The same failure for another run: a raised exception keeps what it was raised through."""
-        return GitError(self.kind, str(self), retry_after=self.retry_after, status=self.status)
+        return GitError(
+            self.kind, str(self), retry_after=self.retry_after, at_remote=self.at_remote, status=self.status
+        )
 
 
 class NotAskedError(GitError):
@@ -45,6 +55,10 @@ class DeliveryError(BoundaryError):
 
 class InvalidUrlError(ValueError):
     """A URL that is refused before anything is tried; the message says why and what to write instead."""
+
+
+class InvalidCredentialError(ValueError):
+    """A key or certificate that is refused before it is used; the message says why and what to give instead."""
 
 
 class MirrorBusyError(Exception):

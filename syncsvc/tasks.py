@@ -5,6 +5,7 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from celery import Task, shared_task
@@ -13,9 +14,11 @@ from django.conf import settings
 from django.db import Error
 
 from syncsvc import wakeup
+from syncsvc.models import Subscription
 from syncsvc.operations.release import go_on
 from syncsvc.stopping import STOPPING
-from syncsvc.sync.heartbeat import start_heartbeat
+from syncsvc.sync.disk import DISK
+from syncsvc.sync.heartbeat import CRASHES, start_heartbeat
 from syncsvc.sync.lease import KEEPER
 from syncsvc.sync.polls import POLLS
 from syncsvc.sync.preview import make_preview
@@ -26,14 +29,30 @@ from syncsvc.sync.slots import SLOTS
 STOP_MARGIN = 2
 
 
+@contextlib.contextmanager
+def noted(task: "Task[..., None]") -> Iterator[None]:
+    """What fails between a wake-up and a run is shown with its worker, since no run has it on record."""
+    try:
+        yield
+    except Exception as error:
+        CRASHES.note(task.name or "", error)
+        raise
+
+
 @shared_task(name=wakeup.RUN_SUBSCRIPTION, bind=True)
 def run_subscription(self: "Task[..., None]", subscription_id: str) -> None:
-    SLOTS.run(uuid.UUID(subscription_id), worker=self.request.hostname or "", settled=go_on)
+    with noted(self):
+        if DISK.is_well():
+            SLOTS.run(uuid.UUID(subscription_id), worker=self.request.hostname or "", settled=go_on)
+        else:  # another worker may be well: the sweep sends the wake-up again
+            Subscription.objects.filter(id=subscription_id).wake_ups_are_lost()
 
 
 @shared_task(name=wakeup.RUN_RELEASED, bind=True)
 def run_released(self: "Task[..., None]") -> None:
-    SLOTS.run_released(worker=self.request.hostname or "", settled=go_on)
+    with noted(self):
+        if DISK.is_well():
+            SLOTS.run_released(worker=self.request.hostname or "", settled=go_on)
 
 
 @shared_task(name=wakeup.POLL_REPOSITORY)

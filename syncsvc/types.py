@@ -26,6 +26,7 @@ class ErrorKind(StrEnum):
     GIT_TIMEOUT = "git_timeout"
     GIT_CORRUPT = "git_corrupt"
     MASS_DELETE_HELD = "mass_delete_held"
+    WORKER_DISK = "worker_disk"
     INTERNAL = "internal"
 
 
@@ -89,7 +90,10 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RemoteHead:
-    """Where a followed branch stands on the remote. `commit` is None for a repository without commits."""
+    """Where a followed branch stands on the remote.
+
+    `branch` is blank where the remote's HEAD is on no branch. `commit` is None for a repository without commits.
+    """
 
     branch: str
     commit: str | None

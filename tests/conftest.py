@@ -50,7 +50,7 @@ def _start_servers() -> None:
         GIT_ALLOW_LOCAL="1",
         RESEND_DELAYS="0.01,0.02",
         THROTTLE_FIRST_SECONDS="0.02",
-        THROTTLE_WAIT_SECONDS="0.5",
+        THROTTLE_WAIT_SECONDS="0.1",
         WEBHOOK_ALLOWED_NETWORKS="127.0.0.0/8,::1/128",
     )
     # A developer's git configuration and proxies are no part of a test.

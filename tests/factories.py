@@ -5,15 +5,19 @@ import uuid
 from datetime import timedelta
 
 import factory
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from syncsvc.models import (
+    ApiToken,
     App,
     DeliveredFile,
     DeliveryAttempt,
     Operation,
     OperationItem,
+    RemoteHost,
     Repository,
     Snapshot,
     Status,
@@ -21,6 +25,7 @@ from syncsvc.models import (
     SyncRun,
     Trigger,
 )
+from syncsvc.operations.apps import PROFILE_NAMES
 
 
 def sha(text: object) -> str:
@@ -36,6 +41,20 @@ class AppFactory(DjangoModelFactory[App]):
 
     class Meta:
         model = App
+
+
+def app_form(**values: str) -> dict[str, str]:
+    """The fields of an app's form in the console, with what a new app has."""
+    defaults = {name: getattr(App(), name) for name in PROFILE_NAMES}
+    profile = {name: "" if value is None else str(value) for name, value in defaults.items()}
+    return {**profile, "is_active": "on", "new_secret": "", **values}
+
+
+class RemoteHostFactory(DjangoModelFactory[RemoteHost]):
+    name = factory.Sequence(lambda n: f"git-{n}.example.com")
+
+    class Meta:
+        model = RemoteHost
 
 
 class RepositoryFactory(DjangoModelFactory[Repository]):
@@ -176,3 +195,26 @@ class OperationItemFactory(DjangoModelFactory[OperationItem]):
 
     class Meta:
         model = OperationItem
+
+
+class UserFactory(DjangoModelFactory[AbstractUser]):
+    """Somebody of the console, without any permission."""
+
+    username = factory.Sequence("user-{}".format)
+    is_staff = True
+
+    class Meta:
+        model = settings.AUTH_USER_MODEL
+
+
+class ApiTokenFactory(DjangoModelFactory[ApiToken]):
+    """Good for a day, to read."""
+
+    name = factory.Sequence("script-{}".format)
+    user = factory.SubFactory(UserFactory)
+    scopes = factory.LazyFunction(lambda: ["read"])
+    digest = factory.Sequence(lambda n: sha(f"token {n}"))
+    expires_at = factory.LazyFunction(lambda: timezone.now() + timedelta(days=1))
+
+    class Meta:
+        model = ApiToken

@@ -43,7 +43,9 @@ class Receiver:
     `requests` has everything that arrived, in order; `connections` counts those that were opened.
     """
 
-    def __init__(self, answer: Script = accept, *, tls: ssl.SSLContext | None = None, keep_bodies: bool = True) -> None:
+    def __init__(
+        self, answer: Script = accept, *, tls: ssl.SSLContext | None = None, keep_bodies: bool = True, port: int = 0
+    ) -> None:
         self.answer = answer
         self.requests: list[Received] = []
         self.connections = 0
@@ -56,7 +58,7 @@ class Receiver:
         self._idle: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/hook"
 
@@ -75,6 +77,11 @@ class Receiver:
                 _shut(connection)
         for thread in self._threads:
             thread.join(5)
+
+    def stop_listening(self) -> None:
+        """Accepts no more connections; those that are open are served on, as by a host that a name no longer means."""
+        _shut(self._listener)
+        self._threads[0].join(5)
 
     def wait_for(self, count: int, timeout: float = 10) -> None:
         """Until `count` requests have arrived; fails the test when they do not."""

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 
+# Django asks the database whether it has generated columns.
+pytestmark = pytest.mark.django_db
+
 SAFE = {
     "DEBUG": False,
     "ALLOWED_HOSTS": ["console.example.com"],
@@ -46,6 +49,8 @@ def test_neither_are_those_of_make_up(settings: Any) -> None:
     ("values", "id"),
     [
         ({"DEBUG": True}, "E006"),
+        ({"GIT_CA_FILE": "/nonexistent/ca.pem"}, "E010"),
+        ({"GIT_CA_FILE": __file__}, "E010"),
         ({"ALLOWED_HOSTS": ["*"]}, "E007"),
         ({"ALLOWED_HOSTS": [".example.com"]}, "E007"),
         ({"HTTPS": False}, "E008"),

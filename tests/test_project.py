@@ -6,6 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from syncsvc.api.schemas import Conditions
+from syncsvc.error_kinds import POLICIES
+from syncsvc.management.app_profile import flag_of
+from syncsvc.management.bulk import SELECTORS
+from syncsvc.operations.apps import PROFILE_NAMES
+from syncsvc.operations.conditions import CONDITION_NAMES
+from syncsvc.operations.scope import Scope
 from syncsvc.types import ErrorKind
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,12 +41,40 @@ def test_every_command_has_a_line_of_documentation_and_a_test(command: str) -> N
     assert f'"{command}"' in tests, f"no test calls the command {command}"
 
 
+@pytest.mark.parametrize("column", PROFILE_NAMES)
+def test_every_column_of_an_apps_profile_has_a_flag_that_is_documented(column: str) -> None:
+    assert f"`{flag_of(column)}`" in README
+
+
+@pytest.mark.parametrize("condition", CONDITION_NAMES)
+def test_every_condition_of_a_bulk_operation_is_offered_by_commands_and_api_and_documented(condition: str) -> None:
+    assert condition in Scope.__dataclass_fields__
+    assert condition in Conditions.model_fields
+    options = {selector.condition: selector.option for selector in SELECTORS}
+    assert f"`--{options[condition]}`" in README
+    assert f"`{condition}`" in (ROOT / "docs/api.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("kind", list(ErrorKind))
 def test_every_error_kind_is_documented_and_produced_by_a_test(kind: ErrorKind) -> None:
     architecture = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     assert f"`{kind}`" in architecture
     tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
     assert kind.name in tests or f'"{kind}"' in tests
+
+
+@pytest.mark.parametrize("kind", [kind for kind, policy in POLICIES.items() if policy.statuses])
+def test_every_kind_that_a_status_leads_to_is_told_to_receivers(kind: ErrorKind) -> None:
+    assert f"| `{kind}` |" in (ROOT / "docs/webhooks.md").read_text(encoding="utf-8")
+
+
+RECIPES = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+NAMED = set(re.findall(r"\b(?:syncsvc|tests|config|docs|screenshots)/[\w/.]+\w", RECIPES))
+
+
+@pytest.mark.parametrize("path", sorted(path for path in NAMED if "NAME" not in path))
+def test_what_the_recipes_name_exists(path: str) -> None:
+    assert (ROOT / path).exists()
 
 
 def test_requirements_have_hashes_and_name_no_index() -> None:

@@ -10,39 +10,38 @@ from django.urls import URLPattern, path
 
 from syncsvc.admin import answers
 from syncsvc.admin.buttons import Button, ButtonsMixin, Confirmation
-from syncsvc.admin.cells import size_text
-from syncsvc.admin.confirm import Question, asker_of, confirm, counted
+from syncsvc.admin.confirm import Question, asker_of, confirm
 from syncsvc.admin.lists import chosen_again
 from syncsvc.admin.operation_bar import bars_for
 from syncsvc.admin.parts import is_htmx
 from syncsvc.admin.pausing import PauseActions
-from syncsvc.admin.status import RESYNC, RETRY, changed_status, followed_status, statuses
+from syncsvc.admin.status import RESYNC, RETRY, changed_status, statuses
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, Repository, Subscription
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.operations import single
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.scope import Scope
+from syncsvc.words import counted, size
 
-BULK_BUTTONS = (
-    Button(
-        "retry_failed",
-        "Retry all failed",
-        "Send what is missing of every failed subscription",
-        "bulk_retry",
-        confirms="retry_failed",
-        failed="Failed to start bulk retry",
-    ),
-    Button(
-        "resync_all",
-        "Re-sync all",
-        "Send every file of every subscription again",
-        "bulk_resync",
-        confirms="resync_all",
-        failed="Failed to queue re-sync",
-    ),
+RETRY_FAILED = Button(
+    "retry_failed",
+    "Retry all failed",
+    "Send what is missing of every failed subscription",
+    "bulk_retry",
+    confirms="retry_failed",
+    failed="Failed to start bulk retry",
 )
-BAR_OF = {Operation.Kind.RETRY: "retry_failed", Operation.Kind.RESYNC: "resync_all"}
+RESYNC_ALL = Button(
+    "resync_all",
+    "Re-sync all",
+    "Send every file of every subscription again",
+    "bulk_resync",
+    confirms="resync_all",
+    failed="Failed to queue re-sync",
+)
+BULK_BUTTONS = (RETRY_FAILED, RESYNC_ALL)
+BAR_OF: dict[str, str] = {Operation.Kind.RETRY: "retry_failed", Operation.Kind.RESYNC: "resync_all"}
 # Of a list's address what says how it is shown, and not which rows it has.
 SHOWN_ONLY = ("p", "o", "all", "e", "_facets")
 
@@ -92,11 +91,7 @@ class SubscriptionButtons(ButtonsMixin):
         """Its badge changes wherever it stands on the page."""
         if not is_htmx(request):
             return super().pressed(request, row, button)
-        now = Subscription.objects.select_related("app", "repository").get(pk=row.pk)
-        return answers.done(request, changed=row.pk, content=changed_status(now))
-
-    def part(self, request: HttpRequest, row: Subscription, name: str) -> HttpResponse:
-        return followed_status(request, row) if name == "status" else super().part(request, row, name)
+        return answers.done(request, changed=row.pk, content=changed_status(row.pk))
 
 
 def resync_one(request: HttpRequest, subscription: Subscription) -> None:
@@ -106,7 +101,7 @@ def resync_one(request: HttpRequest, subscription: Subscription) -> None:
 def ask_one_resync(subscription: Subscription) -> Confirmation:
     repository = subscription.repository
     newest = repository.snapshots.order_by("-id").first() or subscription.snapshot
-    files = f"about {counted(newest.files, 'file')} ({size_text(newest.bytes)})" if newest else "every file"
+    files = f"about {counted(newest.files, 'file')} ({size(newest.bytes)})" if newest else "every file"
     title = f"Re-sync {repository.name} for {subscription.app.name}?"
     return Confirmation(title=title, effect=f"This sends {files} again.", label="Re-sync")
 

@@ -14,7 +14,7 @@ from syncsvc.admin.history import HistoryAdmin
 from syncsvc.admin.parts import is_htmx
 from syncsvc.admin.status import changed_status
 from syncsvc.exceptions import Refused
-from syncsvc.models import DeliveredFile, DeliveryAttempt, Subscription
+from syncsvc.models import DeliveredFile, DeliveryAttempt
 from syncsvc.operations import single
 
 SEND_AGAIN = Button(
@@ -51,5 +51,4 @@ class SendAgain(HistoryAdmin):
         """The badge of its subscription changes wherever it stands on the page."""
         if not is_htmx(request):
             return super().pressed(request, row, button)
-        now = Subscription.objects.select_related("app", "repository").get(pk=row.subscription_id)
-        return answers.done(request, changed=now.pk, content=changed_status(now))
+        return answers.done(request, changed=row.subscription_id, content=changed_status(row.subscription_id))

@@ -8,8 +8,9 @@ from typing import Any
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from syncsvc.admin.cells import relative
+from syncsvc.admin.tones import Tone
 from syncsvc.sync.health import Alive
+from syncsvc.words import clock, counted, plural, span
 
 # What is due is claimed within seconds; later than this, workers do not keep up.
 LATE = timedelta(minutes=2)
@@ -17,9 +18,9 @@ LATE = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """`tone` is bad or warn, `word` the badge's; `action` is the words of the link."""
+    """`word` is the badge's; `action` is the words of the link."""
 
-    tone: str
+    tone: Tone
     word: str
     text: str
     url: str = ""
@@ -33,7 +34,7 @@ def alarms(numbers: dict[str, Any], alive: Alive | None) -> list[Alarm]:
 
 def is_polled(alive: Alive | None) -> bool:
     """Else it is not git that is to blame where a repository was not checked."""
-    return alive is not None and alive.scheduler is not None and bool(alive.workers)
+    return alive is not None and not alive.refusal and alive.scheduler is not None and bool(alive.workers)
 
 
 def failures_url(**filters: str) -> str:
@@ -51,14 +52,22 @@ def _of_processes(counts: dict[str, Any], alive: Alive | None) -> Iterator[Alarm
         away = "Redis does not answer. Runs wait for the next sweep, and nobody sees workers or live progress."
         yield Alarm("bad", "Redis away", away)
         return
+    if alive.refusal:
+        text = f"Redis takes no writes: {alive.refusal}. Workers wait until it does; what runs already goes on."
+        yield Alarm("bad", "Redis refuses", text)
+        return
     if not alive.workers:
         yield Alarm("bad", "No worker", "No worker was seen in the last minute. Nothing is sent until one starts.")
     if alive.scheduler is None:
         late = "The scheduler was not seen in the last 30 seconds. Nothing is polled, and nothing is tried again."
         yield Alarm("bad", "No scheduler", late)
+    for name, trouble in alive.trouble.items():
+        yield Alarm("bad", "Worker in trouble", f"{name}: {trouble['text']}")
     since: datetime | None = counts["due_since"]
-    if since and datetime.now(UTC) - since > LATE:
-        text = f"{_counted(counts['due'], 'subscription')} due, the oldest for {_for(since)}. Workers do not keep up."
+    age = datetime.now(UTC) - since if since else timedelta()
+    if age > LATE:
+        due = f"{counted(counts['due'], 'subscription')} {plural(counts['due'], 'is', 'are')} due"
+        text = f"{due}, the oldest for {span(age.total_seconds())}. Workers do not keep up."
         yield Alarm("warn", "Queue is late", text, reverse("admin:queue"), "Show the queue")
 
 
@@ -72,7 +81,7 @@ def _of_failures(numbers: dict[str, Any]) -> Iterator[Alarm]:
         yield Alarm("bad", f"{counts['held']:,} held", text, url, "Decide")
     if counts["failed"]:
         worst = numbers["causes"][0]
-        more = f", and {counts['causes'] - 1:,} more {_plural(counts['causes'] - 1, 'cause')}"
+        more = f", and {counted(counts['causes'] - 1, 'more cause')}"
         text = f"{worst['error_kind']} at {worst['host'] or 'a local path'} ({worst['failed']:,})"
         text += more if counts["causes"] > 1 else ""
         yield Alarm("bad", f"{counts['failed']:,} failed", text, failures_url(), "Show failures")
@@ -84,7 +93,7 @@ def _of_others(numbers: dict[str, Any], alive: Alive | None) -> Iterator[Alarm]:
         one = circuits[0]
         more = f" and {counts['circuits'] - 1:,} more" if counts["circuits"] > 1 else ""
         text = f"{one['name']}{more}: it failed too often in a row, and is tried with one probe at a time."
-        word = f"{counts['circuits']:,} open {_plural(counts['circuits'], 'circuit')}"
+        word = counted(counts["circuits"], "open circuit")
         if more:
             yield Alarm("warn", word, text, "#circuits", "Show them")
         elif one["of"] == "host":
@@ -92,6 +101,8 @@ def _of_others(numbers: dict[str, Any], alive: Alive | None) -> Iterator[Alarm]:
             yield Alarm("warn", word, text, url, "Show its repositories")
         else:
             yield Alarm("warn", word, text, row_url(one["of"], one["id"]), f"Open the {one['of']}")
+    if throttled := numbers["throttled"]:
+        yield _of_throttled(throttled, counts["throttled"])
     if is_polled(alive) and (stale := numbers["stale"]):
         more = f" and {counts['stale'] - 1:,} more" if counts["stale"] > 1 else ""
         text = f"{stale[0]['name']}{more}: git has not answered for three polls."
@@ -104,13 +115,13 @@ def _of_others(numbers: dict[str, Any], alive: Alive | None) -> Iterator[Alarm]:
         yield Alarm("warn", f"{counts['gone']:,} gone", text, url, action)
 
 
-def _for(since: datetime) -> str:
-    return relative(since - datetime.now(UTC)).removesuffix(" ago")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {_plural(number, noun)} {'is' if number == 1 else 'are'}"
-
-
-def _plural(number: int, noun: str) -> str:
-    return noun if number == 1 else f"{noun}s"
+def _of_throttled(apps: list[dict[str, Any]], number: int) -> Alarm:
+    word = f"{number:,} throttled"
+    if number > 1:
+        text = f"{apps[0]['name']} and {number - 1:,} more: their endpoints asked for fewer requests. Nothing is lost."
+        return Alarm("warn", word, text, "#throttled", "Show them")
+    one, now = apps[0], datetime.now(UTC)
+    until = f"until {clock(one['until'], now=now)}" if one["until"] > now else "and is tried again now"
+    waiting = f"{counted(one['waiting'], 'subscription')} {plural(one['waiting'], 'waits', 'wait')}"
+    text = f"{one['name']}: its endpoint asked for fewer requests, {until}. {waiting}, and nothing is lost."
+    return Alarm("warn", word, text, row_url("app", one["id"]), "Open the app")

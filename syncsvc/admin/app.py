@@ -12,22 +12,30 @@ from django.utils.html import format_html
 from syncsvc.admin import app_page, secrets
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.app_form import AppForm
-from syncsvc.admin.buttons import Button, Confirmation
-from syncsvc.admin.cells import badge, list_link, moment
+from syncsvc.admin.app_page import DISMISS
+from syncsvc.admin.buttons import Button, Confirmation, ask
+from syncsvc.admin.cells import badge, clock, list_link, moment
+from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.counting import subscriptions_of
-from syncsvc.admin.moved import tell
-from syncsvc.admin.parts import render_part, sees
 from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.ping import describe
 from syncsvc.admin.removal import RemovalMixin
-from syncsvc.admin.search import uuid_of
-from syncsvc.admin.standing import rows_context
 from syncsvc.delivery.signing import new_secret
+from syncsvc.exceptions import Refused
 from syncsvc.models import App, Subscription
-from syncsvc.store import circuits
-from syncsvc.sync.ping import send_ping
+from syncsvc.operations.apps import PROFILE_NAMES, save_app
+from syncsvc.operations.moves import dismiss_old_url
+from syncsvc.operations.secrets import Rotated, before_text, rotate
+from syncsvc.operations.testing import send_test
 
-ROTATE = Button("rotate", "Rotate secret", "Make a new secret; for 24 hours both sign", confirms="ask_rotate")
+ROTATE = Button(
+    "rotate",
+    "Rotate secret",
+    "Make a new secret; for 24 hours both sign",
+    confirms="ask_rotate",
+    failed="Failed to rotate the secret",
+)
+FORCE = ("force", "1")  # what the question posts where a secret before the present one is still valid
 TEST = Button("test", "Send test", "Send a signed ping now and show the answer", failed="Failed to send the test")
 
 
@@ -35,42 +43,28 @@ TEST = Button("test", "Send test", "Send a signed ping now and show the answer",
 class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     form = AppForm
     change_form_template = "admin/syncsvc/app.html"
-    buttons = (*BULK_BUTTONS, TEST, PAUSE, RESUME, ROTATE)
+    panels = app_page.PANELS
+    buttons = (*BULK_BUTTONS, TEST, PAUSE, RESUME, ROTATE, DISMISS)
     list_display = ("name", "url", "state", "subscription_count", "created")
     list_filter = ("is_active",)
     search_fields = ("name", "url")
     search_help_text = "Part of a name or URL."
 
     def get_fieldsets(self, request: HttpRequest, obj: App | None = None) -> Any:
-        return [(None, {"fields": ("name", "url", "new_secret", "max_batch", "max_in_flight", "is_active")})]
+        return [(None, {"fields": ("name", "url", "new_secret", *PROFILE_NAMES, "is_active")})]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).annotate(subscription_count=subscriptions_of("app"))
         return rows
 
     def buttons_of(self, row: App) -> Sequence[Button]:
-        """In the header; the secret's stands beside it."""
+        """In the header; the secret's stands beside it, and that of an old URL in its notice."""
         return (*BULK_BUTTONS, TEST, PAUSE if row.is_active else RESUME)
 
-    def panels(self, request: HttpRequest, row: App) -> dict[str, Any]:
-        health = app_page.health(row)
+    def beside(self, request: HttpRequest, row: App) -> dict[str, Any]:
         may = self.may_press(request, ROTATE, row)
-        rotate = {**ROTATE._asdict(), "url": self.press_url(row, ROTATE.press)} if may else None
-        rotating = row.previous_secret_until is not None and row.previous_secret_until > timezone.now()
-        shown = {**health, "rotate": rotate, "rotating": rotating, "may_see_rows": sees(request, Subscription)}
-        return shown | (rows_context(request, row, health["counts"]) if shown["may_see_rows"] else {})
-
-    def row_of_part(self, request: HttpRequest, object_id: str, name: str) -> Any:
-        if name != "health" or (row_id := uuid_of(object_id)) is None:
-            return super().row_of_part(request, object_id, name)
-        return app_page.for_part(row_id)
-
-    def part(self, request: HttpRequest, row: App, name: str) -> HttpResponse:
-        if name != "health":
-            return super().part(request, row, name)
-        health = app_page.health(row)
-        response = render_part(request, f"{self.change_form_template}#health", {"original": row, **health})
-        return tell(request, response, health["version"])
+        button = {**ROTATE._asdict(), "url": self.press_url(row, ROTATE.press)} if may else None
+        return {"rotate": button, "before": row.still_valid_secrets(timezone.now())}
 
     def pressed(self, request: HttpRequest, row: App, button: Button) -> HttpResponse:
         app_page.forget(row)
@@ -80,7 +74,11 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     def state(self, app: App) -> str:
         if not app.is_active:
             return format_html("{} {}", badge("Paused", "quiet"), app.pause_reason)
-        return badge("Circuit open", "bad") if app.circuit_opened_at else badge("Active", "good")
+        if app.circuit_opened_at:
+            return badge("Circuit open", "bad")
+        if app.throttled_until and app.throttled_until > timezone.now():
+            return format_html("{} until {}", badge("Throttled", "warn"), clock(app.throttled_until))
+        return badge("Active", "good")
 
     @admin.display(description="created", ordering="created_at")
     def created(self, app: App) -> str:
@@ -92,18 +90,16 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
 
     def save_model(self, request: HttpRequest, obj: App, form: Any, change: bool) -> None:
         typed: str = form.cleaned_data["new_secret"]
-        if obj.is_active:
-            obj.pause_reason = ""
         if not change:
             secret = typed or new_secret()
             obj.set_secret(secret)
             secrets.keep_to_show(request, obj, secret)
-        # Of a row that exists only what the form has: workers move its circuit meanwhile.
-        obj.save(update_fields=[*AppForm.Meta.fields, "pause_reason"] if change else None)
-        if change and typed:
-            secrets.rotate(obj.pk, typed)
-        if change and "url" in form.changed_data:
-            circuits.endpoint_answered(obj.pk)  # the streak and the circuit were another endpoint's
+            obj.save()
+            return
+        save_app(obj, asker_of(request), changed=set(form.changed_data) & set(AppForm.Meta.fields))
+        app_page.forget(obj)
+        if typed:
+            self._rotate(request, obj, secret=typed)
 
     def response_add(self, request: HttpRequest, obj: App, post_url_continue: str | None = None) -> HttpResponse:
         """To the app's own page, which shows the secret."""
@@ -115,18 +111,48 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
             secrets.show_once(request, object_id)
         return super().change_view(request, object_id, *args, **kwargs)
 
-    def ask_rotate(self, request: HttpRequest, app: App) -> Confirmation:
+    def ask_rotate(self, request: HttpRequest, app: App) -> Confirmation | HttpResponse:
         effect = "A new secret is made and shown once. For 24 hours the present one signs too, then the new one alone."
-        return Confirmation(title=f"Rotate the secret of {app.name}?", effect=effect, label="Rotate secret")
+        title, label = f"Rotate the secret of {app.name}?", "Rotate secret"
+        if not (valid := app.still_valid_secrets(timezone.now())):
+            return Confirmation(title=title, effect=effect, label=label)
+        effect = (
+            f"The secret was exchanged lately, and {before_text(valid)} until {valid[0].until:%Y-%m-%d %H:%M} UTC."
+            " A new secret is made and shown once. All of them sign, the present one for 24 hours and those before"
+            " until their ends: each message then has more signatures than a receiver may expect."
+        )
+        asked = Confirmation(title=title, effect=effect, label=label, tone="danger")
+        return ask(request, asked, back=self.page(app), back_title=str(app), failed=ROTATE.failed, hidden=[FORCE])
 
     def rotate(self, request: HttpRequest, app: App) -> None:
-        secret = new_secret()
-        secrets.rotate(app.pk, secret)
-        secrets.keep_to_show(request, app, secret)
-        self.log_change(request, app, "Rotated the secret.")
-        messages.success(request, "There is a new secret. The one before signs too for 24 hours.")
+        if rotated := self._rotate(request, app, force=FORCE[0] in request.POST):
+            secrets.keep_to_show(request, app, rotated.secret)
+            messages.success(request, "There is a new secret. The one before signs too for 24 hours.")
+
+    @staticmethod
+    def _rotate(request: HttpRequest, app: App, *, secret: str = "", force: bool = False) -> Rotated | None:
+        try:
+            return rotate(app.pk, asker_of(request), secret=secret, force=force)
+        except Refused as refusal:
+            messages.error(request, f"{ROTATE.failed}: {refusal}")
+            return None
 
     def test(self, request: HttpRequest, app: App) -> None:
-        answer = send_ping(app, timezone.now())
-        level = messages.ERROR if answer.error_kind else messages.SUCCESS
-        messages.add_message(request, level, describe(answer))
+        try:
+            tested = send_test(app.pk, asker_of(request))
+        except Refused as refusal:
+            messages.error(request, f"{TEST.failed}: {refusal}")
+            return
+        level = messages.SUCCESS if tested.succeeded else messages.ERROR
+        messages.add_message(request, level, describe(tested))
+
+    def dismiss_old_url(self, request: HttpRequest, app: App) -> None:
+        try:
+            dismissed = dismiss_old_url(app.pk, asker_of(request))
+        except Refused as refusal:
+            messages.error(request, f"{DISMISS.failed}: {refusal}")
+            return
+        if dismissed.files:
+            messages.success(request, f"Dismissed: {dismissed}")
+        else:
+            messages.info(request, "There is nothing left to dismiss: all of it was sent again, or dismissed before.")

@@ -1,11 +1,17 @@
 """An app as an operator fills it in."""
 
+from typing import Any
+
 from django import forms
+from django.conf import settings
+from django.utils import timezone
 
 from syncsvc.admin.bases import AppModelForm
-from syncsvc.delivery.addresses import check_webhook_url
 from syncsvc.delivery.signing import check_secret
 from syncsvc.models import App
+from syncsvc.models.app import longest_timeout
+from syncsvc.operations.apps import PROFILE, PROFILE_NAMES
+from syncsvc.operations.secrets import still_valid
 
 SECRET_HELP = "Write-only. Blank keeps the secret, and makes one for a new app."  # noqa: S105 - words for people
 
@@ -22,21 +28,28 @@ class AppForm(AppModelForm):
 
     class Meta:
         model = App
-        fields = ("name", "url", "max_batch", "max_in_flight", "is_active")
+        fields = ("name", "url", *PROFILE_NAMES, "is_active")
         widgets = {"url": forms.TextInput(attrs={"class": "vLargeTextField"})}  # noqa: RUF012
         help_texts = {  # noqa: RUF012
             "name": "a-z, 0-9, dot, dash, underscore. Commands call the app by it.",
-            "max_batch": "Changed files that travel in one request; 1 sends each by itself.",
-            "max_in_flight": "Requests that each worker process keeps open to this app.",
+            **{column.name: column.help_with_none("Blank") for column in PROFILE},
         }
 
-    def clean_url(self) -> str:
-        return check_webhook_url(self.cleaned_data["url"])
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if timeout := self.fields.get("timeout"):  # none of who only looks
+            most = f"{longest_timeout():g}"
+            timeout.help_text = (
+                f"{timeout.help_text} (now {settings.WEBHOOK_TIMEOUT:g}). More than {most} counts as {most}: a"
+                " request must be over before its worker's lease can end."
+            )
 
     def clean_new_secret(self) -> str:
         secret: str = self.cleaned_data["new_secret"]
         if not secret:
             return ""
+        if valid := self.instance.still_valid_secrets(timezone.now()):
+            raise forms.ValidationError(still_valid(self.instance, valid))
         try:
             return check_secret(secret)
         except ValueError as error:

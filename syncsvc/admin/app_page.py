@@ -4,36 +4,70 @@ import json
 from typing import Any
 from uuid import UUID
 
+from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 
 from syncsvc.admin import kept
+from syncsvc.admin.actions import RESYNC_ALL
+from syncsvc.admin.buttons import Button
 from syncsvc.admin.moments import with_moments
-from syncsvc.admin.moved import version_of
-from syncsvc.models import App
+from syncsvc.admin.panels import Panel, Panels
+from syncsvc.admin.parts import sees, version_of
+from syncsvc.admin.standing import rows_context
+from syncsvc.models import App, Subscription
+from syncsvc.operations.moves import OldUrl
 from syncsvc.statistics.pages import app_counts, app_day, app_latency, app_with_numbers
 
+DISMISS = Button(
+    "dismiss_old_url",
+    "Dismiss",
+    "The new endpoint has what it needs: say no more of the old one",
+    in_place=True,
+    failed="Failed to dismiss",
+)
 LATENCY_SECONDS = 60  # reading a day's attempts takes a large app 60 ms
-MOVING, STILL = 2, 15  # seconds between two questions of a tab
 
 
-def health(app: App) -> dict[str, Any]:
-    """The context of the part `health`. What costs anything is read once for all that look, and kept in Redis."""
-    read = getattr(app, "numbers", None) or kept.kept(f"app:{app.pk}", lambda: _numbers(app))
-    numbers = with_moments(json.loads(read))
+def health(request: HttpRequest, app: App) -> dict[str, Any]:
+    """What costs anything is read once for all that look, and kept in Redis."""
+    numbers = _numbers_of(app)
     counts, day = numbers["counts"], numbers["day"]
     latency = kept.kept(f"app-latency:{app.pk}", lambda: json.dumps(app_latency(app.pk)), seconds=LATENCY_SECONDS)
     sent = day["delivered"] + day["failed"]
-    version = version_of(app.is_active, app.circuit_until, sorted(counts.items()))
+    version = version_of(app.is_active, app.circuit_until, app.throttled_until, sorted(counts.items()))
     return {
         "counts": counts,
         "day": day,
         "rate": rate_text(day["delivered"], sent) if sent else "",
         "latency": json.loads(latency),
         "verdict": verdict(app, counts),
+        "throttled": throttled(app, counts),
         "version": version,
-        "address": f"{reverse('admin:syncsvc_app_change', args=[app.pk])}?part=health&v={version}",
-        "every": MOVING if counts["moving"] and app.is_active else STILL,
+        "moves": bool(counts["moving"] and app.is_active),
     }
+
+
+def old_url(request: HttpRequest, app: App) -> dict[str, Any]:
+    """The notice about files that the old URL had. Permissions are asked for only where it is shown."""
+    counts = _numbers_of(app)["counts"]
+    if not counts["old_url_files"]:
+        return {}
+    may = {RESYNC_ALL: f"syncsvc.{RESYNC_ALL.permission}", DISMISS: "syncsvc.change_app"}
+    buttons = [_in_notice(button, app) for button, name in may.items() if request.user.has_perm(name)]
+    return {"old_url": OldUrl(counts["old_url_files"], counts["old_url_subscriptions"]), "old_url_buttons": buttons}
+
+
+def _in_notice(button: Button, app: App) -> dict[str, Any]:
+    """`place` tells it from the same button in the header."""
+    url = reverse(f"admin:syncsvc_app_{button.press}", args=[app.pk])
+    return {**button._asdict(), "url": url, "place": "-old-url"}
+
+
+def rows(request: HttpRequest, app: App) -> dict[str, Any]:
+    if not sees(request, Subscription):
+        return {"may_see_rows": False}
+    return {"may_see_rows": True, **rows_context(request, app, _numbers_of(app)["counts"])}
 
 
 def for_part(app_id: UUID) -> App | None:
@@ -56,6 +90,19 @@ def forget(app: App) -> None:
     kept.forget(f"app:{app.pk}")
 
 
+def throttled(app: App, counts: dict[str, Any]) -> dict[str, Any] | None:
+    """Until when the endpoint wants fewer requests; `waits` is False once that is over and one request tries it.
+
+    None where it does not, or where nothing is left that could tell.
+    """
+    until = app.throttled_until
+    if until is None:
+        return None
+    waits = until > timezone.now()
+    asked_for = counts["throttled"] + counts["retrying"] + counts["syncing"]
+    return {"until": until, "since": app.throttled_since, "waits": waits} if waits or asked_for else None
+
+
 def verdict(app: App, counts: dict[str, Any]) -> dict[str, str]:
     """The worst of what there is to say, as a badge."""
     if not app.is_active:
@@ -66,6 +113,10 @@ def verdict(app: App, counts: dict[str, Any]) -> dict[str, str]:
         return {"word": f"{counts['failed']:,} failed", "tone": "bad"}
     if counts["retrying"]:
         return {"word": f"{counts['retrying']:,} retrying", "tone": "warn"}
+    if throttled(app, counts):
+        return {"word": "Throttled", "tone": "warn"}
+    if counts["old_url_files"]:
+        return {"word": "New URL", "tone": "warn"}
     if not counts["total"]:
         return {"word": "Follows nothing", "tone": "quiet"}
     return {"word": "Healthy", "tone": "good"}
@@ -76,5 +127,21 @@ def rate_text(delivered: int, sent: int) -> str:
     return f"{delivered * 1000 // sent / 10:g} %"
 
 
+def _numbers_of(app: App) -> dict[str, Any]:
+    """As they came with the row, or are kept; they stay on the row, for the other panels."""
+    known = vars(app)
+    if "numbers" not in known:
+        known["numbers"] = kept.kept(f"app:{app.pk}", lambda: _numbers(app))
+    numbers: dict[str, Any] = with_moments(json.loads(known["numbers"]))
+    return numbers
+
+
 def _numbers(app: App) -> str:
     return json.dumps({"counts": app_counts(app.pk), "day": app_day(app.pk)})
+
+
+PANELS: Panels = {
+    "health": Panel(context=health, tells=True, row=for_part),
+    "old_url": Panel(context=old_url),
+    "rows": Panel(context=rows),
+}

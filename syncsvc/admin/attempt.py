@@ -1,6 +1,6 @@
 """Attempts: every HTTP request that was made, and its answer."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -13,9 +13,12 @@ from syncsvc.admin.again import SendAgain
 from syncsvc.admin.badges import attempt_badge
 from syncsvc.admin.cells import NOTHING, block, link, moment, path_cell, path_text
 from syncsvc.admin.filters import AutocompleteFilter, when
-from syncsvc.admin.search import path_bytes, path_prefix, uuid_of, within_subscription
+from syncsvc.admin.panels import Panel
+from syncsvc.admin.search import path_bytes, path_prefix, within_subscription
+from syncsvc.ids import uuid_of
 from syncsvc.models import DeliveredFile, DeliveryAttempt
 from syncsvc.models.attempt import ANSWER_BYTES
+from syncsvc.words import counted
 
 KINDS = ("created", "updated", "deleted", "batch", "sync.failed")
 
@@ -33,6 +36,7 @@ class KindFilter(admin.SimpleListFilter):
 @admin.register(DeliveryAttempt)
 class DeliveryAttemptAdmin(SendAgain):
     change_form_template = "admin/syncsvc/attempt.html"
+    panels: ClassVar = {"place": Panel(uses_page=True)}
     list_display = ("what", "subscription_link", "path_end", "result", "took", "when")
     list_filter = (("subscription", AutocompleteFilter), when("at"), KindFilter, "error_kind")
     list_select_related = ("subscription__app", "subscription__repository")
@@ -59,7 +63,7 @@ class DeliveryAttemptAdmin(SendAgain):
         rows: QuerySet[Any] = super().get_queryset(request).select_related(*self.list_select_related, "run")
         return rows
 
-    def panels(self, request: HttpRequest, row: DeliveryAttempt) -> dict[str, Any]:
+    def beside(self, request: HttpRequest, row: DeliveryAttempt) -> dict[str, Any]:
         subscription, answer = row.subscription, bytes(row.answer)
         files = DeliveredFile.objects.filter(subscription=subscription)
         file = None if row.path is None else files.filter(path=row.path).first()
@@ -90,7 +94,7 @@ class DeliveryAttemptAdmin(SendAgain):
 
     @admin.display(description="attempt")
     def what(self, attempt: DeliveryAttempt) -> str:
-        return f"{attempt.kind} ({attempt.files} files)" if attempt.files > 1 else attempt.kind
+        return f"{attempt.kind} ({counted(attempt.files, 'file')})" if attempt.files > 1 else attempt.kind
 
     @admin.display(description="subscription")
     def subscription_link(self, attempt: DeliveryAttempt) -> str:

@@ -4,15 +4,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from syncsvc.admin.cells import badge, kind_cell
+from syncsvc.admin.tones import result_of
 from syncsvc.models import DeliveryAttempt, SyncRun
-
-TONES = {"synced": "good", "postponed": "warn", "failed": "bad", "held": "bad", "interrupted": "quiet"}
+from syncsvc.words import changes
 
 
 def run_badge(run: SyncRun) -> SafeString:
-    if not run.outcome:
-        return badge("Running", "busy")
-    return _with_kind(badge(run.outcome.capitalize(), TONES[run.outcome]), run.error_kind)
+    return _with_kind(badge(*result_of(run)), run.error_kind)
 
 
 def attempt_badge(attempt: DeliveryAttempt) -> SafeString:
@@ -23,8 +21,7 @@ def attempt_badge(attempt: DeliveryAttempt) -> SafeString:
 
 def run_changes(run: SyncRun) -> str:
     """`12 created, 3 deleted`."""
-    parts = ((run.created, "created"), (run.updated, "updated"), (run.deleted, "deleted"))
-    return ", ".join(f"{count:,} {word}" for count, word in parts if count) or "none"
+    return changes(created=run.created, updated=run.updated, deleted=run.deleted, nothing="none")
 
 
 def _with_kind(shown: SafeString, kind: str) -> SafeString:

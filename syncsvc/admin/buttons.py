@@ -14,8 +14,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from syncsvc.admin import answers
-from syncsvc.admin.lists import ListMixin
-from syncsvc.admin.parts import is_htmx, part_of, render_part, sees
+from syncsvc.admin.choosing import RowSelect
+from syncsvc.admin.panels import PanelsMixin
+from syncsvc.admin.parts import is_htmx, render_part
+from syncsvc.exceptions import Refused
 
 CONFIRM = "admin/syncsvc/confirm.html"
 CHANGE_FORM = "admin/syncsvc/change_form.html"
@@ -50,8 +52,8 @@ class Confirmation:
     tone: str = ""
 
 
-class ButtonsMixin(ListMixin):
-    """A row's page: its buttons, its panels above the settings, and the parts of them that are asked for alone."""
+class ButtonsMixin(PanelsMixin):
+    """A row's page with its buttons, which are a part of it, too."""
 
     buttons: tuple[Button, ...] = ()
     change_form_template = CHANGE_FORM
@@ -60,16 +62,11 @@ class ButtonsMixin(ListMixin):
         """Those that make sense for the row as it is."""
         return self.buttons
 
-    def panels(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """The context of the block `panels`."""
-        return {}
-
     def part(self, request: HttpRequest, row: Any, name: str) -> HttpResponse:
-        """One part of the page alone; override where the panels' whole context would cost too much."""
-        context = {"original": row, "opts": self.opts, "change": True}
-        if name == "buttons":  # in the template that the page's own extends
-            return render_part(request, f"{CHANGE_FORM}#{name}", context | self.buttons_context(request, row))
-        return render_part(request, f"{self.change_form_template}#{name}", context | self.panels(request, row))
+        if name != "buttons":
+            return super().part(request, row, name)
+        context = {"original": row, "opts": self.opts, "change": True, **self.buttons_context(request, row)}
+        return render_part(request, f"{CHANGE_FORM}#{name}", context)  # in the template that the page's own extends
 
     def may_press(self, request: HttpRequest, button: Button, row: Any) -> bool:
         if not button.permission:
@@ -104,8 +101,11 @@ class ButtonsMixin(ListMixin):
         if request.method not in methods:
             return HttpResponseNotAllowed(methods)
         row = self.get_object(request, str(row_id))
-        if row is None or not self.may_press(request, button, row):
+        if not self.may_press(request, button, row):
             raise PermissionDenied
+        if row is None:
+            gone = f"somebody has deleted the {self.opts.verbose_name}."
+            raise Refused("not_found", f"{button.failed or 'Failed'}: {gone}")
         if request.method == "GET":
             return self._ask(request, row, button)
         response: HttpResponse | None = getattr(self, button.press)(request, row)
@@ -125,17 +125,10 @@ class ButtonsMixin(ListMixin):
             return asked
         return ask(request, asked, back=self.page(row), back_title=str(row), failed=button.failed)
 
-    def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not (name := part_of(request)):
-            return super().change_view(request, object_id, *args, **kwargs)
-        row = self.row_of_part(request, object_id, name) if sees(request, self.model) else None
-        if row is None:
-            raise PermissionDenied
-        return self.part(request, row, name)
-
-    def row_of_part(self, request: HttpRequest, object_id: str, name: str) -> Any:
-        """The row of a part alone; override where one statement can read more than the row."""
-        return self.get_object(request, object_id)
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        if db_field.name in self.get_autocomplete_fields(request):
+            options.setdefault("widget", RowSelect(db_field, self.admin_site, using=options.get("using")))
+        return super().formfield_for_foreignkey(db_field, request, **options)
 
     def render_change_form(
         self,
@@ -147,8 +140,7 @@ class ButtonsMixin(ListMixin):
         obj: Any = None,
     ) -> HttpResponse:
         if obj is not None:
-            panels = self.panels(request, obj)
-            context.update(panels, has_panels=bool(panels), **self.buttons_context(request, obj))
+            context.update(self.buttons_context(request, obj))
         return super().render_change_form(request, context, add, change, form_url, obj)
 
 

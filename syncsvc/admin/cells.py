@@ -1,7 +1,7 @@
 """How values look on the pages: moments, statuses, paths, links. Everything is escaped."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import models
@@ -10,17 +10,13 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
+from syncsvc import words
+from syncsvc.admin.tones import Tone
 from syncsvc.error_kinds import POLICIES
 from syncsvc.types import ErrorKind
 
 NOTHING = "-"
 PATH_SHOWN = 80  # characters
-STEPS = (
-    (timedelta(days=1), "d"),
-    (timedelta(hours=1), "h"),
-    (timedelta(minutes=1), "min"),
-    (timedelta(seconds=1), "s"),
-)
 
 
 def moment(at: datetime | None, *, now: datetime | None = None) -> str:
@@ -28,23 +24,26 @@ def moment(at: datetime | None, *, now: datetime | None = None) -> str:
     if at is None:
         return NOTHING
     exact = at.astimezone(UTC)
-    text = relative(at - (now or datetime.now(UTC)))
+    text = words.relative(at - (now or datetime.now(UTC)))
     return format_html(
         '<time datetime="{}" title="{}">{}</time>', exact.isoformat(), f"{exact:%Y-%m-%d %H:%M:%S} UTC", text
     )
 
 
-def relative(distance: timedelta) -> str:
-    size = abs(distance)
-    for step, unit in STEPS:
-        if size >= step:
-            amount = f"{size // step} {unit}"
-            return f"in {amount}" if distance > timedelta() else f"{amount} ago"
-    return "now"
+def clock(at: datetime | None) -> str:
+    """An end, as `words.clock` says it, with how far it is in its title."""
+    if at is None:
+        return NOTHING
+    now = datetime.now(UTC)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        at.astimezone(UTC).isoformat(),
+        words.relative(at - now),
+        words.clock(at, now=now),
+    )
 
 
-def badge(text: str, tone: str) -> SafeString:
-    """`tone` is good, busy, bad, warn or quiet."""
+def badge(text: str, tone: Tone) -> SafeString:
     return format_html('<span class="badge {}">{}</span>', tone, text)
 
 
@@ -85,18 +84,7 @@ def count(number: int) -> str:
 
 
 def size_cell(size: int) -> SafeString:
-    return format_html('<span title="{} bytes">{}</span>', f"{size:,}", size_text(size))
-
-
-def size_text(size: float) -> str:
-    """`31 MB`, `1.4 MB`, `820 kB`: decimal, as disks and networks are measured."""
-    if size < 1000:
-        return f"{size:.0f} B"
-    for unit in ("kB", "MB", "GB"):
-        size /= 1000
-        if size < 999.5 or unit == "GB":
-            break
-    return f"{size:,.1f} {unit}" if size < 9.95 else f"{size:,.0f} {unit}"
+    return format_html('<span title="{} bytes">{}</span>', f"{size:,}", words.size(size))
 
 
 def link(row: models.Model, text: str = "") -> SafeString:

@@ -45,7 +45,7 @@ def chart() -> str:
 def _render() -> str:
     hours = _hours()
     context = {
-        "address": f"?part=chart&v={VERSION}",
+        "version": VERSION,
         "every": SECONDS,
         "hours": hours,
         "delivered": sum(hour.delivered for hour in hours),

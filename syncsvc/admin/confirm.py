@@ -14,26 +14,19 @@ from django.urls import reverse
 
 from syncsvc.admin import answers
 from syncsvc.admin.buttons import Confirmation, ask
-from syncsvc.admin.cells import size_text
 from syncsvc.admin.operation_bar import started_bar
 from syncsvc.admin.parts import is_htmx
 from syncsvc.exceptions import Refused
-from syncsvc.models import App, Operation, Repository, Snapshot
+from syncsvc.models import Operation, Snapshot
 from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.preview import Preview, preview, read_digest
 from syncsvc.operations.scope import Scope
+from syncsvc.operations.summary import verb
+from syncsvc.words import counted, plural, size
 
 PERMISSIONS = {Operation.Kind.RETRY: "syncsvc.bulk_retry", Operation.Kind.RESYNC: "syncsvc.bulk_resync"}
-LABELS = {Operation.Kind.RETRY: "Retry", Operation.Kind.RESYNC: "Re-sync"}
 FAILED = {Operation.Kind.RETRY: "Failed to start bulk retry", Operation.Kind.RESYNC: "Failed to queue re-sync"}
-PLURALS = {
-    "subscription": "subscriptions",
-    "notification": "notifications",
-    "repository": "repositories",
-    "app": "apps",
-    "file": "files",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +91,7 @@ def _start(request: HttpRequest, question: Question) -> HttpResponse:
         idempotency_key=f"console:{hashlib.sha256(digest.encode()).hexdigest()}",
         retries=question.retries.id if question.retries else None,
     )
-    text = f"{LABELS[question.scope.kind]} queued for {counted(operation.total, _noun(question.scope))}"
+    text = f"{verb(question.scope.kind).capitalize()} queued for {counted(operation.total, _noun(question.scope))}"
     if gone := read_digest(digest).total - operation.total:
         text += f"; {gone:,} of those that were shown no longer qualify"
     messages.success(request, text)
@@ -113,7 +106,9 @@ def _start(request: HttpRequest, question: Question) -> HttpResponse:
 
 def _asked(request: HttpRequest, question: Question, shown: Preview) -> HttpResponse:
     kind = question.scope.kind
-    asked = Confirmation(title=_title(question.scope, shown), effect=_effect(question.scope, shown), label=LABELS[kind])
+    asked = Confirmation(
+        title=_title(question, shown), effect=_effect(question.scope, shown), label=verb(kind).capitalize()
+    )
     return ask(
         request,
         asked,
@@ -130,25 +125,26 @@ def _asked(request: HttpRequest, question: Question, shown: Preview) -> HttpResp
 def _of_selected(question: Question, shown: Preview) -> list[str]:
     if not question.selected or question.selected == shown.total:
         return []
-    were = "was" if question.selected == 1 else "were"
+    were = plural(question.selected, "was", "were")
     only = "; only failed ones are retried" if question.scope.kind == Operation.Kind.RETRY else ""
     return [f"{question.selected:,} {were} selected{only}."]
 
 
-def _title(scope: Scope, shown: Preview) -> str:
+def _title(question: Question, shown: Preview) -> str:
+    scope = question.scope
     if scope.kind == Operation.Kind.RETRY:
-        return f"Retry {counted(shown.total, 'notification', 'failed ')}?"
+        return f"Retry {counted(shown.total, 'failed notification')}?"
     if scope.app_id is not None:
-        return f"Re-sync all repositories for {App.objects.get(id=scope.app_id).name}?"
+        return f"Re-sync all repositories for {question.back_title}?"
     if scope.repository_id is not None:
-        return f"Re-sync {Repository.objects.get(id=scope.repository_id).name} for all apps?"
+        return f"Re-sync {question.back_title} for all apps?"
     return f"Re-sync {counted(shown.total, 'subscription')}?"
 
 
 def _effect(scope: Scope, shown: Preview) -> str:
     if scope.kind == Operation.Kind.RETRY:
         return f"What is missing is sent now{_at_most(scope)}, and the retries begin to count anew."
-    files = f"about {counted(shown.files, 'file')} ({size_text(shown.bytes)})"
+    files = f"about {counted(shown.files, 'file')} ({size(shown.bytes)})"
     return f"This will re-send all files for {counted(shown.total, _noun(scope))}: {files}."
 
 
@@ -163,7 +159,7 @@ def _at_most(scope: Scope) -> str:
     most = known.aggregate(all_files=Sum("files"), all_bytes=Sum("bytes"))
     if most["all_files"] is None:
         return ""
-    return f", at most about {counted(most['all_files'], 'file')} ({size_text(most['all_bytes'])})"
+    return f", at most about {counted(most['all_files'], 'file')} ({size(most['all_bytes'])})"
 
 
 def _tables(kind: Operation.Kind, shown: Preview) -> list[tuple[str, dict[str, int]]]:
@@ -181,7 +177,3 @@ def _noun(scope: Scope) -> str:
     if scope.kind == Operation.Kind.RETRY:
         return "subscription"
     return "repository" if scope.app_id is not None else "app" if scope.repository_id is not None else "subscription"
-
-
-def counted(number: int, noun: str, adjective: str = "") -> str:
-    return f"{number:,} {adjective}{noun if number == 1 else PLURALS[noun]}"

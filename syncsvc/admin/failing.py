@@ -1,13 +1,13 @@
 """What the page of failures shows: causes with their bars, and rows that stay where they are while they change."""
 
 import hashlib
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.core.cache import cache
 from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Concat
 from django.http import QueryDict
@@ -15,15 +15,15 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from syncsvc.admin.operation_bar import bar
+from syncsvc.admin import kept as shared
+from syncsvc.admin.operation_bar import Bar, bar
+from syncsvc.ids import uuid_of
 from syncsvc.models import Status, Subscription
 from syncsvc.models.hosts import cause_host
 from syncsvc.models.status import FAILING
 from syncsvc.statistics.failures import failing_numbers
 
-KEY = "failing"
-# However many tabs are open, it is asked of the database once in so many seconds.
-SHARED_SECONDS = 2
+NAME = "failing"
 PAGE = 40
 # Rows that a tab asks for again by their ids, in an address that servers take.
 KEPT = 60
@@ -31,25 +31,20 @@ NO_HOST = "-"
 
 
 def numbers() -> dict[str, Any]:
-    """Shared by all tabs for two seconds; while one asks anew the others get what was known."""
-    found: dict[str, Any] | None = cache.get(KEY)
-    if found is not None and not cache.add(f"{KEY}:fresh", 1, SHARED_SECONDS):
-        return found
-    found = failing_numbers()
-    cache.add(f"{KEY}:fresh", 1, SHARED_SECONDS)
-    cache.set(KEY, found, 5 * SHARED_SECONDS)
+    """Kept for all tabs."""
+    found: dict[str, Any] = json.loads(shared.kept(NAME, lambda: json.dumps(failing_numbers())))
     return found
 
 
 def forget_numbers() -> None:
     """Something was asked for on this page: what is shown next is newer."""
-    cache.delete(KEY)
+    shared.forget(NAME)
 
 
 def may_be_repaired() -> bool:
     """Whether an operation retries some of it, as far as is known without asking the database."""
-    known = cache.get(KEY)
-    return known is None or bool(known["operations"])
+    known = shared.known(NAME)
+    return known is None or bool(json.loads(known)["operations"])
 
 
 def causes(known: Mapping[str, Any], *, bars: bool) -> list[dict[str, Any]]:
@@ -65,7 +60,7 @@ def causes(known: Mapping[str, Any], *, bars: bool) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def bars_of_all(known: Mapping[str, Any]) -> list[dict[str, Any]]:
+def bars_of_all(known: Mapping[str, Any]) -> list[Bar]:
     """Of the operations that retry whatever failed."""
     ids = [operation["id"] for operation in known["operations"] if operation["scope"].keys() == {"kind"}]
     return [shown for id in ids if (shown := bar(uuid.UUID(id)))]
@@ -94,8 +89,8 @@ class Filters:
         state = query.get("state", "")
         return cls(
             cause=query.get("cause", "") if "@" in query.get("cause", "") else "",
-            app=_uuid(query.get("app", "")),
-            repository=_uuid(query.get("repository", "")),
+            app=uuid_of(query.get("app", "")),
+            repository=uuid_of(query.get("repository", "")),
             state=state if state in ("failed", "retrying") else "",
             search=query.get("q", "").strip()[:200],
         )
@@ -131,10 +126,10 @@ class Listed:
     def ids(self) -> str:
         return ",".join(str(row.pk) for row in self.rows[:KEPT])
 
-    def version(self, every: int) -> str:
+    def version(self, *, moves: bool) -> str:
         """Another one means that the rows look otherwise; by the minute, as their times do."""
         rows = [(row.pk, row.status, row.error_kind, row.retry_count, row.due_at, row.paused) for row in self.rows]
-        shown = repr((rows, self.next, every, timezone.now().strftime("%H%M")))
+        shown = repr((rows, self.next, moves, timezone.now().strftime("%H%M")))
         return hashlib.blake2b(shown.encode(), digest_size=8).hexdigest()
 
 
@@ -180,15 +175,8 @@ def _older_than(cursor: str) -> Q:
         since = datetime.fromisoformat(moment)
     except ValueError:
         return Q()
-    return Q(since__lt=since) | Q(since=since, pk__gt=_uuid(id) or uuid.UUID(int=0))
+    return Q(since__lt=since) | Q(since=since, pk__gt=uuid_of(id) or uuid.UUID(int=0))
 
 
 def ids_of(text: str) -> list[uuid.UUID]:
-    return [id for part in text.split(",")[:KEPT] if (id := _uuid(part))]
-
-
-def _uuid(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None
+    return [id for part in text.split(",")[:KEPT] if (id := uuid_of(part))]

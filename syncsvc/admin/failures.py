@@ -5,20 +5,19 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.http import urlencode
 
 from syncsvc.admin import failing
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.confirm import Question, confirm
-from syncsvc.admin.parts import part_of, render_page, sees
-from syncsvc.admin.status import RETRY
+from syncsvc.admin.panels import Panel, Panels, answer_page
+from syncsvc.admin.parts import page_query, sees
+from syncsvc.admin.status import RETRY, moves
 from syncsvc.models import Operation, Status, Subscription
 from syncsvc.operations.scope import Scope
 from syncsvc.types import ErrorKind
 
 TEMPLATE = "admin/syncsvc/failures.html"
-MOVING_SECONDS, RESTING_SECONDS = 2, 15
 RETRY_ALL = Button(
     "retry_all",
     "Retry all failed",
@@ -35,18 +34,9 @@ RETRY_CAUSE = RETRY_ALL._replace(
 def failures(request: HttpRequest) -> HttpResponse:
     if not sees(request, Subscription):
         raise PermissionDenied
-    part = part_of(request)
-    context: dict[str, Any] = {"title": "Failures"}
-    if part != "list":
-        context |= _causes(request)
-    if part != "causes":
-        shown = request.GET.get("v")
-        context |= _list(request)
-        if part and shown == context["version"]:
-            return HttpResponse(status=204)  # htmx leaves what stands there
-    if not part:
-        context |= _filter_form(context["known"], context["filters"])
-    return render_page(request, TEMPLATE, context)
+    return answer_page(
+        request, TEMPLATE, PANELS, lambda shown: {"title": "Failures", **_filter_form(shown["known"], shown["filters"])}
+    )
 
 
 def retry_failures(request: HttpRequest, kind: str = "", host: str = "") -> HttpResponse:
@@ -62,7 +52,7 @@ def retry_failures(request: HttpRequest, kind: str = "", host: str = "") -> Http
     return confirm(request, Question(scope=scope, back=reverse("admin:failures"), back_title="Failures", here=True))
 
 
-def _causes(request: HttpRequest) -> dict[str, Any]:
+def _causes(request: HttpRequest, page: None) -> dict[str, Any]:
     known = failing.numbers()
     sees_bars = request.user.has_perm("syncsvc.view_operation")
     found = failing.causes(known, bars=sees_bars)
@@ -74,7 +64,6 @@ def _causes(request: HttpRequest) -> dict[str, Any]:
             cause["button"] = {**RETRY_CAUSE._asdict(), "url": cause["retry_url"]}
     retry_all = {**RETRY_ALL._asdict(), "url": reverse("admin:failures_retry")}
     all_runs = any(not bar["ended"] for bar in bars)
-    moves = bars or any(cause["bars"] for cause in found)
     return {
         "known": known,
         "counts": known["counts"],
@@ -82,30 +71,32 @@ def _causes(request: HttpRequest) -> dict[str, Any]:
         "more_causes": known["counts"]["causes"] - len(known["causes"]),
         "bars": bars,
         "retry_all": retry_all if may and known["counts"]["failed"] and not all_runs else None,
-        "every": MOVING_SECONDS if moves else RESTING_SECONDS,
+        "moves": bool(bars) or any(cause["bars"] for cause in found),
     }
 
 
-def _list(request: HttpRequest) -> dict[str, Any]:
-    query = request.GET.copy()
-    kept, following, _ = (query.pop(name, [""])[-1] for name in ("kept", "next", "v"))
-    request.GET = query  # type: ignore[assignment] # what the part asks with next does not have them twice
+def _list(request: HttpRequest, page: None) -> dict[str, Any]:
+    query = page_query(request)
+    kept, following = request.GET.get("kept", ""), request.GET.get("next", "")
     filters = failing.Filters.of(query)
     found = failing.listed(filters, after=query.get("after", ""), kept=failing.ids_of(kept), following=following)
     may = request.user.has_perm(f"syncsvc.{RETRY.permission}")
     for row in found.rows:
         row.button = _retry(row) if may and _is_retriable(row) else None  # type: ignore[attr-defined]
-    every = MOVING_SECONDS if failing.may_be_repaired() or any(_moves(row) for row in found.rows) else RESTING_SECONDS
-    here = {name: str(value) for name, value in query.items() if name not in ("part", "after")}
+    some_move = failing.may_be_repaired() or any(moves(row) for row in found.rows)
+    here = {name: str(value) for name, value in query.items() if name != "after"}
     return {
         "filters": filters,
         "listed": found,
         "after": query.get("after", ""),
         "first_page": f"?{urlencode(here)}#list",
         "next_page": found.next and f"?{urlencode({**here, 'after': found.next})}#list",
-        "list_every": every,
-        "version": found.version(every),
+        "list_moves": some_move,
+        "version": found.version(moves=some_move),
     }
+
+
+PANELS: Panels = {"causes": Panel(context=_causes), "list": Panel(context=_list, stays=True)}
 
 
 def _retry(row: Subscription) -> dict[str, Any]:
@@ -114,12 +105,6 @@ def _retry(row: Subscription) -> dict[str, Any]:
 
 def _is_retriable(row: Subscription) -> bool:
     return not row.paused and (row.status == Status.FAILED or row.is_retrying)
-
-
-def _moves(row: Subscription) -> bool:
-    """It runs, or is about to."""
-    due = row.due_at is not None and row.due_at <= timezone.now()
-    return row.status == Status.SYNCING or (row.status == Status.PENDING and due and not row.paused)
 
 
 def _filter_form(known: dict[str, Any], filters: failing.Filters) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.http import urlencode
 
-from syncsvc.admin.search import uuid_of
+from syncsvc.ids import uuid_of
 from syncsvc.models import Subscription
 
 PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}

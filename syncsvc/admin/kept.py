@@ -7,17 +7,19 @@ from typing import cast
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString, mark_safe
 from redis.exceptions import RedisError
 
-from syncsvc.sync.health import redis_at
+from syncsvc.admin.parts import MOVING_SECONDS, shows, unchanged
+from syncsvc.redis_connections import redis_at
 
-SECONDS = 2
+SECONDS = MOVING_SECONDS
 # Who asks while it is made anew gets the one before; where there is none, waits for a moment.
 STAYS_SECONDS = 20
 WAIT_SECONDS, STEP_SECONDS = 1.0, 0.05
 PREFIX = "syncsvc:kept:"
-# Stands in a part's own address for what it looks like: who has that already is answered 204, and keeps focus.
-VERSION = "@version@"
+# Stands in a part's own address for what it looks like.
+VERSION = "~version~"
 
 # One round trip: whether it is for us to make it anew, and what there is.
 _TURN = (
@@ -54,6 +56,15 @@ def is_fresh(name: str) -> bool:
         return False
 
 
+def known(name: str) -> str | None:
+    """The text that is kept, however old; None where there is none, or Redis is away."""
+    try:
+        found = cast("bytes | None", redis_at(settings.REDIS_URL).get(PREFIX + name))
+    except (RedisError, OSError):
+        return None
+    return None if found is None else found.decode()
+
+
 def keep(name: str, text: str, *, seconds: float = SECONDS) -> None:
     """What somebody has just made by other means."""
     redis, key = redis_at(settings.REDIS_URL), PREFIX + name
@@ -73,15 +84,18 @@ def forget(*names: str) -> None:
         return
 
 
-def versioned(text: str) -> str:
-    return text.replace(VERSION, _version(text))
+def shown(text: str) -> SafeString:
+    """The part within its page."""
+    return mark_safe(_versioned(text))  # noqa: S308 - a template of ours rendered it
 
 
 def answer(request: HttpRequest, text: str) -> HttpResponse:
     """The part for htmx; nothing where the page shows just this already."""
-    if request.GET.get("v") == _version(text):
-        return HttpResponse(status=204)
-    return HttpResponse(versioned(text))
+    return unchanged() if shows(request, _version(text)) else HttpResponse(_versioned(text))
+
+
+def _versioned(text: str) -> str:
+    return text.replace(VERSION, _version(text))
 
 
 def _version(text: str) -> str:

@@ -13,16 +13,19 @@ from django.utils.safestring import SafeString
 from syncsvc.admin import operation_page
 from syncsvc.admin.buttons import Button, Confirmation
 from syncsvc.admin.cells import badge, list_link, moment
-from syncsvc.admin.confirm import Question, asker_of, confirm, counted
+from syncsvc.admin.confirm import Question, asker_of, confirm
 from syncsvc.admin.filters import when
 from syncsvc.admin.history import HistoryAdmin
-from syncsvc.admin.operation_bar import bar_of, bulk_name, followed_bar
-from syncsvc.admin.search import uuid_of
+from syncsvc.admin.operation_bar import bar_of
+from syncsvc.admin.tones import tone_of_operation
 from syncsvc.exceptions import Refused
+from syncsvc.ids import uuid_of
 from syncsvc.models import Operation, OperationItem
 from syncsvc.operations import control
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.scope import Scope
+from syncsvc.operations.summary import bulk_name
+from syncsvc.words import counted
 
 GOING_ON = 20  # shown above the list; there is hardly ever more than one
 PAGES = {"p"}
@@ -63,6 +66,7 @@ class OperationAdmin(HistoryAdmin):
     search_help_text = "An operation's id, or part of what it is about, or of who asked."
     sortable_by = ("created",)
     change_form_template = operation_page.TEMPLATE
+    panels = operation_page.PANELS
     change_list_template = "admin/syncsvc/operations.html"
 
     def get_fieldsets(self, request: HttpRequest, obj: Operation | None = None) -> Any:
@@ -84,13 +88,8 @@ class OperationAdmin(HistoryAdmin):
             request, {"going_on": shown, "more": len(shown) == GOING_ON, **(extra_context or {})}
         )
 
-    def panels(self, request: HttpRequest, row: Operation) -> dict[str, Any]:
-        retried_by = list(row.retried_by.order_by("created_at")[:GOING_ON]) if row.ended else []
-        return {
-            **operation_page.progress_context(row),
-            "items": operation_page.items_inline(request, row),
-            "retried_by": retried_by,
-        }
+    def beside(self, request: HttpRequest, row: Operation) -> dict[str, Any]:
+        return {"retried_by": list(row.retried_by.order_by("created_at")[:GOING_ON]) if row.ended else []}
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         if operation_id := uuid_of(search_term):
@@ -112,12 +111,6 @@ class OperationAdmin(HistoryAdmin):
         title = f"Cancel what remains of this {bulk_name(row.kind).lower()}?"
         return Confirmation(title=title, effect=effect, label="Cancel remaining", tone="danger")
 
-    def part(self, request: HttpRequest, row: Operation, name: str) -> HttpResponse:
-        if name == "bar":
-            return followed_bar(request, row.pk)
-        parts = {"progress": operation_page.progress_part, "items": operation_page.items_part}
-        return parts[name](request, row) if name in parts else super().part(request, row, name)
-
     def pause(self, request: HttpRequest, row: Operation) -> None:
         _control(request, row, control.pause, "Paused: nothing more begins until it is resumed.")
 
@@ -133,7 +126,7 @@ class OperationAdmin(HistoryAdmin):
 
     @admin.display(description="status", ordering="status")
     def state(self, operation: Operation) -> str:
-        tone = operation_page.tone_of(operation.status, operation.failed)
+        tone = tone_of_operation(operation.status, operation.failed)
         return format_html("{} {}", badge(operation.get_status_display().capitalize(), tone), operation.reason)
 
     @admin.display(description="progress")

@@ -2,76 +2,70 @@
 
 import uuid
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from django.contrib import messages
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django_htmx.http import trigger_client_event
 
 from syncsvc.admin.answers import with_toasts
-from syncsvc.admin.cells import STEPS
 from syncsvc.admin.parts import render_part
 from syncsvc.models import Operation
-from syncsvc.operations.progress import FIELDS, progress
+from syncsvc.models.operation import Outcome
+from syncsvc.operations.progress import Progress, progress, progress_of
+from syncsvc.operations.summary import bulk_name, has_ended, outcomes, summary
+from syncsvc.words import left
 
 TEMPLATE = "admin/syncsvc/_operation_bar.html"
-OUTCOMES = ("succeeded", "failed", "skipped", "cancelled")
 # For so long an ended one still stands where its button is.
 LINGERS = timedelta(minutes=1)
 
 
-def bar(operation_id: uuid.UUID) -> dict[str, Any] | None:
-    """The context of the bar, without a query where Redis has the counts; None where there is no such operation."""
-    counts = progress(operation_id)
-    return None if counts is None else shown_bar(operation_id, counts)
+class Bar(TypedDict):
+    """The context of a bar. `page` is the operation's, `event` one that makes the bar ask at once.
+
+    `left`: how much longer it takes, in words; blank where nobody knows.
+    """
+
+    operation: Progress
+    page: str
+    event: str
+    name: str
+    ended: bool
+    outcomes: list[tuple[int, Outcome]]
+    summary: str
+    left: str
 
 
-def bar_of(operation: Operation) -> dict[str, Any]:
+def bar(operation_id: uuid.UUID) -> Bar | None:
+    """The bar, without a query where Redis has the counts; None where there is no such operation."""
+    shown = progress(operation_id)
+    return None if shown is None else _bar(operation_id, shown)
+
+
+def bar_of(operation: Operation) -> Bar:
     """The same from a row that has just been read; the pace comes when the bar asks for itself."""
-    counts = {name: getattr(operation, name) for name in (*FIELDS, "completed")}
-    return shown_bar(operation.pk, counts)
+    return _bar(operation.pk, progress_of(operation))
 
 
-def shown_bar(operation_id: uuid.UUID, counts: dict[str, Any]) -> dict[str, Any]:
-    named = [(counts[name], name) for name in OUTCOMES if counts[name]]
+def _bar(operation_id: uuid.UUID, shown: Progress) -> Bar:
     return {
-        "operation": counts,
-        "id": operation_id,
-        "name": bulk_name(counts["kind"]),
-        "ended": counts["status"] in Operation.ENDED,
-        "outcomes": named,
-        "summary": summary(counts),
-        "left": left_text(counts.get("seconds_left")),
+        "operation": shown,
+        "page": reverse("admin:syncsvc_operation_change", args=[operation_id]),
+        "event": f"changed-{operation_id}",
+        "name": bulk_name(shown["kind"]),
+        "ended": has_ended(shown),
+        "outcomes": outcomes(shown),
+        "summary": summary(shown),
+        "left": left(shown["seconds_left"]),
     }
 
 
-def summary(counts: dict[str, Any]) -> str:
-    """`Bulk retry complete: 20 succeeded, 3 failed`."""
-    how = "cancelled" if counts["status"] == Operation.Status.CANCELLED else "complete"
-    told = [f"{counts[name]:,} {name}" for name in OUTCOMES if counts[name] or name in ("succeeded", "failed")]
-    return f"{bulk_name(counts['kind'])} {how}: {', '.join(told)}"
-
-
-def left_text(seconds: float | None) -> str:
-    """`about 40 s left`, `about 3 min left`; blank where the pace is not known."""
-    if not seconds:
-        return ""
-    distance = timedelta(seconds=seconds)
-    for step, unit in STEPS:
-        if distance >= step:
-            return f"about {distance // step} {unit} left"
-    return "about 1 s left"
-
-
-def bulk_name(kind: str) -> str:
-    """`Bulk retry`, `Bulk re-sync`."""
-    return f"Bulk {Operation.Kind(kind).label.lower()}"
-
-
-def bars_for(request: HttpRequest, **scope: uuid.UUID | str) -> list[dict[str, Any]]:
+def bars_for(request: HttpRequest, **scope: uuid.UUID | str) -> list[Bar]:
     """Bars of the operations over this scope that go on, or have just ended; none for who may not see operations."""
     if not request.user.has_perm("syncsvc.view_operation"):
         return []

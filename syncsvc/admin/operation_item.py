@@ -8,21 +8,14 @@ from django.utils.safestring import SafeString
 from syncsvc.admin.cells import NOTHING, badge, block, kind_cell, link, moment
 from syncsvc.admin.filters import AutocompleteFilter
 from syncsvc.admin.history import HistoryAdmin
+from syncsvc.admin.tones import OF_ITEM
 from syncsvc.models import OperationItem
 
-TONES = {
-    "waiting": "quiet",
-    "running": "busy",
-    "succeeded": "good",
-    "failed": "bad",
-    "skipped": "quiet",
-    "cancelled": "quiet",
-}
 REASON_SHOWN = 100  # characters
 
 
 def item_badge(item: OperationItem) -> SafeString:
-    return badge(item.get_status_display().capitalize(), TONES[item.status])
+    return badge(item.get_status_display().capitalize(), OF_ITEM[item.status])
 
 
 def subscription_cell(item: OperationItem) -> SafeString:

@@ -6,24 +6,24 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
-from django.utils.safestring import mark_safe
 from django_htmx.http import trigger_client_event
 
 from syncsvc.admin import kept
 from syncsvc.admin.answers import with_toasts
-from syncsvc.admin.operation_bar import bar, bar_of
+from syncsvc.admin.operation_bar import bar, bar_of, followed_bar
+from syncsvc.admin.panels import Panel, Panels, shared
 from syncsvc.admin.parts import render_part
+from syncsvc.admin.tones import OF_ITEM, tone_of_operation
 from syncsvc.exceptions import Refused
 from syncsvc.models import Operation, OperationItem
 from syncsvc.operations.items import Page, items_after
 from syncsvc.operations.progress import errors_by_kind
+from syncsvc.operations.waits import waits_of
 from syncsvc.types import ErrorKind
 
 TEMPLATE = "admin/syncsvc/operation.html"
-PROGRESS_SECONDS, ITEMS_SECONDS = 2, 5
+ITEMS_SECONDS = 5  # between two questions for them: a page of rows, and not only numbers
 PAGE = 50
-TONES = {"running": "busy", "paused": "warn", "cancelling": "warn", "cancelled": "quiet", "finished": "good"}
-ITEM_TONES = {"waiting": "quiet", "running": "busy", "succeeded": "good", "failed": "bad", "skipped": "quiet"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +44,20 @@ class Filters:
         )
 
 
-def progress_context(operation: Operation) -> dict[str, Any]:
+def progress_context(request: HttpRequest, operation: Operation) -> dict[str, Any]:
     """From Redis, as each bar of it everywhere; from the row, where it has ended or Redis is away."""
     shown = (None if operation.ended else bar(operation.pk)) or bar_of(operation)
     counts = shown["operation"]
     return {
         **shown,
-        "tone": tone_of(counts["status"], counts["failed"]),
+        "tone": tone_of_operation(counts["status"], counts["failed"]),
         "reason": operation.reason if counts["status"] == operation.status else "",
-        "every": None if shown["ended"] else PROGRESS_SECONDS,
     }
-
-
-def tone_of(status: str, failed: int) -> str:
-    return "bad" if status == Operation.Status.FINISHED and failed else TONES[status]
 
 
 def progress_part(request: HttpRequest, operation: Operation) -> HttpResponse:
     """At the end 286, the summary as a toast, and `changed`: buttons and items are shown as they are then."""
-    context = progress_context(operation)
+    context = progress_context(request, operation)
     response = render_part(
         request, f"{TEMPLATE}#progress", {"original": operation, **context}, finished=context["ended"]
     )
@@ -87,14 +82,6 @@ def items_html(request: HttpRequest, operation: Operation) -> str:
     return kept.kept(name, render)
 
 
-def items_part(request: HttpRequest, operation: Operation) -> HttpResponse:
-    return kept.answer(request, items_html(request, operation))
-
-
-def items_inline(request: HttpRequest, operation: Operation) -> str:
-    return mark_safe(kept.versioned(items_html(request, operation)))  # noqa: S308 - a template of ours rendered it
-
-
 def _items_context(operation: Operation, filters: Filters) -> dict[str, Any]:
     page = _page(operation, filters)
     chosen = {"outcome": filters.outcome, "kind": filters.kind}
@@ -104,13 +91,15 @@ def _items_context(operation: Operation, filters: Filters) -> dict[str, Any]:
     return {
         "original": operation,
         "errors": errors_by_kind(operation.pk) if operation.failed else [],
-        "items": [(item, ITEM_TONES.get(item.status, "quiet")) for item in page.items],
+        "waits": waits_of(operation),
+        "items": [(item, OF_ITEM[item.status]) for item in page.items],
         "chips": [(name, word, n, name == filters.outcome) for name, word, n in statuses if n or name in ("", *chosen)],
         "filters": filters,
         "query": query,
         "next": page.next,
-        "address": f"?part=items{query}&after={filters.after}&v={kept.VERSION}",
-        "items_every": None if operation.ended else ITEMS_SECONDS,
+        "asked": {**chosen, "after": filters.after},
+        "version": kept.VERSION,
+        "every": None if operation.ended else ITEMS_SECONDS,
     }
 
 
@@ -121,3 +110,10 @@ def _page(operation: Operation, filters: Filters) -> Page:
         )
     except Refused:
         return Page([], None)
+
+
+PANELS: Panels = {
+    "progress": Panel(context=progress_context, answer=progress_part),
+    "items": shared("items", items_html),
+    "bar": Panel(answer=lambda request, operation: followed_bar(request, operation.pk)),
+}

@@ -2,51 +2,35 @@
 
 from typing import Any
 
-from django.contrib import admin
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.safestring import mark_safe
 
 from syncsvc.admin import kept
 from syncsvc.admin.alarms import alarms, failures_url, is_polled
 from syncsvc.admin.chart import chart
 from syncsvc.admin.moments import with_moments
 from syncsvc.admin.operation_bar import bar
-from syncsvc.admin.parts import part_of, sees
+from syncsvc.admin.panels import Panels, answer_page, shared
+from syncsvc.admin.parts import sees
 from syncsvc.models import Operation, Subscription
 from syncsvc.statistics.overview import overview_numbers
 from syncsvc.sync.circuit import GONE
 from syncsvc.sync.health import Alive, alive
 
 TEMPLATE = "admin/syncsvc/overview.html"
-MOVING, STILL = 2, 15  # seconds between two questions of a tab
 # Those that see operations, and those that do not.
 NAMES = ("overview", "overview-without-operations")
 
 
 def overview(request: HttpRequest) -> HttpResponse:
     """Every operator may open it; numbers are for those who may see subscriptions."""
-    name, may = part_of(request), sees(request, Subscription)
-    if name and (not may or name not in ("now", "chart")):
-        raise Http404
-    if name == "chart":
-        return kept.answer(request, chart())
-    context: dict[str, Any] = {"may": may}
-    if may:
-        now = _now(operations=sees(request, Operation))
-        if name:
-            return kept.answer(request, now)
-        context |= {"now": _safe(now), "chart": _safe(chart())}
-    return TemplateResponse(request, TEMPLATE, {**admin.site.each_context(request), "title": "Overview", **context})
+    may = sees(request, Subscription)
+    return answer_page(request, TEMPLATE, PANELS if may else {}, lambda _: {"title": "Overview", "may": may})
 
 
-def _safe(text: str) -> str:
-    return mark_safe(kept.versioned(text))  # noqa: S308 - a template of ours rendered it
-
-
-def _now(*, operations: bool) -> str:
+def _now(request: HttpRequest, row: None) -> str:
+    operations = sees(request, Operation)
     return kept.kept(NAMES[0] if operations else NAMES[1], lambda: _render(operations=operations))
 
 
@@ -65,8 +49,8 @@ def _context(numbers: dict[str, Any], seen: Alive | None, *, operations: bool) -
         app["url"] = failures_url(app=app["id"])
     return {
         **numbers,
-        "address": f"?part=now&v={kept.VERSION}",
-        "every": MOVING if moves and seen else STILL,
+        "version": kept.VERSION,
+        "moves": moves and seen is not None,
         "alarms": alarms(numbers, seen) if counts["total"] else [],
         "alive": seen,
         "stale": numbers["stale"] if is_polled(seen) else [],
@@ -75,6 +59,9 @@ def _context(numbers: dict[str, Any], seen: Alive | None, *, operations: bool) -
         "failures": failures_url(),
         "queue": reverse("admin:queue"),
     }
+
+
+PANELS: Panels = {"now": shared("now", _now), "chart": shared("chart", lambda request, row: chart())}
 
 
 def _steps(counts: dict[str, Any]) -> list[dict[str, Any]]:

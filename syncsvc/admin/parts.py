@@ -1,20 +1,30 @@
-"""Pages whose parts are rendered alone, by the same address, when htmx asks with `?part=name`."""
+"""Parts of pages that htmx asks for alone, at the page's own address: `?part=NAME`, and `v`, the version it shows.
+
+204 answers that the page shows the part as it is; 286 that nobody needs to ask for it again. The event `moved` tells
+the other parts of the page that there is something new.
+"""
 
 import re
+import time
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from django.contrib import admin
 from django.contrib.auth import get_permission_codename
 from django.core.cache import cache
 from django.db.models import Model
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 from django.template.response import TemplateResponse
-from django_htmx.http import HTMX_STOP_POLLING
+from django_htmx.http import HTMX_STOP_POLLING, trigger_client_event
 
 NAME = re.compile(r"[a-z_]+")
+PART, VERSION = "part", "v"
+# Fields that a part sends for itself; they are not of the page's own address. `kept` and `next` are those of failures.
+OF_PARTS = (PART, VERSION, "kept", "next")
+# Seconds between two questions of a tab for a part: while something in it moves, and else.
+MOVING_SECONDS, RESTING_SECONDS = 2, 15
 SEES_SECONDS = 30
 
 
@@ -24,8 +34,16 @@ def is_htmx(request: HttpRequest) -> bool:
 
 def part_of(request: HttpRequest) -> str:
     """The part that htmx asks for; blank where the whole page is wanted."""
-    name = request.GET.get("part", "") if is_htmx(request) else ""
+    name = request.GET.get(PART, "") if is_htmx(request) else ""
     return name if NAME.fullmatch(name) else ""
+
+
+def page_query(request: HttpRequest) -> QueryDict:
+    """The query of the page that a part belongs to."""
+    query = request.GET.copy()
+    for name in OF_PARTS:
+        query.pop(name, None)
+    return query
 
 
 def sees(request: HttpRequest, model: type[Model]) -> bool:
@@ -44,20 +62,37 @@ def sees(request: HttpRequest, model: type[Model]) -> bool:
     return any(f"{label}.{get_permission_codename(verb, opts)}" in names for verb in ("view", "change"))
 
 
-def render_page(
-    request: HttpRequest, template: str, context: Mapping[str, Any], *, finished: bool = False
-) -> TemplateResponse:
-    """The page, or its part. A part that is `finished` answers 286: nobody asks for it again."""
-    name = part_of(request)
-    if not name:
-        return TemplateResponse(request, template, {**admin.site.each_context(request), **context})
-    return render_part(request, f"{template}#{name}", context, finished=finished)
+def period(*, moves: bool) -> int:
+    """Seconds until a tab asks again."""
+    return MOVING_SECONDS if moves else RESTING_SECONDS
+
+
+def version_of(*seen: object) -> str:
+    """Another one as soon as something moved; and each minute, for what the page says of time."""
+    return f"{zlib.crc32(repr((seen, int(time.time() // 60))).encode()):x}"
+
+
+def shows(request: HttpRequest, version: str) -> bool:
+    """Whether the page shows the part in this version."""
+    return request.GET.get(VERSION) == version
+
+
+def unchanged() -> HttpResponse:
+    """What stands there stays, and keeps the focus."""
+    return HttpResponse(status=204)
+
+
+def tell_moved(request: HttpRequest, response: HttpResponse, version: str) -> HttpResponse:
+    """The event `moved`, where the page shows another version than this."""
+    if request.GET.get(VERSION, version) != version:
+        trigger_client_event(response, "moved")
+    return response
 
 
 def render_part(
     request: HttpRequest, template: str, context: Mapping[str, Any], *, finished: bool = False
 ) -> TemplateResponse:
-    """`template` is a partial, `page.html#name`, or a template of its own."""
+    """`template` is a partial, `page.html#name`, or a template of its own. A `finished` part is asked for no more."""
     try:
         get_template(template)
     except TemplateDoesNotExist as error:

@@ -1,14 +1,13 @@
 """The buttons Pause and Resume of an app or a repository as a whole."""
 
-from typing import Any
-
-from django.contrib import messages
-from django.db import transaction
 from django.http import HttpRequest
 
 from syncsvc.admin.buttons import Button, ButtonsMixin, Confirmation
-from syncsvc.admin.confirm import asker_of, counted
+from syncsvc.admin.confirm import asker_of
+from syncsvc.admin.pausing import tell
 from syncsvc.models import App, Repository
+from syncsvc.operations import pausing
+from syncsvc.words import counted
 
 PAUSE = Button(
     "pause",
@@ -36,7 +35,7 @@ class PauseButtons(ButtonsMixin):
         of_app = isinstance(row, App)
         number = counted(row.subscriptions.filter(is_active=True).count(), "repository" if of_app else "app")
         stops = f"{row} is sent nothing more" if of_app else f"{row} is not polled, and nothing of it is sent,"
-        effect = f"{stops} until it is resumed: {number}. Nothing is lost; a run that goes on now ends first."
+        effect = f"{stops} until it is resumed: {number}. Nothing is lost; a run that goes on now stops within seconds."
         return Confirmation(title=f"Pause {row}?", effect=effect, label="Pause", tone="danger")
 
     def ask_resume(self, request: HttpRequest, row: App | Repository) -> Confirmation:
@@ -46,18 +45,9 @@ class PauseButtons(ButtonsMixin):
         return Confirmation(title=f"Resume {row}?", effect=effect, label="Resume")
 
     def pause(self, request: HttpRequest, row: App | Repository) -> None:
-        self._set_active(request, row, is_active=False)
+        changed = pausing.pause(self.model._default_manager.filter(pk=row.pk), asker_of(request))
+        tell(request, row, changed=bool(changed), is_active=False)
 
     def resume(self, request: HttpRequest, row: App | Repository) -> None:
-        self._set_active(request, row, is_active=True)
-
-    def _set_active(self, request: HttpRequest, row: App | Repository, *, is_active: bool) -> None:
-        values: dict[str, Any] = {"is_active": is_active}
-        if isinstance(row, App):
-            values["pause_reason"] = ""
-        with transaction.atomic():
-            others = self.model._default_manager.filter(pk=row.pk, is_active=not is_active)
-            if others.update(**values):
-                asker_of(request).log(row, "Resumed." if is_active else "Paused.")
-        row.is_active = is_active
-        messages.success(request, f"{'Resumed' if is_active else 'Paused'} {row}")
+        changed = pausing.resume(self.model._default_manager.filter(pk=row.pk), asker_of(request))
+        tell(request, row, changed=bool(changed), is_active=True)

@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core import signing
-from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from syncsvc.admin import answers
 from syncsvc.admin.buttons import Confirmation, ask
-from syncsvc.admin.confirm import counted
+from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.lists import ListMixin, chosen_again
 from syncsvc.admin.parts import is_htmx
 from syncsvc.exceptions import Refused
-from syncsvc.models import App, Subscription
+from syncsvc.models import Subscription
+from syncsvc.operations import pausing
+from syncsvc.words import counted
 
 SALT = "syncsvc.admin.pausing"
 DIGEST_SECONDS = 3600
@@ -35,7 +35,7 @@ PAUSE = Change(
     "pause_selected",
     "Pause",
     "Paused",
-    "Nothing more is sent until they are resumed, and nothing is lost. A run that goes on now ends first.",
+    "Nothing more is sent until they are resumed, and nothing is lost. A run that goes on now stops within seconds.",
     is_active=False,
 )
 RESUME = Change(
@@ -64,7 +64,7 @@ class PauseActions(ListMixin):
                 return self._change(request, rows, change, _shown(digest, self._about(change)))
             except Refused as refusal:
                 messages.error(request, f"Failed to {change.label.lower()}: {refusal}")
-        total = _to_change(rows, change).count()
+        total = pausing.to_change(rows, is_active=change.is_active).count()
         if not total:
             state = "paused" if not change.is_active else "active"
             messages.info(request, f"All that were chosen are {state} already.")
@@ -86,16 +86,8 @@ class PauseActions(ListMixin):
         return f"{change.action} {self.opts.model_name}"
 
     def _change(self, request: HttpRequest, rows: QuerySet[Any], change: Change, shown: int) -> HttpResponse:
-        with transaction.atomic():
-            found = list(_to_change(rows, change).select_for_update(of=("self",)))
-            if len(found) > shown:
-                raise Refused("conflict", f"It would be {len(found):,} by now, where {shown:,} were shown.")
-            values: dict[str, Any] = {"is_active": change.is_active}
-            if self.model is App and change.is_active:
-                values["pause_reason"] = ""
-            changed = self.model._default_manager.filter(pk__in=[row.pk for row in found])
-            changed.update(**values)
-            LogEntry.objects.log_actions(_user_id(request), found, CHANGE, f"{change.done}.")
+        act = pausing.resume if change.is_active else pausing.pause
+        found = act(rows, asker_of(request), at_most=shown)
         text = f"{change.done} {counted(len(found), str(self.opts.verbose_name))}"
         if gone := shown - len(found):
             text += f"; {gone:,} of those that were shown no longer qualify"
@@ -109,17 +101,14 @@ class PauseActions(ListMixin):
         return HttpResponseRedirect(request.get_full_path())
 
 
-def _user_id(request: HttpRequest) -> int:
-    assert request.user.pk is not None  # noqa: S101 - for the type only: the site lets nobody else in
-    return request.user.pk
-
-
-def _to_change(rows: QuerySet[Any], change: Change) -> QuerySet[Any]:
-    model = rows.model
-    found: QuerySet[Any] = model._default_manager.filter(
-        pk__in=rows.order_by().values("pk"), is_active=not change.is_active
-    )
-    return found.select_related("app", "repository") if model is Subscription else found
+def tell(request: HttpRequest, row: Model, *, changed: bool, is_active: bool) -> None:
+    """The message after a press of *Pause* or *Resume*: somebody may have been quicker."""
+    if changed:
+        messages.success(request, f"{'Resumed' if is_active else 'Paused'} {row}")
+    elif type(row)._default_manager.filter(pk=row.pk).exists():
+        messages.info(request, f"{row} is {'active' if is_active else 'paused'} already")
+    else:
+        messages.error(request, f"{row} was deleted meanwhile; nothing was changed.")
 
 
 def _shown(digest: str, about: str) -> int:

@@ -3,17 +3,17 @@
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncsvc.delivery.answers import Answer
+from syncsvc.operations.testing import Tested, effect_text
 
 ANSWER_BYTES = 1024
 
 
-def describe(answer: Answer[None]) -> SafeString:
-    """For a person: status, milliseconds, and the beginning of the answer's body."""
-    milliseconds = round(answer.seconds * 1000)
-    if answer.error_kind is None:
-        said = f"The endpoint answered {answer.status} in {milliseconds} ms."
+def describe(tested: Tested) -> SafeString:
+    """For a person: status, milliseconds, what it ended, and the beginning of the answer's body."""
+    answer = tested.answer
+    if tested.succeeded:
+        said = f"The endpoint answered {answer.status} in {tested.milliseconds} ms. {effect_text(tested)}".rstrip()
     else:
-        said = f"{answer.error} ({answer.error_kind}, {milliseconds} ms)"
+        said = f"{answer.error} ({answer.error_kind}, {tested.milliseconds} ms)"
     body = answer.body[:ANSWER_BYTES].decode(errors="backslashreplace")
     return format_html('{}<pre class="block">{}</pre>', said, body) if body else format_html("{}", said)

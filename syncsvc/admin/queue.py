@@ -6,27 +6,24 @@ from collections import Counter
 from typing import Any
 
 from django.conf import settings
-from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.utils.http import urlencode
-from django.utils.safestring import mark_safe
 
 from syncsvc import wakeup
 from syncsvc.admin import kept
 from syncsvc.admin.moments import with_moments
-from syncsvc.admin.parts import part_of, sees
+from syncsvc.admin.panels import Panels, answer_page, shared
+from syncsvc.admin.parts import sees
+from syncsvc.admin.tones import OF_QUEUED
 from syncsvc.models import Subscription
 from syncsvc.statistics.queue import STATES, queue_numbers
 from syncsvc.sync.health import Alive, alive
 
 TEMPLATE = "admin/syncsvc/queue.html"
-MOVING, STILL = 2, 15  # seconds between two questions of a tab
 NAME = "queue"
 LANES = ("live", "bulk")
-TONES = {"running": "busy", "queued": "busy", "due": "warn", "waiting": "quiet"}
 SEARCH_LENGTH = 200
 IDLE = {"count": 0, "moment": None}
 FEW = 4  # shards, up to which empty queues are shown too
@@ -35,15 +32,22 @@ FEW = 4  # shards, up to which empty queues are shown too
 def queue(request: HttpRequest) -> HttpResponse:
     if not sees(request, Subscription):
         raise PermissionDenied
+    state, search = _asked(request)
+    return answer_page(request, TEMPLATE, PANELS, lambda _: {"title": "Queue", "state": state, "search": search})
+
+
+def _asked(request: HttpRequest) -> tuple[str, str]:
+    """State and search, as the address has them."""
     state, search = request.GET.get("state", ""), request.GET.get("q", "").strip()[:SEARCH_LENGTH]
-    state = state if state in STATES else ""
-    if (name := part_of(request)) not in ("", "now"):
-        raise Http404
-    text = kept.kept(_name(state, search), lambda: _render(state, search))
-    if name:
-        return kept.answer(request, text)
-    context = {"title": "Queue", "state": state, "search": search, "now": mark_safe(kept.versioned(text))}  # noqa: S308
-    return TemplateResponse(request, TEMPLATE, {**admin.site.each_context(request), **context})
+    return state if state in STATES else "", search
+
+
+def _now(request: HttpRequest, row: None) -> str:
+    state, search = _asked(request)
+    return kept.kept(_name(state, search), lambda: _render(state, search))
+
+
+PANELS: Panels = {"now": shared("now", _now)}
 
 
 def _name(state: str, search: str) -> str:
@@ -61,17 +65,17 @@ def _render(state: str, search: str) -> str:
     rows = numbers["rows"] or []
     for row in rows:
         row["queue"] = wakeup.queue_name("bulk" if row["bulk"] else "live", uuid.UUID(row["repository_id"]))
-        row["tone"] = TONES[row["state"]]
+        row["tone"] = OF_QUEUED[row["state"]]
     asked = {name: value for name, value in (("q", search), ("state", state)) if value}
     return render_to_string(
         f"{TEMPLATE}#now",
         {
-            "address": f"?{urlencode({**asked, 'part': 'now'})}&v={kept.VERSION}",
-            "every": MOVING if moves and seen else STILL,
+            "version": kept.VERSION,
+            "moves": moves and seen is not None,
             "tabs": _tabs(counts, state, search),
             "rows": rows,
             "matching": numbers["matching"],
-            "asked": bool(asked),
+            "asked": asked,
             "polls": numbers["polls"],
             "queues": _queues(names, numbers["lanes"] or [], seen),
             "workers": _workers(numbers["workers"] or [], seen),

@@ -6,7 +6,6 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
-from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 
@@ -15,16 +14,14 @@ from syncsvc.admin import repository_page
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.cells import NOTHING, badge, commit_cell, list_link, moment
+from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.counting import subscriptions_of
-from syncsvc.admin.moved import tell
-from syncsvc.admin.parts import render_part, sees
 from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.removal import RemovalMixin
 from syncsvc.admin.repository_form import RepositoryForm
 from syncsvc.admin.resync_for import RESYNC_FOR, ResyncForButton
-from syncsvc.admin.search import uuid_of
-from syncsvc.admin.standing import rows_context
-from syncsvc.models import Repository, Snapshot, Subscription
+from syncsvc.models import Repository, Subscription
+from syncsvc.operations.repositories import save_repository
 
 CHECK = Button(
     "check_now",
@@ -39,6 +36,7 @@ CHECK = Button(
 class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
     form = RepositoryForm
     change_form_template = "admin/syncsvc/repository.html"
+    panels = repository_page.PANELS
     buttons = (CHECK, *BULK_BUTTONS, RESYNC_FOR, PAUSE, RESUME)
     list_display = ("name", "url", "branch", "state", "head", "checked", "subscription_count")
     list_filter = ("is_active", "error_kind")
@@ -48,10 +46,11 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
     def get_fieldsets(self, request: HttpRequest, obj: Repository | None = None) -> Any:
         remote = ("name", "url", "branch", "poll_seconds", "is_active")
         http = ("username", "new_token", "remove_token") if obj else ("username", "new_token")
+        http = (*http, "ca_certificate")
         ssh = ("new_ssh_key", "remove_ssh_key", "known_hosts") if obj else ("new_ssh_key", "known_hosts")
         parts: list[Any] = [
             (None, {"fields": remote}),
-            ("Token, for http and https", {"fields": http}),
+            ("Token and CA, for http and https", {"fields": http}),
             ("Key, for ssh", {"fields": ssh}),
         ]
         return parts
@@ -64,24 +63,8 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
     def buttons_of(self, row: Repository) -> Sequence[Button]:
         return (CHECK, *BULK_BUTTONS, RESYNC_FOR, PAUSE) if row.is_active else (*BULK_BUTTONS, RESYNC_FOR, RESUME)
 
-    def panels(self, request: HttpRequest, row: Repository) -> dict[str, Any]:
-        remote = repository_page.remote(row)
-        shown = {**remote, "may_see_rows": sees(request, Subscription), "credential": _credential(row)}
-        if sees(request, Snapshot):
-            shown |= {"may_see_snapshots": True, **repository_page.snapshots(row)}
-        return shown | (rows_context(request, row, remote["counts"]) if shown["may_see_rows"] else {})
-
-    def row_of_part(self, request: HttpRequest, object_id: str, name: str) -> Any:
-        if name != "remote" or (row_id := uuid_of(object_id)) is None:
-            return super().row_of_part(request, object_id, name)
-        return repository_page.for_part(row_id)
-
-    def part(self, request: HttpRequest, row: Repository, name: str) -> HttpResponse:
-        if name != "remote":
-            return super().part(request, row, name)
-        remote = repository_page.remote(row)
-        response = render_part(request, f"{self.change_form_template}#remote", {"original": row, **remote})
-        return tell(request, response, remote["version"])
+    def beside(self, request: HttpRequest, row: Repository) -> dict[str, Any]:
+        return {"credential": _credential(row)}
 
     def pressed(self, request: HttpRequest, row: Repository, button: Button) -> HttpResponse:
         repository_page.forget(row)
@@ -99,7 +82,7 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
     def head(self, repository: Repository) -> str:
         if not repository.head_commit:
             return NOTHING
-        return format_html("{} {}", repository.head_branch, commit_cell(repository.head_commit))
+        return format_html("{} {}", repository.head_branch or "HEAD", commit_cell(repository.head_commit))
 
     @admin.display(description="last check", ordering="checked_at")
     def checked(self, repository: Repository) -> str:
@@ -110,11 +93,11 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
         return list_link(Subscription, str(repository.subscription_count), {"repository__exact": repository.pk})
 
     def save_model(self, request: HttpRequest, obj: Repository, form: Any, change: bool) -> None:
-        moved = form.apply(obj)
-        # Of a row that exists only what the form has: its poll may be running.
-        obj.save(update_fields=[*RepositoryForm.Meta.fields, "token", "ssh_key"] if change else None)
-        if change and moved:
-            poll_afresh(obj)
+        changed = form.apply(obj)
+        if change:
+            save_repository(obj, asker_of(request), changed=changed)
+        else:
+            obj.save()
 
     def check_now(self, request: HttpRequest, repository: Repository) -> None:
         with transaction.atomic():
@@ -133,19 +116,3 @@ def _credential(repository: Repository) -> str:
     if repository.ssh_key is not None:
         return "an SSH key"
     return "none" if repository.token is None else "a token"
-
-
-def poll_afresh(repository: Repository) -> None:
-    """The next poll is due now, and what failed before, or is being asked now, is about another remote."""
-    Repository.objects.filter(pk=repository.pk).update(
-        due_at=Now(),
-        queued_at=None,
-        lease_token=None,
-        lease_expires_at=None,
-        checked_at=None,
-        failure_streak=0,
-        circuit_until=None,
-        error_kind="",
-        last_error="",
-        failing_since=None,
-    )

@@ -6,24 +6,23 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.urls import reverse
+from django.http import HttpRequest
 from django.utils import timezone
 
 from syncsvc.admin import kept
 from syncsvc.admin.moments import with_moments
-from syncsvc.admin.moved import version_of
-from syncsvc.models import Repository
+from syncsvc.admin.panels import Panel, Panels
+from syncsvc.admin.parts import sees, version_of
+from syncsvc.admin.standing import rows_context
+from syncsvc.models import Repository, Snapshot, Subscription
 from syncsvc.statistics.pages import repository_numbers, repository_with_counts
 
-MOVING, STILL = 2, 15  # seconds between two questions of a tab
 SNAPSHOTS = 10
 
 
-def remote(repository: Repository) -> dict[str, Any]:
-    """The context of the part `remote`: the row itself, and numbers of its subscriptions that all who look share."""
-    read = getattr(repository, "numbers", None)
-    text = read or kept.kept(f"repository:{repository.pk}", lambda: repository_numbers(repository.pk))
-    numbers = with_moments(json.loads(text))
+def remote(request: HttpRequest, repository: Repository) -> dict[str, Any]:
+    """The row itself, and numbers of its subscriptions that all who look share."""
+    numbers = _numbers_of(repository)
     counts, host = numbers["counts"], numbers["host"]
     check = check_state(repository, timezone.now())
     version = version_of(
@@ -34,16 +33,20 @@ def remote(repository: Repository) -> dict[str, Any]:
         sorted(counts.items()),
         host is not None,
     )
-    moves = check or (counts["moving"] and repository.is_active)
     return {
         "counts": counts,
         "host": host,
         "check": check,
         "stale": is_stale(repository, timezone.now()),
         "version": version,
-        "address": f"{reverse('admin:syncsvc_repository_change', args=[repository.pk])}?part=remote&v={version}",
-        "every": MOVING if moves else STILL,
+        "moves": bool(check or (counts["moving"] and repository.is_active)),
     }
+
+
+def rows(request: HttpRequest, repository: Repository) -> dict[str, Any]:
+    if not sees(request, Subscription):
+        return {"may_see_rows": False}
+    return {"may_see_rows": True, **rows_context(request, repository, _numbers_of(repository)["counts"])}
 
 
 def for_part(repository_id: UUID) -> Repository | None:
@@ -54,6 +57,15 @@ def for_part(repository_id: UUID) -> Repository | None:
     if repository is not None:
         kept.keep(f"repository:{repository_id}", getattr(repository, "numbers"))  # noqa: B009 - the annotation
     return repository
+
+
+def _numbers_of(repository: Repository) -> dict[str, Any]:
+    """As they came with the row, or are kept; they stay on the row, for the other panels."""
+    known = vars(repository)
+    if "numbers" not in known:
+        known["numbers"] = kept.kept(f"repository:{repository.pk}", lambda: repository_numbers(repository.pk))
+    numbers: dict[str, Any] = with_moments(json.loads(known["numbers"]))
+    return numbers
 
 
 def forget(repository: Repository) -> None:
@@ -74,7 +86,16 @@ def is_stale(repository: Repository, now: datetime) -> bool:
     return repository.is_active and (now - seen).total_seconds() > max(3 * repository.poll_interval, 300)
 
 
-def snapshots(repository: Repository) -> dict[str, Any]:
+def snapshots(request: HttpRequest, repository: Repository) -> dict[str, Any]:
     """The newest of them with what each changed."""
+    if not sees(request, Snapshot):
+        return {"may_see_snapshots": False}
     found = list(repository.snapshots.order_by("-id")[: SNAPSHOTS + 1])
-    return {"snapshots": found[:SNAPSHOTS], "more_snapshots": len(found) > SNAPSHOTS}
+    return {"may_see_snapshots": True, "snapshots": found[:SNAPSHOTS], "more_snapshots": len(found) > SNAPSHOTS}
+
+
+PANELS: Panels = {
+    "remote": Panel(context=remote, tells=True, row=for_part),
+    "rows": Panel(context=rows),
+    "snapshots": Panel(context=snapshots),
+}

@@ -12,7 +12,7 @@ from syncsvc.admin.actions import ask_one_resync, resync_one
 from syncsvc.admin.buttons import Button, ButtonsMixin, ask
 from syncsvc.admin.confirm import Question, confirm
 from syncsvc.admin.parts import is_htmx, render_part
-from syncsvc.admin.search import uuid_of
+from syncsvc.ids import uuid_of
 from syncsvc.models import Operation, Repository, Subscription
 from syncsvc.operations.scope import Scope
 

@@ -1,28 +1,30 @@
 """Runs: what each set out to tell, and how it ended."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Concat
-from django.http import HttpRequest, HttpResponse
-from django_htmx.http import trigger_client_event
+from django.http import HttpRequest
 
 from syncsvc.admin import run_page
 from syncsvc.admin.badges import run_badge, run_changes
+from syncsvc.admin.buttons import Button
 from syncsvc.admin.cells import NOTHING, block, link, list_link, moment, size_cell
 from syncsvc.admin.filters import AutocompleteFilter, when
 from syncsvc.admin.history import HistoryAdmin
-from syncsvc.admin.parts import render_part
-from syncsvc.admin.search import uuid_of
+from syncsvc.admin.stop_button import STOP, StopButton
+from syncsvc.ids import uuid_of
 from syncsvc.models import DeliveryAttempt, Subscription, SyncRun
-
-PANELS = {"facts": run_page.facts, "places": run_page.places, "attempts": run_page.attempts}
+from syncsvc.words import counted
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(HistoryAdmin):
+class SyncRunAdmin(StopButton, HistoryAdmin):
     change_form_template = "admin/syncsvc/run.html"
+    buttons = (STOP,)
+    panels = run_page.PANELS
     list_display = (
         "__str__",
         "subscription_link",
@@ -63,24 +65,11 @@ class SyncRunAdmin(HistoryAdmin):
         rows: QuerySet[Any] = super().get_queryset(request).select_related(*self.list_select_related)
         return rows
 
-    def panels(self, request: HttpRequest, row: SyncRun) -> dict[str, Any]:
-        context: dict[str, Any] = {}
-        for panel in PANELS.values():
-            context |= panel(request, row)
-        return context
+    def buttons_of(self, row: SyncRun) -> Sequence[Button]:
+        return () if row.outcome or row.subscription.stop_requested_at else self.buttons
 
-    def part(self, request: HttpRequest, row: SyncRun, name: str) -> HttpResponse:
-        """A panel alone; the one that is asked for all the time tells the others when the run has ended."""
-        if name not in PANELS:
-            return super().part(request, row, name)
-        query = request.GET.copy()
-        was = query.pop("was", [""])[-1]
-        request.GET = query  # type: ignore[assignment] # what the part asks with next does not have it twice
-        context = {"original": row, **PANELS[name](request, row)}
-        response = render_part(request, f"{self.change_form_template}#{name}", context, finished=bool(row.outcome))
-        if was and was != context.get("version"):
-            trigger_client_event(response, "changed", after="swap")
-        return response
+    def is_over(self, row: SyncRun) -> bool:
+        return bool(row.outcome)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         if run_id := uuid_of(search_term):
@@ -117,7 +106,7 @@ class SyncRunAdmin(HistoryAdmin):
 
     @admin.display(description="requests")
     def attempts(self, run: SyncRun) -> str:
-        return list_link(DeliveryAttempt, f"{run.requests:,} requests", {"run__exact": run.pk})
+        return list_link(DeliveryAttempt, counted(run.requests, "request"), {"run__exact": run.pk})
 
     @admin.display(description="sent")
     def size(self, run: SyncRun) -> str:

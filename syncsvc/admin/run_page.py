@@ -5,11 +5,11 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.http import urlencode
 
+from syncsvc.admin.panels import Panel, Panels
 from syncsvc.admin.subscription_page import answer_start
 from syncsvc.models import DeliveryAttempt, OperationItem, Snapshot, SyncRun
 
 ATTEMPTS = 30
-RUNNING_SECONDS = 2
 
 
 def facts(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
@@ -17,7 +17,6 @@ def facts(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
     planned = run.created + run.updated + run.deleted
     seconds = run.seconds
     return {
-        "every": None if run.outcome else RUNNING_SECONDS,
         "version": run.outcome or "running",
         "planned": planned,
         "missing": max(planned - run.delivered, 0) if run.outcome else 0,
@@ -60,3 +59,10 @@ def attempts(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         "newest": f"?{urlencode(query)}#attempts" if before else "",
         "older": older and f"?{urlencode({**query, 'before': str(shown[-1].pk)})}#attempts",
     }
+
+
+PANELS: Panels = {
+    "facts": Panel(context=facts, tells=True),
+    "places": Panel(context=places),
+    "attempts": Panel(context=attempts),
+}

@@ -1,19 +1,10 @@
 """What may be searched for in tables of millions of rows: only what an index finds."""
 
-import uuid
-
 from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpRequest
 
 NEEDS_SUBSCRIPTION = "Paths are searched within one subscription: choose it in the filter, then search again."
-
-
-def uuid_of(term: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(term.strip())
-    except ValueError:
-        return None
 
 
 def path_prefix(prefix: bytes) -> Q:

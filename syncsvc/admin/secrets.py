@@ -1,27 +1,14 @@
-"""An app's secret: exchanged while the old one still signs. It and tokens are shown to who had them made, once."""
-
-import uuid
-from datetime import timedelta
+"""Secrets and tokens that have just been made: shown once, to the user who asked for them."""
 
 from django.contrib import messages
-from django.db.models import F, Model
-from django.db.models.functions import Now
+from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from syncsvc.models import App
 from syncsvc.models.fields import Sealed
 
-OVERLAP = timedelta(hours=24)
 SESSION_KEY = "secret_to_show"
 SHOWN = 'The signing secret, shown this once: <code class="secret">{}</code> Copy it to the app now.'
-
-
-def rotate(app_id: uuid.UUID, secret: str) -> None:
-    """From now on this secret signs, and for 24 hours the one before too."""
-    App.objects.filter(id=app_id).update(
-        previous_secret=F("secret"), previous_secret_until=Now() + OVERLAP, secret=Sealed.seal(secret)
-    )
 
 
 def keep_to_show(request: HttpRequest, row: Model, secret: str) -> None:

@@ -4,17 +4,21 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any, cast
 
+from django.contrib import messages
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest
+from django.db import IntegrityError
+from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, reverse
+from psycopg.errors import ForeignKeyViolation, UniqueViolation
 
-from syncsvc.admin.answers import for_htmx
+from syncsvc.admin import answers
 from syncsvc.admin.failures import failures, retry_failures
 from syncsvc.admin.kept import forget
 from syncsvc.admin.navigation import navigation
 from syncsvc.admin.overview import NAMES, overview
 from syncsvc.admin.queue import NAME, queue
+from syncsvc.exceptions import Refused
 
 GROUPS = {
     "Syncing": ("Subscription", "App", "Repository"),
@@ -54,10 +58,17 @@ class ConsoleSite(AdminSite):
         inner = super().admin_view(view, cacheable)
 
         def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            response = inner(request, *args, **kwargs)
+            try:
+                response = inner(request, *args, **kwargs)
+            except Refused as refusal:  # somebody was quicker than a form that expects no refusal
+                response = _overtaken(request, str(refusal))
+            except IntegrityError as error:  # or than its checks: such a row is there by now, or a needed one is gone
+                if not isinstance(error.__cause__, UniqueViolation | ForeignKeyViolation):
+                    raise
+                response = _overtaken(request, "Somebody else was quicker, and nothing was saved. Look at it again.")
             if request.method == "POST":
                 forget(*KEPT)
-            return for_htmx(request, response)
+            return answers.for_htmx(request, response)
 
         return cast("V", update_wrapper(answered, inner))
 
@@ -86,3 +97,8 @@ def _groups(app: Any) -> list[Any]:
     models = {model["object_name"]: model for model in app["models"]}
     named = {title: [models[name] for name in names if name in models] for title, names in GROUPS.items()}
     return [{**app, "name": title, "models": group} for title, group in named.items() if group]
+
+
+def _overtaken(request: HttpRequest, text: str) -> HttpResponseBase:
+    messages.error(request, text)
+    return HttpResponseRedirect(answers.came_from(request) or reverse("admin:index"))

@@ -7,6 +7,7 @@ from syncsvc.admin.cells import link, moment, size_cell
 from syncsvc.admin.filters import AutocompleteFilter, when
 from syncsvc.admin.history import HistoryAdmin
 from syncsvc.models import Snapshot
+from syncsvc.words import counted
 
 
 @admin.register(Snapshot)
@@ -48,8 +49,8 @@ class SnapshotAdmin(HistoryAdmin):
 
     @admin.display(description="left out")
     def left_out(self, snapshot: Snapshot) -> str:
-        parts = ((snapshot.submodules, "submodules"), (snapshot.long_paths, "too long paths"))
-        return ", ".join(f"{count:,} {name}" for count, name in parts if count) or "nothing"
+        parts = ((snapshot.submodules, "submodule"), (snapshot.long_paths, "too long path"))
+        return ", ".join(counted(number, noun) for number, noun in parts if number) or "nothing"
 
     @admin.display(description="taken in", ordering="taken_at")
     def taken(self, snapshot: Snapshot) -> str:

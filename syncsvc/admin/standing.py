@@ -10,8 +10,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from syncsvc.models import App, Repository, Status, Subscription
-from syncsvc.models.status import RETRYING
+from syncsvc.models.status import RETRYING, THROTTLED
 from syncsvc.statistics.pages import Standing, standings
+from syncsvc.words import counted
 
 PAGE = 25  # a row with its buttons is a millisecond of Python
 # (name in the address, word, name of its count); in the order in which they matter.
@@ -19,6 +20,7 @@ STATES = (
     ("", "All", "total"),
     ("failed", "Failed", "failed"),
     ("retrying", "Retrying", "retrying"),
+    ("throttled", "Throttled", "throttled"),
     ("syncing", "Syncing", "syncing"),
     ("pending", "Pending", "pending"),
     ("synced", "Synced", "synced"),
@@ -28,16 +30,18 @@ CONDITIONS = {
     "failed": Q(status=Status.FAILED),
     "retrying": RETRYING,
     "syncing": Q(status=Status.SYNCING),
-    "pending": Q(status=Status.PENDING) & ~RETRYING,
+    "throttled": THROTTLED,
+    "pending": Q(status=Status.PENDING) & ~RETRYING & ~THROTTLED,
     "synced": Q(status=Status.SYNCED),
     "paused": Q(is_active=False),
 }
 WORST_FIRST = Case(
     When(status=Status.FAILED, then=Value(0)),
     When(RETRYING, then=Value(1)),
-    When(status=Status.SYNCING, then=Value(2)),
-    When(status=Status.PENDING, then=Value(3)),
-    default=Value(4),
+    When(THROTTLED, then=Value(2)),
+    When(status=Status.SYNCING, then=Value(3)),
+    When(status=Status.PENDING, then=Value(4)),
+    default=Value(5),
     output_field=IntegerField(),
 )
 
@@ -116,7 +120,7 @@ def behind_text(subscription: Subscription, standing: Standing) -> str:
     if standing.at_head:
         return "up to date"
     if standing.behind:
-        return f"{standing.behind:,} commit{'s' if standing.behind > 1 else ''} behind"
+        return f"{counted(standing.behind, 'commit')} behind"
     return "behind"
 
 

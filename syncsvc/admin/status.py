@@ -1,18 +1,21 @@
 """A subscription's status as a badge, the same in every list and page, and alone where it changes in place."""
 
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.parts import render_part, sees
-from syncsvc.admin.search import uuid_of
+from syncsvc.admin.tones import state_of
+from syncsvc.ids import uuid_of
 from syncsvc.models import Status, Subscription
 
-TONES = {Status.PENDING: "quiet", Status.SYNCING: "busy", Status.SYNCED: "good", Status.FAILED: "bad"}
 TEMPLATE = "admin/syncsvc/_subscription_status.html"
 SHOWN_AT_ONCE = 500
 RETRY = Button(
@@ -34,16 +37,32 @@ RESYNC = Button(
 )
 
 
+def moves(subscription: Subscription) -> bool:
+    """It runs, or is about to."""
+    if subscription.status == Status.SYNCING:
+        return True
+    due = (runs_at := subscription.runs_at) is not None and runs_at <= timezone.now()
+    return subscription.status == Status.PENDING and not subscription.paused and due
+
+
+def has_something_to_retry(subscription: Subscription) -> bool:
+    """It failed, waits for another try, or was stopped."""
+    waits = subscription.status == Status.PENDING and bool(subscription.last_error)
+    return subscription.status == Status.FAILED or subscription.is_retrying or subscription.is_throttled or waits
+
+
 def status_context(subscription: Subscription, *, follow: bool = False, swap: bool = False) -> dict[str, Any]:
     """`follow`: it asks how it goes on until that run ends; `swap`: it takes the place of each one on the page."""
-    status = Status(subscription.status)
-    word, tone = ("Retrying", "warn") if subscription.is_retrying else (status.label.capitalize(), TONES[status])
-    moves = status in (Status.PENDING, Status.SYNCING)
+    word, tone = state_of(subscription)
+    until = subscription.runs_at if subscription.is_throttled else None
+    will_change = subscription.status in (Status.PENDING, Status.SYNCING)
     return {
         "subscription": subscription,
         "word": word,
         "tone": tone,
-        "follow": follow and moves and not subscription.paused,
+        "until": until if until and until > timezone.now() else None,
+        "follow": follow and will_change and not subscription.paused,
+        "page": reverse("admin:syncsvc_subscription_change", args=[subscription.pk]) if follow else "",
         "swap": swap,
     }
 
@@ -68,6 +87,7 @@ def statuses(request: HttpRequest) -> HttpResponse:
     return HttpResponse("".join(badges))
 
 
-def changed_status(subscription: Subscription) -> str:
-    """Goes out of band to wherever the subscription stands on the page."""
-    return render_to_string(TEMPLATE, status_context(subscription, follow=True, swap=True))
+def changed_status(subscription_id: UUID) -> str:
+    """Goes out of band to wherever the subscription stands on the page; blank where it was deleted meanwhile."""
+    now = Subscription.objects.select_related("app", "repository").filter(pk=subscription_id).first()
+    return render_to_string(TEMPLATE, status_context(now, follow=True, swap=True)) if now else ""

@@ -9,23 +9,24 @@ from django.db.models import QuerySet, Value
 from django.db.models.functions import Concat
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
-from django_htmx.http import trigger_client_event
 
-from syncsvc import wakeup
 from syncsvc.admin import failing, subscription_page
 from syncsvc.admin.actions import SubscriptionActions, SubscriptionButtons
 from syncsvc.admin.buttons import Button, Confirmation, ask
 from syncsvc.admin.cells import NOTHING, badge, block, commit_cell, link, list_link, moment
-from syncsvc.admin.confirm import asker_of, counted
+from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.filters import AutocompleteFilter, PausedFilter
-from syncsvc.admin.parts import render_part
+from syncsvc.admin.pausing import tell
 from syncsvc.admin.removal import RemovalMixin
-from syncsvc.admin.search import uuid_of
-from syncsvc.admin.status import RESYNC, RETRY, status_cell
+from syncsvc.admin.status import RESYNC, RETRY, has_something_to_retry, status_cell
+from syncsvc.admin.stop_button import STOP, StopButton
 from syncsvc.exceptions import Refused
-from syncsvc.models import DeliveredFile, DeliveryAttempt, Status, Subscription, SyncRun
-from syncsvc.operations import single
+from syncsvc.ids import uuid_of
+from syncsvc.models import DeliveredFile, DeliveryAttempt, Status, Subscription, SyncRun, Trigger
+from syncsvc.operations import pausing, single
+from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.preview import ask_for_preview
+from syncsvc.words import counted
 
 STATE = ("state", "due", "retries", "error", "failing", "last_success", "at_commit", "epoch", "created", "history")
 PAUSE = Button(
@@ -67,9 +68,10 @@ PREVIEW = Button(
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
+class SubscriptionAdmin(SubscriptionActions, StopButton, SubscriptionButtons, RemovalMixin):
     change_form_template = "admin/syncsvc/subscription.html"
-    buttons = (ALLOW, RETRY, RESYNC, PAUSE, RESUME, PREVIEW)
+    panels = subscription_page.PANELS
+    buttons = (STOP, ALLOW, RETRY, RESYNC, PAUSE, RESUME, PREVIEW)
     autocomplete_fields = ("app", "repository")
     list_display = ("__str__", "state", "due", "retries", "last_success", "at_commit")
     list_filter = (
@@ -86,38 +88,16 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
 
     def buttons_of(self, row: Subscription) -> Sequence[Button]:
         offered = [PAUSE if row.is_active else RESUME]
+        if row.status == Status.SYNCING and row.stop_requested_at is None:
+            offered = [STOP, *offered]
         if row.paused:
             return offered
-        if row.status == Status.FAILED or row.is_retrying or row.error_kind:
-            offered = [RETRY, RESYNC, *offered]
-        else:
-            offered = [RESYNC, *offered]
+        offered = [*((RETRY,) if has_something_to_retry(row) else ()), RESYNC, *offered]
         return [ALLOW, *offered] if row.error_kind == "mass_delete_held" else offered
 
-    def panels(self, request: HttpRequest, row: Subscription) -> dict[str, Any]:
-        context: dict[str, Any] = {"preview_button": self._preview_button(request, row)}
-        for panel in subscription_page.PANELS.values():
-            context |= panel(request, row)
-        return context
-
-    def part(self, request: HttpRequest, row: Subscription, name: str) -> HttpResponse:
-        """A panel alone; the one that is asked for all the time tells the others when something changed."""
-        panel = subscription_page.PANELS.get(name)
-        if panel is None:
-            return super().part(request, row, name)
-        query = request.GET.copy()
-        was = query.pop("was", [""])[-1]
-        request.GET = query  # type: ignore[assignment] # what the part asks with next does not have it twice
-        context = {"original": row, "preview_button": self._preview_button(request, row), **panel(request, row)}
-        response = render_part(request, f"{self.change_form_template}#{name}", context)
-        if was and was != context.get("version"):
-            trigger_client_event(response, "changed", after="swap")
-        return response
-
-    def _preview_button(self, request: HttpRequest, row: Subscription) -> dict[str, Any] | None:
-        if not self.may_press(request, PREVIEW, row):
-            return None
-        return {**PREVIEW._asdict(), "url": self.press_url(row, PREVIEW.press)}
+    def beside(self, request: HttpRequest, row: Subscription) -> dict[str, Any]:
+        may = self.may_press(request, PREVIEW, row)
+        return {"preview_button": {**PREVIEW._asdict(), "url": self.press_url(row, PREVIEW.press)} if may else None}
 
     def pressed(self, request: HttpRequest, row: Subscription, button: Button) -> HttpResponse:
         failing.forget_numbers()
@@ -126,17 +106,17 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
     def ask_pause(self, request: HttpRequest, row: Subscription) -> Confirmation:
         return Confirmation(
             title=f"Pause {row}?",
-            effect="Nothing more is sent until it is resumed, and nothing is lost. A run that goes on now ends first.",
+            effect="Nothing more is sent until it is resumed, and nothing is lost. A run that goes on now stops within seconds.",
             label="Pause",
         )
 
     def pause(self, request: HttpRequest, row: Subscription) -> None:
-        single.pause(row.pk, asker_of(request))
-        messages.success(request, f"Paused {row}")
+        changed = pausing.pause(Subscription.objects.filter(pk=row.pk), asker_of(request))
+        tell(request, row, changed=bool(changed), is_active=False)
 
     def resume(self, request: HttpRequest, row: Subscription) -> None:
-        single.resume(row.pk, asker_of(request))
-        messages.success(request, f"Resumed {row}")
+        changed = pausing.resume(Subscription.objects.filter(pk=row.pk), asker_of(request))
+        tell(request, row, changed=bool(changed), is_active=True)
 
     def ask_allow_deletes(self, request: HttpRequest, row: Subscription) -> Confirmation | HttpResponse:
         held = single.held_run(row)
@@ -145,7 +125,7 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
             return self.pressed(request, row, ALLOW)
         deletes = counted(held.deleted, "file")
         asked = Confirmation(
-            title=f"Allow {held.deleted:,} deletes for {row.app.name}?",
+            title=f"Allow {counted(held.deleted, 'delete')} for {row.app.name}?",
             effect=f"{row.repository.name} at commit {held.to_commit[:12]} no longer has {deletes} that {row.app.name}"
             " has. The app is told to delete them. This holds once, for that commit or one that deletes no more.",
             label="Allow deletes",
@@ -166,6 +146,9 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
         messages.success(request, f"Deletes allowed for {row}")
 
     def preview_changes(self, request: HttpRequest, row: Subscription) -> None:
+        if not Subscription.objects.filter(pk=row.pk).exists():
+            messages.error(request, f"{PREVIEW.failed}: {row} was deleted meanwhile.")
+            return
         try:
             ask_for_preview(row)
         except Refused as refusal:
@@ -191,13 +174,13 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
         return field
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
-        if change:  # only what the form has: a run may be moving the rest
-            obj.save(update_fields=["is_active"])
-            return
-        obj.asked_by = request.user.get_username()
-        obj.save()
-        Subscription.objects.mark_queued([obj.id])
-        wakeup.wake_runs([obj])
+        asker, row = asker_of(request), Subscription.objects.filter(pk=obj.pk)
+        if change:
+            act = pausing.resume if obj.is_active else pausing.pause
+            act(row, asker)
+        else:
+            obj.save()
+            ask_for_runs(row, Trigger.SUBSCRIBED, asked_by=asker.name)
 
     @admin.display(description="status", ordering="status")
     def state(self, subscription: Subscription) -> str:
@@ -209,7 +192,7 @@ class SubscriptionAdmin(SubscriptionActions, SubscriptionButtons, RemovalMixin):
 
     @admin.display(description="next run", ordering="due_at")
     def due(self, subscription: Subscription) -> str:
-        return moment(subscription.due_at)
+        return moment(subscription.runs_at)
 
     @admin.display(description="last success", ordering="last_success_at")
     def last_success(self, subscription: Subscription) -> str:

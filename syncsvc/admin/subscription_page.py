@@ -2,24 +2,23 @@
 
 import base64
 import binascii
-from collections.abc import Callable
 from typing import Any
 
 from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.http import urlencode
 
 from syncsvc.admin.again import SEND_AGAIN
 from syncsvc.admin.cells import path_text
+from syncsvc.admin.panels import Panel, Panels
 from syncsvc.admin.search import path_bytes, path_prefix
-from syncsvc.models import DeliveredFile, Status, Subscription
+from syncsvc.admin.status import followed_status, moves
+from syncsvc.models import DeliveredFile, Subscription
 from syncsvc.operations import single
 from syncsvc.sync import preview
 
 RUNS, ATTEMPTS, FILES = 12, 15, 30
-MOVING_SECONDS, RESTING_SECONDS = 2, 15
 ANSWER_SHOWN = 200  # bytes
 
 
@@ -27,7 +26,7 @@ def now(request: HttpRequest, row: Subscription) -> dict[str, Any]:
     """No query but for what is held."""
     return {
         "version": version(row),
-        "every": MOVING_SECONDS if moves(row) else RESTING_SECONDS,
+        "moves": moves(row),
         "held": single.held_run(row),
         "pause_reason": single.pause_reason(row),
         "retrying": row.is_retrying,
@@ -37,15 +36,9 @@ def now(request: HttpRequest, row: Subscription) -> dict[str, Any]:
 def version(row: Subscription) -> str:
     """Another one means that something began, ended or was asked for since."""
     asked = f"{row.asked_at.timestamp():.3f}"
-    return ".".join(map(str, (row.status, asked, row.retry_count, row.epoch, row.lease_token, row.paused)))
-
-
-def moves(row: Subscription) -> bool:
-    """It runs, or is about to."""
-    if row.status == Status.SYNCING:
-        return True
-    due = row.due_at is not None and row.due_at <= timezone.now()
-    return row.status == Status.PENDING and not row.paused and due
+    run = (row.status, row.lease_token, row.stop_requested_at is not None)
+    standing = (row.is_throttled, row.retry_count, row.epoch, row.paused)
+    return ".".join(map(str, (asked, *run, *standing)))
 
 
 def runs(request: HttpRequest, row: Subscription) -> dict[str, Any]:
@@ -104,12 +97,13 @@ def made_preview(request: HttpRequest, row: Subscription) -> dict[str, Any]:
     }
 
 
-PANELS: dict[str, Callable[[HttpRequest, Subscription], dict[str, Any]]] = {
-    "now": now,
-    "runs": runs,
-    "attempts": attempts,
-    "files": files,
-    "preview": made_preview,
+PANELS: Panels = {
+    "now": Panel(context=now, tells=True),
+    "runs": Panel(context=runs),
+    "attempts": Panel(context=attempts),
+    "files": Panel(context=files),
+    "preview": Panel(context=made_preview, uses_page=True),
+    "status": Panel(answer=followed_status),
 }
 
 

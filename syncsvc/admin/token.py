@@ -59,6 +59,10 @@ class ApiTokenAdmin(ButtonsMixin):
             return ("name", "user", "scope_words", "expires", *STATE)
         return ("name", *(("user",) if _may_choose_user(request) else ()), "scopes", "expires_at")
 
+    def get_form(self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **options: Any) -> Any:
+        """Only the name of a token can change: a form that asks for scopes, which are not shown, is never valid."""
+        return super().get_form(request, obj, change, **({"form": TokenModelForm} if obj else {}), **options)
+
     def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
         return ("user", "scope_words", "expires", *STATE) if obj else ()
 

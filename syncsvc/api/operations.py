@@ -14,6 +14,7 @@ from syncsvc.api.schemas import (
     ErrorsShown,
     ItemsPage,
     ItemStatus,
+    OperationDetail,
     OperationShown,
     OperationsPage,
     Progress,
@@ -24,7 +25,7 @@ from syncsvc.exceptions import Refused
 from syncsvc.models import Operation
 from syncsvc.models.token import TokenScope
 from syncsvc.operations import bulk, control
-from syncsvc.operations.document import item_document, operation_document
+from syncsvc.operations.document import full_document, item_document, operation_document
 from syncsvc.operations.items import items_after
 from syncsvc.operations.listing import operations_after
 from syncsvc.operations.progress import errors_by_kind, progress
@@ -60,9 +61,10 @@ def operations(request: HttpRequest, after: uuid.UUID | None = None, limit: Limi
     return wrapped({"operations": [operation_document(one) for one in page.operations], "next": page.next})
 
 
-@router.get("operations/{operation_id}", response=Data[OperationShown], auth=READ)
+@router.get("operations/{operation_id}", response=Data[OperationDetail], auth=READ)
 def operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
-    return wrapped(operation_document(control.get_operation(operation_id)))
+    """One, with what its waiting items wait for."""
+    return wrapped(full_document(control.get_operation(operation_id)))
 
 
 @router.get("operations/{operation_id}/items", response=Data[ItemsPage], auth=READ)

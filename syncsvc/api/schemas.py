@@ -5,18 +5,25 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from ninja import Field, Schema
-from pydantic import ConfigDict, model_validator
+from pydantic import AfterValidator, ConfigDict, model_validator
 
 from syncsvc.models import Operation
+from syncsvc.operations.conditions import CONDITION_NAMES
 from syncsvc.operations.scope import Scope
+from syncsvc.statistics.waiting import Reason
 from syncsvc.types import ErrorKind
 
 IDS_MAX = 10_000
+SELECTED_BY = (*CONDITION_NAMES, "ids")
 # Not OperationItem.Status: the description knows a type by its bare name, and an operation has a Status, too.
 ItemStatus = Literal["waiting", "running", "succeeded", "failed", "skipped", "cancelled"]
 CONFIRM = "The number of subscriptions, where a `confirm` asked for it."
 HOST = "Of the endpoint, or of the remote where the error is one of git's; with its port, if it has one."
 ABORT = "Pause where more than this many percent of the first 50 fail."
+
+
+def _lower(text: str | None) -> str | None:
+    return text and text.lower()
 
 
 class Data[T](Schema):
@@ -62,18 +69,11 @@ class Conditions(Schema):
     app_id: uuid.UUID | None = None
     repository_id: uuid.UUID | None = None
     error_kind: ErrorKind | None = None
-    host: Annotated[str | None, Field(max_length=300, description=HOST)] = None
+    host: Annotated[str | None, Field(max_length=300, description=HOST), AfterValidator(_lower)] = None
     ids: Annotated[list[uuid.UUID] | None, Field(min_length=1, max_length=IDS_MAX)] = None
 
     def scope(self, kind: Operation.Kind) -> Scope:
-        return Scope(
-            kind=kind,
-            app_id=self.app_id,
-            repository_id=self.repository_id,
-            error_kind=self.error_kind,
-            host=self.host and self.host.lower(),
-            ids=self.ids,
-        )
+        return Scope(kind=kind, **{name: getattr(self, name) for name in SELECTED_BY})
 
 
 class Selection(Conditions, Options):
@@ -81,8 +81,8 @@ class Selection(Conditions, Options):
 
     @model_validator(mode="after")
     def _some_condition(self) -> Self:
-        if not any((self.app_id, self.repository_id, self.error_kind, self.host, self.ids)):
-            raise ValueError("Give app_id, repository_id, error_kind, host or ids.")
+        if not any(getattr(self, name) for name in SELECTED_BY):
+            raise ValueError(f"Give {', '.join(SELECTED_BY[:-1])} or {SELECTED_BY[-1]}.")
         return self
 
 
@@ -155,6 +155,22 @@ class OperationShown(Counts):
     retries: uuid.UUID | None
     created_at: datetime
     finished_at: datetime | None
+
+
+class WaitsShown(Schema):
+    """So many items wait, for what, and until when; `name` is that of an app or a host. `text` says so in words."""
+
+    count: int
+    reason: Reason
+    name: str | None
+    until: datetime | None
+    text: str
+
+
+class OperationDetail(OperationShown):
+    """One operation, with what its waiting items wait for."""
+
+    waits: list[WaitsShown]
 
 
 class OperationsPage(Schema):

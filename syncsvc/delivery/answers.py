@@ -1,18 +1,22 @@
 """What an endpoint's answer, or its silence, means."""
 
 from functools import lru_cache
-from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pycurl
 
+from syncsvc.delivery import tls
+from syncsvc.delivery.refusals import refusal, status_name
 from syncsvc.error_kinds import POLICIES, Circuit, kind_of_status
 from syncsvc.types import ErrorKind
 
 
 class Request[Tag](NamedTuple):
-    """One webhook to send: `headers` are whole lines, `timeout` is in seconds, `tag` is the sender's own."""
+    """One webhook to send: `headers` are whole lines, `timeout` is in seconds, `tag` is the sender's own.
+
+    `fresh`: over a new connection, to the address that the name has now.
+    """
 
     webhook_id: str
     url: str
@@ -20,10 +24,14 @@ class Request[Tag](NamedTuple):
     body: bytes
     timeout: float
     tag: Tag
+    fresh: bool = False
 
 
 class Answer[Tag](NamedTuple):
-    """`error_kind` is None where the endpoint acknowledged. `body` is the answer's beginning, `seconds` its time."""
+    """`error_kind` is None where the endpoint acknowledged. `body` is the answer's beginning, `seconds` its time.
+
+    `earlier`: the times that the request was sent before, over kept-alive connections that died without an answer.
+    """
 
     request: Request[Tag]
     status: int | None
@@ -32,6 +40,7 @@ class Answer[Tag](NamedTuple):
     body: bytes
     seconds: float
     retry_after: float | None
+    earlier: "tuple[Answer[Tag], ...]" = ()
 
 
 class Verdict(NamedTuple):
@@ -89,42 +98,37 @@ def refuses_content(status: int) -> bool:
 
 @lru_cache(maxsize=1024)
 def verdict_on_status(status: int) -> Verdict:
+    return verdict_on_answer(status, b"")
+
+
+def verdict_on_answer(status: int, body: bytes) -> Verdict:
+    """What a whole answer means; `body` is its beginning."""
     kind = kind_of_status(status)
-    return ACKNOWLEDGED if kind is None else Verdict(kind, _refusal(kind, status))
+    return ACKNOWLEDGED if kind is None else Verdict(kind, refusal(kind, status, body))
 
 
-def _refusal(kind: ErrorKind, status: int) -> str:
-    answered = f"The endpoint answered {_status_name(status)}"
-    match kind:
-        case ErrorKind.ENDPOINT_GONE:
-            return f"{answered}: it wants no more webhooks. Set the app's new URL, or delete the app."
-        case ErrorKind.ENDPOINT_TIMEOUT:
-            return f"{answered}: it did not read the webhook in time. Look at what stands in front of it."
-        case ErrorKind.ENDPOINT_THROTTLED:
-            return f"{answered}: fewer requests, please. If this stays, lower the app's in-flight limit."
-        case ErrorKind.ENDPOINT_ERROR:
-            return f"The endpoint failed with {_status_name(status)}. Look at its answer and its log."
-        case _:
-            return f"{answered}. {_advice(status)}"
+def verdict_on_unfinished[Tag](status: int, message: str, request: Request[Tag], *, timed_out: bool) -> Verdict:
+    """What it means that a status came, and the answer did not end; `message` is libcurl's.
 
-
-def _advice(status: int) -> str:
-    if 300 <= status < 400:
-        return "Redirects are not followed: set the app's webhook URL to the address that it leads to."
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return "Check that it verifies signatures with this app's secret."
-    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
-        return "Check the app's webhook URL: it must take POST."
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return "Let it take larger bodies, or lower CONTENT_CHUNK_BYTES."
-    return "Look at its answer and its log for why it refused."
-
-
-def _status_name(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
+    A status that refuses is believed. One that accepts is not: many frameworks send it before the handler has ended,
+    and can say by breaking off alone that it failed then (RFC 9112, section 8). Senders differ here: Svix goes by the
+    status, Convoy by the whole answer. A repeat has the same webhook id and does no harm; a loss would.
+    """
+    refused = verdict_on_status(status)
+    if refused.kind is not None:
+        return refused
+    answered = f"The endpoint answered {status_name(status)}, but its answer did not end"
+    if timed_out:
+        return Verdict(
+            ErrorKind.ENDPOINT_TIMEOUT,
+            f"{answered} within {request.timeout:g} s: only a whole answer acknowledges."
+            " Let it end its answer (Content-Length, or the last chunk) and do the work afterwards.",
+        )
+    return Verdict(
+        ErrorKind.ENDPOINT_UNREACHABLE,
+        f"{answered}: {_host(request.url)} ended the connection before ({_clean(message)}), and only a whole answer"
+        " acknowledges. Look at its log and at what stands in front of it.",
+    )
 
 
 def verdict_on_timeout[Tag](request: Request[Tag], *, connected: bool) -> Verdict:
@@ -141,13 +145,19 @@ def verdict_on_timeout[Tag](request: Request[Tag], *, connected: bool) -> Verdic
 def verdict_on_failure[Tag](code: int, message: str, request: Request[Tag]) -> Verdict:
     """What libcurl's error `code` means, timeouts apart."""
     host = _host(request.url)
-    if code in TLS_ERRORS:
-        text = f"TLS with {host} failed: {_clean(message)}. Check the certificate, its chain and its host name."
+    if code in TLS_ERRORS or tls.wants_certificate(message):
+        text = f"TLS with {host} failed: {_clean(tls.reason(message))}. {tls.advice(message)}"
         return Verdict(ErrorKind.ENDPOINT_TLS, text)
     if code in NOT_HTTP:
         text = f"What {host} answered is not HTTP. Check the webhook URL's scheme and port."
         return Verdict(ErrorKind.ENDPOINT_ERROR, text)
-    return Verdict(ErrorKind.ENDPOINT_UNREACHABLE, _unreachable(code, message, host))
+    return Verdict(ErrorKind.ENDPOINT_UNREACHABLE, _unreachable(code, message, request))
+
+
+def connection_lost[Tag](request: Request[Tag], seconds: float) -> Answer[Tag]:
+    """The request was sent over a kept-alive connection that died `seconds` later, before an answer."""
+    text = f"{_host(request.url)} ended the kept-alive connection before an answer. The request was sent again at once."
+    return Answer(request, None, ErrorKind.ENDPOINT_UNREACHABLE, text, b"", seconds, None)
 
 
 def forbidden[Tag](address: str, request: Request[Tag]) -> Verdict:
@@ -158,13 +168,20 @@ def forbidden[Tag](address: str, request: Request[Tag]) -> Verdict:
     )
 
 
-def _unreachable(code: int, message: str, host: str) -> str:
+def _unreachable[Tag](code: int, message: str, request: Request[Tag]) -> str:
+    host = _host(request.url)
     if code == pycurl.E_COULDNT_RESOLVE_HOST:
         return f"The host name {host} cannot be resolved. Check the webhook URL and the name's DNS."
     if code == pycurl.E_COULDNT_CONNECT:
         return f"Nothing accepts connections at {host}. Check that the endpoint runs, and its port."
     if code in BROKEN_OFF:
-        return f"{host} ended the connection before a whole answer. Look at its log and at what stands in front of it."
+        was_reset = code == pycurl.E_SEND_ERROR or "reset" in message
+        # With TLS 1.3 a server may want a certificate after the handshake, and its reset overtake the alert.
+        hint = " It may want a client certificate; syncsvc sends none, webhooks are signed."
+        return (
+            f"{host} ended the connection before a whole answer. Look at its log and at what stands in front of it."
+            f"{hint if was_reset and request.url.startswith('https:') else ''}"
+        )
     return f"The request to {host} failed: {_clean(message)}. Check the webhook URL and the endpoint."
 
 

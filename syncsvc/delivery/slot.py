@@ -1,16 +1,31 @@
 """One easy handle of libcurl's, and the request that it carries just now."""
 
 import socket
-import ssl
 from collections.abc import Iterable
+from itertools import pairwise
+from time import monotonic
+from typing import Any
 
-import certifi
 import pycurl
 
 from syncsvc.delivery.addresses import AddressPolicy
-from syncsvc.delivery.answers import Request, Verdict, forbidden, verdict_on_failure, verdict_on_timeout
+from syncsvc.delivery.answers import (
+    NOT_HTTP,
+    Answer,
+    Request,
+    Verdict,
+    connection_lost,
+    forbidden,
+    verdict_on_failure,
+    verdict_on_timeout,
+    verdict_on_unfinished,
+)
+from syncsvc.delivery.sockets import Sockets
 
+# An answer's beginning is kept. The rest is read and dropped, so that the next request can have the connection; where
+# the rest is too long, a new connection costs less.
 ANSWER_BYTES = 4096
+READ_BYTES = 64 * 1024
 DNS_CACHE_SECONDS = 30
 # "Expect:" keeps libcurl from asking for 100-continue before a large body: that costs a round trip.
 CONSTANT_HEADERS = [b"Content-Type: application/json", b"Expect:"]
@@ -19,17 +34,26 @@ CONSTANT_HEADERS = [b"Content-Type: application/json", b"Expect:"]
 class Slot[Tag]:
     """An easy handle that is used again and again: what does not change is set once."""
 
-    __slots__ = ("_addresses", "_timeout", "_url", "body", "cut_off", "easy", "refused_address", "request", "tried")
+    __slots__ = (
+        *("_addresses", "_doomed", "_fresh", "_opened", "_read", "_sent_at", "_timeout", "_url"),
+        *("body", "cut_off", "easy", "refused_address", "request", "sockets", "tried"),
+    )
     request: Request[Tag]
     body: bytes
     cut_off: bool
     refused_address: str
     tried: bool
+    _read: int
+    _sent_at: list[float]
+    _doomed: bool
 
     def __init__(self, addresses: AddressPolicy, *, connect_timeout: float, user_agent: str, ca_file: str) -> None:
         self._addresses = addresses
         self._url = ""
         self._timeout = 0.0
+        self._fresh = False
+        self._opened: list[int] = []
+        self.sockets = Sockets()
         self.easy = pycurl.Curl()
         for option, value in _constant_options():
             self.easy.setopt(option, value)
@@ -37,6 +61,8 @@ class Slot[Tag]:
         self.easy.setopt(pycurl.USERAGENT, user_agent)
         self.easy.setopt(pycurl.CAINFO, ca_file)
         self.easy.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        self.easy.setopt(pycurl.SOCKOPTFUNCTION, self._has_opened)
+        self.easy.setopt(pycurl.PREREQFUNCTION, self._about_to_send)
         self.easy.setopt(pycurl.WRITEFUNCTION, self._write)
 
     def prepare(self, request: Request[Tag]) -> None:
@@ -47,6 +73,9 @@ class Slot[Tag]:
         if request.timeout != self._timeout:
             easy.setopt(pycurl.TIMEOUT_MS, max(1, int(request.timeout * 1000)))
             self._timeout = request.timeout
+        if request.fresh is not self._fresh:
+            easy.setopt(pycurl.FRESH_CONNECT, int(request.fresh))
+            self._fresh = request.fresh
         easy.setopt(pycurl.HTTPHEADER, [*CONSTANT_HEADERS, *request.headers])
         easy.setopt(pycurl.POSTFIELDS, request.body)
         self.request = request
@@ -54,13 +83,51 @@ class Slot[Tag]:
         self.cut_off = False
         self.refused_address = ""
         self.tried = False
+        self._read = 0
+        self._sent_at = []
+        self._doomed = False
+        self._opened.clear()
 
-    def verdict(self, code: int, message: str) -> Verdict:
+    def verdict(self, status: int, code: int, message: str) -> Verdict:
+        """Says what it means that no whole answer came; `status` is 0 where not even a status line did."""
         if self.refused_address and not self.tried:
             return forbidden(self.refused_address, self.request)
-        if code == pycurl.E_OPERATION_TIMEDOUT:
-            return verdict_on_timeout(self.request, connected=self.easy.getinfo(pycurl.REQUEST_SIZE) > 0)
+        timed_out = code == pycurl.E_OPERATION_TIMEDOUT
+        if status >= 200 and code not in NOT_HTTP:
+            return verdict_on_unfinished(status, message, self.request, timed_out=timed_out)
+        if timed_out:
+            return verdict_on_timeout(self.request, connected=bool(self._sent_at))
         return verdict_on_failure(code, message, self.request)
+
+    def earlier(self) -> tuple[Answer[Tag], ...]:
+        """The times that this request was sent before the last, over kept-alive connections that died."""
+        if len(self._sent_at) < 2:
+            return ()
+        return tuple(connection_lost(self.request, after - before) for before, after in pairwise(self._sent_at))
+
+    def _about_to_send(self, *ends: Any) -> int:
+        """Notes each time that libcurl begins to send the request.
+
+        libcurl sends a request again by itself (lib/transfer.c, Curl_retry_request) where a kept-alive connection dies
+        before the first byte of an answer. The endpoint may have read it all by then, and acted on it; but not where
+        it had closed the connection before: that time does not count.
+        """
+        if self._doomed:
+            self._sent_at.pop()
+        if self._opened:
+            self.sockets.connected(ends, self._opened)
+            self._opened.clear()
+            self._doomed = False
+        else:
+            self._doomed = self.sockets.has_ended(ends)
+        self._sent_at.append(monotonic())
+        go_on: int = pycurl.PREREQFUNC_OK
+        return go_on
+
+    def _has_opened(self, descriptor: int, purpose: int) -> int:
+        self._opened.append(descriptor)
+        go_on: int = pycurl.SOCKOPT_OK
+        return go_on
 
     def _open_socket(self, purpose: int, target: tuple[int, int, int, tuple[str, int]]) -> socket.socket | int:
         family, kind, protocol, address = target
@@ -74,10 +141,10 @@ class Slot[Tag]:
 
     def _write(self, data: bytes) -> int:
         """Keeps the answer's beginning; a count that is not `len(data)` makes libcurl close the connection."""
-        room = ANSWER_BYTES - len(self.body)
-        self.body += data[:room]
-        self.cut_off = len(data) > room
-        return min(room, len(data))
+        self.body += data[: ANSWER_BYTES - len(self.body)]
+        self._read += len(data)
+        self.cut_off = self._read > READ_BYTES
+        return 0 if self.cut_off else len(data)
 
 
 class _Socket(socket.socket):
@@ -103,8 +170,3 @@ def _constant_options() -> Iterable[tuple[int, object]]:
         (pycurl.TCP_NODELAY, 1),
         (pycurl.DNS_CACHE_TIMEOUT, DNS_CACHE_SECONDS),
     )
-
-
-def trusted_authorities() -> str:
-    """The system's bundle (or SSL_CERT_FILE's), else certifi's: the one built into pycurl's wheel is Red Hat's path."""
-    return ssl.get_default_verify_paths().cafile or certifi.where()

@@ -17,45 +17,50 @@ from syncsvc.delivery.answers import (
     Verdict,
     counts_for_circuit,
     honours_retry_after,
-    verdict_on_status,
+    verdict_on_answer,
 )
-from syncsvc.delivery.slot import Slot, trusted_authorities
+from syncsvc.delivery.authorities import trusted_authorities
+from syncsvc.delivery.pool import Descriptors, Pool
+from syncsvc.delivery.slot import Slot
 
 __all__ = ["Answer", "Request", "Transport", "counts_for_circuit"]
 
-POLL_EVENTS = {
-    pycurl.POLL_IN: select.POLLIN,
-    pycurl.POLL_OUT: select.POLLOUT,
-    pycurl.POLL_INOUT: select.POLLIN | select.POLLOUT,
-}
+# A name that leads to another host is followed after this long, however busy the connections to the old host are.
+CONNECTION_SECONDS = 60.0
 
 
 class Transport[Tag]:
     """Sends requests and gives back answers; one thread's, except `wake`. Times are in seconds.
 
-    Every connection, new or kept alive, was checked against `addresses` when its socket was opened.
+    Every connection, new or kept alive, was checked against `addresses` when its socket was opened. None takes a
+    request when it is older than `connection_seconds`.
     """
 
     def __init__(
-        self, addresses: AddressPolicy, *, connect_timeout: float, user_agent: str, ca_file: str | None = None
+        self,
+        addresses: AddressPolicy,
+        *,
+        connect_timeout: float,
+        user_agent: str,
+        ca_file: str | None = None,
+        connection_seconds: float = CONNECTION_SECONDS,
     ) -> None:
         self._addresses = addresses
         self._connect_timeout = connect_timeout
         self._user_agent = user_agent
         self._ca_file = ca_file or trusted_authorities()
+        self._connection_seconds = connection_seconds
         self._idle: list[Slot[Tag]] = []
-        self._open: dict[pycurl.Curl, Slot[Tag]] = {}
-        self._running = 0
-        self._timer: float | None = None
         self._bell, self._clapper = socket.socketpair()
         self._bell.setblocking(False)
         self._clapper.setblocking(False)
         self._poll = select.poll()
         self._poll.register(self._bell, select.POLLIN)
         self._bell_descriptor = self._bell.fileno()
-        self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
+        self._descriptors: Descriptors[Tag] = {}
+        # The last one takes requests; those before it are too old, and end with their last request.
+        self._pools = [self._new_pool()]
+        self.in_flight = 0
 
     def __enter__(self) -> Self:
         return self
@@ -63,23 +68,23 @@ class Transport[Tag]:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    @property
-    def in_flight(self) -> int:
-        return len(self._open)
-
     def send(self, request: Request[Tag]) -> None:
         """Takes the request; it goes out with the next `wait`."""
+        if monotonic() - self._pools[-1].opened_at > self._connection_seconds:
+            self._pools.append(self._new_pool())
+            self._close_old_pools()
         slot = self._idle.pop() if self._idle else self._new_slot()
         slot.prepare(request)
-        self._open[slot.easy] = slot
-        self._running += 1
-        self._multi.add_handle(slot.easy)
+        self._pools[-1].add(slot)
+        self.in_flight += 1
 
     def wait(self, timeout: float) -> list[Answer[Tag]]:
         """Answers as soon as there are any; none after `timeout`, after `wake`, or where nothing is in flight."""
         end = monotonic() + timeout
-        while self._open:
-            self._run_timer()
+        while self.in_flight:
+            for pool in self._pools:
+                if pool.timer is not None:
+                    pool.run_timer()
             if answers := self._collect():
                 return answers
             woken = self._run_sockets(end)
@@ -95,12 +100,14 @@ class Transport[Tag]:
 
     def abort(self) -> list[Request[Tag]]:
         """Closes what is in flight at once; whether an endpoint acted on one of these is not known."""
-        slots = list(self._open.values())
-        return [self._reclaim(slot) for slot in slots]
+        aborted = [self._reclaim(pool, slot) for pool in self._pools for slot in list(pool.open.values())]
+        self._close_old_pools()
+        return aborted
 
     def close(self) -> None:
         self.abort()
-        self._multi.close()
+        for pool in self._pools:
+            pool.close()
         for slot in self._idle:
             slot.easy.close()
         self._idle.clear()
@@ -112,62 +119,59 @@ class Transport[Tag]:
             self._addresses, connect_timeout=self._connect_timeout, user_agent=self._user_agent, ca_file=self._ca_file
         )
 
-    def _watch(self, event: int, descriptor: int, multi: object, data: object) -> None:
-        if event == pycurl.POLL_REMOVE:
-            self._poll.unregister(descriptor)
-        else:
-            self._poll.register(descriptor, POLL_EVENTS.get(event, 0))
+    def _new_pool(self) -> Pool[Tag]:
+        return Pool(self._poll, self._descriptors)
 
-    def _set_timer(self, milliseconds: int) -> None:
-        self._timer = None if milliseconds < 0 else monotonic() + milliseconds / 1000
-
-    def _run_timer(self) -> None:
-        while self._timer is not None and self._timer <= monotonic():
-            self._timer = None
-            _, self._running = self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+    def _close_old_pools(self) -> None:
+        """Closes pools that are too old and have no request on its way any more."""
+        *old, current = self._pools
+        for pool in old:
+            if not pool.open:
+                pool.close()
+        self._pools = [*(pool for pool in old if pool.open), current]
 
     def _run_sockets(self, end: float) -> bool:
-        """Waits for sockets until `end` or libcurl's timer, serves them, and says whether `wake` was called."""
-        until = end if self._timer is None else min(end, self._timer)
+        """Waits for sockets until `end` or libcurl's timers, serves them, and says whether `wake` was called."""
+        until = end
+        for pool in self._pools:
+            if pool.timer is not None and pool.timer < until:
+                until = pool.timer
         woken = False
         for descriptor, events in self._poll.poll(max(0.0, until - monotonic()) * 1000):
             if descriptor == self._bell_descriptor:
                 self._bell.recv(4096)
                 woken = True
-            else:
-                _, self._running = self._multi.socket_action(descriptor, _ready(events))
+            elif found := self._descriptors.get(descriptor):
+                found.run(descriptor, _ready(events))
         return woken
 
     def _collect(self) -> list[Answer[Tag]]:
-        if self._running >= len(self._open):
-            return []
-        _, done, failed = self._multi.info_read()
-        return [
-            *(self._answered(self._open[easy]) for easy in done),
-            *(self._failed(self._open[easy], code, message) for easy, code, message in failed),
-        ]
+        answers: list[Answer[Tag]] = []
+        for pool in self._pools:
+            if pool.has_ended:
+                answers += [self._answer(pool, *ended) for ended in pool.ended()]
+        if answers and len(self._pools) > 1:
+            self._close_old_pools()
+        return answers
 
-    def _answered(self, slot: Slot[Tag]) -> Answer[Tag]:
+    def _answer(self, pool: Pool[Tag], slot: Slot[Tag], code: int, message: str) -> Answer[Tag]:
         status: int = slot.easy.getinfo(pycurl.RESPONSE_CODE)
-        return self._finish(slot, status, verdict_on_status(status))
+        is_whole = code == pycurl.E_OK or (slot.cut_off and code == pycurl.E_WRITE_ERROR)
+        verdict = verdict_on_answer(status, slot.body) if is_whole else slot.verdict(status, code, message)
+        return self._finish(pool, slot, status, verdict)
 
-    def _failed(self, slot: Slot[Tag], code: int, message: str) -> Answer[Tag]:
-        status: int = slot.easy.getinfo(pycurl.RESPONSE_CODE)
-        if slot.cut_off and code == pycurl.E_WRITE_ERROR:
-            return self._finish(slot, status, verdict_on_status(status))
-        return self._finish(slot, status, slot.verdict(code, message))
-
-    def _finish(self, slot: Slot[Tag], status: int, verdict: Verdict) -> Answer[Tag]:
+    def _finish(self, pool: Pool[Tag], slot: Slot[Tag], status: int, verdict: Verdict) -> Answer[Tag]:
         retry_after = slot.easy.getinfo(pycurl.RETRY_AFTER) if honours_retry_after(status) else 0
         seconds: float = slot.easy.getinfo(pycurl.TOTAL_TIME)
+        if earlier := slot.earlier():
+            seconds -= sum(answer.seconds for answer in earlier)
         body = slot.body
-        request = self._reclaim(slot)
-        return Answer(request, status or None, verdict.kind, verdict.error, body, seconds, retry_after or None)
+        request = self._reclaim(pool, slot)
+        return Answer(request, status or None, verdict.kind, verdict.error, body, seconds, retry_after or None, earlier)
 
-    def _reclaim(self, slot: Slot[Tag]) -> Request[Tag]:
-        del self._open[slot.easy]
-        self._multi.remove_handle(slot.easy)
-        self._running = min(self._running, len(self._open))
+    def _reclaim(self, pool: Pool[Tag], slot: Slot[Tag]) -> Request[Tag]:
+        pool.remove(slot)
+        self.in_flight -= 1
         self._idle.append(slot)
         return slot.request
 

@@ -2,146 +2,92 @@
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import urljoin, urlsplit
 
 from syncsvc.exceptions import GitError
+from syncsvc.git.complaints import AT_REMOTE, HUNG_UP, PROXY, RULES, SENTENCES, Rule
+from syncsvc.git.disk import disk_error
+from syncsvc.git.wire import HttpAnswer
 from syncsvc.types import ErrorKind
 
 MAX_MESSAGE = 500
-_STATUS = re.compile(r"(?:returned error: |HTTP code = )([1-5][0-9]{2})\b")
-
-# The first kind with a phrase in git's words (LC_ALL=C, lower case) wins: a dropped connection also says "early EOF",
-# and an unknown repository also says "could not read from remote repository".
-_PHRASES: tuple[tuple[ErrorKind, tuple[str, ...]], ...] = (
-    (ErrorKind.INTERNAL, ("no space left on device",)),
-    (
-        ErrorKind.GIT_NOT_FOUND,
-        (
-            "repository not found",
-            "repository not exported",
-            "does not appear to be a git repository",
-            "couldn't find remote ref",
-            "error: 404",
-            "error: 410",
-            "error: 301",
-            "error: 302",
-            "error: 307",
-            "error: 308",
-            "unable to update url base from redirection",
-            "fatal: repository '",
-            "not valid: is this a git repository",
-            "could not be found or you don't have permission",
-        ),
-    ),
-    (
-        ErrorKind.GIT_AUTH,
-        (
-            "authentication failed",
-            "could not read username",
-            "could not read password",
-            "permission denied (",
-            "error: 401",
-            "error: 403",
-            "host key verification failed",
-            "access denied",
-            "too many authentication failures",
-            "no mutual signature",
-            "error in libcrypto",
-        ),
-    ),
-    (
-        ErrorKind.GIT_CORRUPT,
-        (
-            "is corrupt",
-            "bad object",
-            "bad tree",
-            "missing blob",
-            "missing tree",
-            "missing commit",
-            "inflate",
-            "not a valid object",
-            "point to a valid object",
-            "not a tree object",
-            "did not send all necessary objects",
-            "unable to read tree",
-            "could not read tree",
-            "unable to parse object",
-            "cannot read object",
-            "could not read object",
-            "error: could not read ",
-            "not a git repository: ",
-            "hash mismatch",
-            "sha1 mismatch",
-            "loose object",
-            "packfile ",
-            "bad config",
-            "bad pack",
-            "reference broken",
-            "cannot stream",
-            "index file",
-            "bad shallow",
-            "mismatched algorithms",
-            "pack has bad",
-        ),
-    ),
-    (ErrorKind.GIT_TIMEOUT, ("operation too slow", "operation timed out", "connection timed out", "timed out")),
-    (
-        ErrorKind.GIT_UNREACHABLE,
-        (
-            "could not resolve",
-            "unable to look up",
-            "name or service not known",
-            "failed to connect",
-            "couldn't connect",
-            "unable to connect",
-            "connection refused",
-            "connection reset",
-            "connection closed",
-            "network is unreachable",
-            "no route to host",
-            "early eof",
-            "hung up",
-            "rpc failed",
-            "ssl",
-            "tls",
-            "certificate",
-            "empty reply",
-            "unexpected disconnect",
-            "returned error: 5",
-            "returned error: 429",
-            "unable to access",
-            "kex_exchange_identification",
-            "could not read from remote repository",
-            "protocol error",
-        ),
-    ),
+_MAX_LINES = 200
+_MOVED = "The remote answers with a redirect{where}, which is not followed; set the URL that it has moved to."
+_LIMITED = "The remote limits how often it is asked; it is left alone {until}, then tried again by itself."
+_IN_TROUBLE = "The remote's server is in trouble (HTTP {status}); it is tried again by itself."
+_STATUS = re.compile(
+    r"(?:fatal: unable to access ''|error: RPC failed).*?"
+    r"(?:The requested URL returned error: |HTTP code = )([0-9]{3})\b"
 )
-
-_SENTENCES = {
-    ErrorKind.GIT_NOT_FOUND: "The remote has no such repository, or hides it from this credential; check the URL.",
-    ErrorKind.GIT_AUTH: "The remote refused the credential, or needs one; give one that may read this repository.",
-    ErrorKind.GIT_CORRUPT: "git found damaged or missing objects; the mirror is rebuilt by the next run.",
-    ErrorKind.GIT_TIMEOUT: "The remote took too long; it is tried again by itself.",
-    ErrorKind.GIT_UNREACHABLE: "The remote cannot be reached; it is tried again by itself. Check URL and network.",
-    ErrorKind.INTERNAL: "git failed in a way that is not known; read what it said and check the worker.",
-}
-_MOVED = "The remote answers with a redirect, which is not followed with a credential; set the URL it has moved to."
-_NO_BRANCH = "The branch is no longer on the remote; push it, or set this repository's branch to another."
-_HOST_KEY = "The ssh host's key is not among the pinned known hosts; check it and pin the right one."
-_DISK_FULL = "The worker's disk is full; free space for the mirrors or lower MIRROR_MAX_BYTES."
+_REFUSED = "The remote refuses the request (HTTP {status}); check the URL and the server. It is tried again by itself."
+_RATE_LIMITED = re.compile(r"fatal: rate limited by ''(?:.* in ([0-9]+) seconds)?")
+# The only words of a remote that count beside a status: a 403 may be a refusal or a limit.
+_LIMIT_SAID = re.compile(r"remote: .*(?:rate limit|too many requests|retry later|abuse detection)", re.IGNORECASE)
+_PROGRESS = re.compile(r"(?:remote: )?[A-Z][a-z]+ing [a-z ]+: +[0-9]+(?:%|,|$)")
 
 
-def git_error(stderr: bytes, hide: Sequence[str] = (), *, otherwise: ErrorKind = ErrorKind.INTERNAL) -> GitError:
+class NoShallowError(GitError):
+    """The remote gives no commit without its history."""
+
+
+class _Said(NamedTuple):
+    """A line as git said it, and as it is compared: without URL and quoted text."""
+
+    text: str
+    plain: str
+
+
+class _Verdict(NamedTuple):
+    kind: ErrorKind
+    words: str
+    line: str
+    retry_after: float | None = None
+    at_remote: bool = False
+    no_shallow: bool = False
+
+
+def git_error(
+    stderr: bytes,
+    hide: Sequence[str] = (),
+    *,
+    otherwise: ErrorKind = ErrorKind.INTERNAL,
+    url: str = "",
+    folder: str = "",
+    answer: HttpAnswer | None = None,
+    setting: str = "GIT_TIMEOUT",
+) -> GitError:
     """Kind and sentence for a git that failed; `hide` are the secrets and paths that must not be shown.
 
-    `otherwise` is the kind of what git says in words that are not known here.
+    `otherwise` is the kind of what git says in words that are not known here. `url` is the remote's, `answer` its last
+    one over http, `folder` the one that git writes to, `setting` the name of the limit of silence.
     """
-    text = stderr.decode("utf-8", "replace")
-    kind = _kind(text.lower(), otherwise)
-    line = clean(_telling_line(text), hide)
-    sentence = _sentence(kind, text.lower())
-    status = _STATUS.search(text)
-    message = (f"{sentence} git said: {line}" if line else sentence)[:MAX_MESSAGE]
-    return GitError(kind, message, status=int(status[1]) if status else None)
+    said = _lines(stderr.decode("utf-8", "replace"), url)
+    verdict = _of_http(said, url, answer) or _by_rule(said, folder) or _unknown(said, otherwise)
+    text = verdict.words.replace("{setting}", setting)
+    quoted = clean(" ".join(filter(None, (verdict.line, _remotes_words(said, verdict.line)))), hide)
+    if quoted:
+        text = f"{text[: MAX_MESSAGE - 100]} git said: {quoted}"
+    error = NoShallowError if verdict.no_shallow else GitError
+    return error(
+        verdict.kind,
+        text[:MAX_MESSAGE],
+        retry_after=verdict.retry_after,
+        at_remote=verdict.at_remote,
+        status=_status_of(said),
+    )
+
+
+def _status_of(said: list[_Said]) -> int | None:
+    """The HTTP status that failed; None where the remote gave none."""
+    found = [match for line in said if (match := _STATUS.match(line.plain))]
+    return int(found[0][1]) if found else None
+
+
+def damaged_remote(message: str) -> str:
+    """The message of a damage that turned out to be the remote's."""
+    _, found, said = message.partition(" git said: ")
+    return f"{AT_REMOTE}{found}{said}"[:MAX_MESSAGE]
 
 
 def clean(text: str, hide: Sequence[str] = ()) -> str:
@@ -151,28 +97,103 @@ def clean(text: str, hide: Sequence[str] = ()) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _kind(text: str, otherwise: ErrorKind) -> ErrorKind:
-    for kind, phrases in _PHRASES:
-        if any(phrase in text for phrase in phrases):
-            return kind
-    return otherwise
+def _lines(text: str, url: str) -> list[_Said]:
+    found = []
+    for line in re.split(r"[\r\n]+", text):
+        stripped = line.strip().removesuffix("\x1b[K")
+        if stripped and not _PROGRESS.match(stripped):
+            found.append(_Said(stripped, _plain(stripped, url)))
+    return found[-_MAX_LINES:]
 
 
-def _sentence(kind: ErrorKind, text: str) -> str:
-    if kind is ErrorKind.GIT_NOT_FOUND and ("redirection" in text or "returned error: 30" in text):
-        return _MOVED
-    if kind is ErrorKind.GIT_NOT_FOUND and "find remote ref" in text:
-        return _NO_BRANCH
-    if kind is ErrorKind.GIT_AUTH and "host key verification" in text:
-        return _HOST_KEY
-    if kind is ErrorKind.INTERNAL and "no space left" in text:
-        return _DISK_FULL
-    return _SENTENCES[kind]
+def _plain(line: str, url: str) -> str:
+    """Without what is somebody else's words: the URL, and what stands in quotes."""
+    if url:
+        line = line.replace(url, "URL")
+    # A quote begins after a space or bracket: the apostrophe of "Couldn't" does not.
+    return re.sub(r"(?<![^\s(])'.*?'(?=[\s:;,.)?]|$)", "''", line)
 
 
-def _telling_line(text: str) -> str:
-    """The line that says most: the first `fatal:` or `error:`, git's own before the remote's."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith(("fatal:", "error:"))]
-    remote = [line for line in lines if line.startswith("remote:") and len(line) > 10]
-    return " ".join((told or lines)[:1] + remote[:1])[:300]
+def _of_http(said: list[_Said], url: str, answer: HttpAnswer | None) -> _Verdict | None:
+    """By the status, where git says that a status was what failed."""
+    for line in said:
+        if match := _RATE_LIMITED.match(line.plain):
+            seconds = float(match[1]) if match[1] else answer.retry_after if answer else None
+            return _limited(line, seconds)
+        if match := _STATUS.match(line.plain):
+            status = int(match[1])
+            return _of_status(status, line, said, url, answer if answer and answer.status == status else None)
+    return None
+
+
+def _of_status(status: int, line: _Said, said: list[_Said], url: str, answer: HttpAnswer | None) -> _Verdict | None:
+    retry_after = answer.retry_after if answer else None
+    is_limit = status == 403 and (retry_after is not None or any(_LIMIT_SAID.match(each.plain) for each in said))
+    if status == 429 or is_limit or (status == 503 and retry_after is not None):
+        return _limited(line, retry_after)
+    if 300 <= status < 400:
+        return _Verdict(ErrorKind.GIT_NOT_FOUND, _moved(url, answer), line.text)
+    if status in {401, 403}:
+        return _Verdict(ErrorKind.GIT_AUTH, SENTENCES[ErrorKind.GIT_AUTH], line.text)
+    if status in {404, 410}:
+        return _Verdict(ErrorKind.GIT_NOT_FOUND, SENTENCES[ErrorKind.GIT_NOT_FOUND], line.text)
+    kind = ErrorKind.GIT_TIMEOUT if status in {408, 504} else ErrorKind.GIT_UNREACHABLE
+    words = PROXY if status == 407 else (_IN_TROUBLE if status >= 500 or status == 408 else _REFUSED)
+    return _Verdict(kind, words.format(status=status), line.text)
+
+
+def _limited(line: _Said, seconds: float | None) -> _Verdict:
+    until = "for a while" if seconds is None else f"for {seconds:.0f} s, as it asks"
+    return _Verdict(ErrorKind.GIT_UNREACHABLE, _LIMITED.format(until=until), line.text, retry_after=seconds)
+
+
+def _moved(url: str, answer: HttpAnswer | None) -> str:
+    location = answer.headers.get("location", "") if answer else ""
+    return _MOVED.format(where=_where(url, location))
+
+
+def _where(url: str, location: str) -> str:
+    """Without what was asked below the repository's URL, without a query and without a credential."""
+    try:
+        parts = urlsplit(urljoin(url, location))
+        host = f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
+    except ValueError:
+        return ""
+    if not location or parts.scheme not in {"http", "https"} or not host:
+        return ""
+    path = parts.path.removesuffix("/info/refs").removesuffix("/git-upload-pack")
+    return f" to {clean(f'{parts.scheme}://{host}{path}')[:200]}"
+
+
+def _by_rule(said: list[_Said], folder: str) -> _Verdict | None:
+    hung_up = any(HUNG_UP.match(line.plain) for line in said)
+    for rule in RULES:
+        if rule.hung_up not in {None, hung_up}:
+            continue
+        for line in said:
+            if match := rule.pattern.match(line.plain):
+                return _apply(rule, match, line, folder)
+    return None
+
+
+def _apply(rule: Rule, match: re.Match[str], line: _Said, folder: str) -> _Verdict:
+    groups = {name: clean(value or "") for name, value in match.groupdict().items()}
+    if rule.kind is ErrorKind.WORKER_DISK:
+        words = str(disk_error(folder or "for mirrors", groups["reason"]))
+    else:
+        words = rule.words or SENTENCES[rule.kind]
+        for name, value in groups.items():
+            words = words.replace(f"{{{name}}}", value)
+    return _Verdict(rule.kind, words, line.text, at_remote=rule.at_remote, no_shallow=rule.no_shallow)
+
+
+def _unknown(said: list[_Said], otherwise: ErrorKind) -> _Verdict:
+    """The line that says most: the first `fatal:` or `error:`, else the first."""
+    told = [line for line in said if line.plain.startswith(("fatal:", "error:"))]
+    return _Verdict(otherwise, SENTENCES[otherwise], (told or said or [_Said("", "")])[0].text[:300])
+
+
+def _remotes_words(said: list[_Said], line: str) -> str:
+    """The first line of the remote that is not decoration."""
+    lines = [each.text for each in said if re.match(r"remote: .*\w{3}", each.text) and each.text != line]
+    return lines[0][:200] if lines else ""

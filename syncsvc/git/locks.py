@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from syncsvc.exceptions import MirrorBusyError
+from syncsvc.git.disk import own_disk
 
 _PAUSE = 0.02
 
@@ -15,10 +16,12 @@ _PAUSE = 0.02
 @contextlib.contextmanager
 def locked(file: Path, *, shared: bool = False, wait: float = 0) -> Iterator[int]:
     """Holds the lock file; MirrorBusyError if it is not had within `wait` seconds. Gives its file descriptor."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    with own_disk(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, time.monotonic() + wait)
+        with own_disk(file.parent):
+            _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, time.monotonic() + wait)
         yield descriptor
     finally:
         os.close(descriptor)

@@ -23,7 +23,7 @@ def read_manifest(mirror: Mirror, commit: str) -> Iterator[ManifestEntry]:
         # "<mode> blob <sha> <size, padded>\t<path>"; a submodule is a commit, two letters longer, of size "-"
         meta, _, path = record.partition(b"\t")
         if path <= previous:
-            raise GitError(ErrorKind.GIT_CORRUPT, _DISORDER)
+            raise GitError(ErrorKind.GIT_CORRUPT, _DISORDER, at_remote=True)
         previous = path
         mode = meta[:6]
         text = modes.get(mode) or modes.setdefault(mode, mode.decode())

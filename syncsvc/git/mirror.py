@@ -11,16 +11,24 @@ from pathlib import Path
 
 from syncsvc.error_kinds import POLICIES
 from syncsvc.exceptions import GitError, MirrorBusyError
+from syncsvc.git.disk import own_disk
+from syncsvc.git.environment import environment
+from syncsvc.git.errors import NoShallowError, damaged_remote
 from syncsvc.git.leftovers import FETCH_MARK, remove_leftovers
 from syncsvc.git.locks import locked
-from syncsvc.git.process import Context, GitProcess, environment, run
-from syncsvc.git.remote import DETACHED, GitLimits, Remote, access
+from syncsvc.git.process import Context, GitProcess, run
+from syncsvc.git.remote import GitLimits, Remote, access
 from syncsvc.types import CommitInfo, ErrorKind, RemoteHead
 
 _PINS = "refs/syncsvc/commits"
 _FETCHED = "refs/syncsvc/fetched"
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _MAX_PACKS = 20
+_WRITING = b"writing\n"
+_TOO_LARGE = (
+    "The remote gives no commit without its history, and with it this repository is larger than"
+    " GIT_FULL_FETCH_MAX_BYTES ({limit:,} bytes); raise that, or serve the repository by a newer git."
+)
 
 
 class Mirror:
@@ -70,7 +78,8 @@ class Mirror:
     def reading(self, *, wait: float = 1.0) -> Iterator[None]:
         """Keeps the mirror from being replaced, pruned or evicted; ask `has_commit` inside: it may just have been."""
         with locked(self._lock, shared=True, wait=wait) as descriptor:
-            os.utime(descriptor)
+            with own_disk(self.path.parent):
+                os.utime(descriptor)
             self._seen = self._generation()
             yield
 
@@ -111,7 +120,9 @@ class Mirror:
     def _context(self, otherwise: ErrorKind = ErrorKind.INTERNAL, *, writes: bool = False) -> Context:
         env = environment({}, git_dir=self.path) | ({FETCH_MARK: str(self.path)} if writes else {})
         hide = (str(self.path), str(self.path.parent))
-        return Context(env, self.limits.timeout, hide, otherwise, self.limits.nice)
+        folder = str(self.path.parent)
+        limits = self.limits
+        return Context(env, limits.timeout, hide, otherwise, limits.nice, folder=folder, interrupt=limits.interrupt)
 
     @property
     def _lock(self) -> Path:
@@ -128,8 +139,10 @@ class Mirror:
             with self.reading(wait=wait):
                 return self._fetch_into(self.path, head)
         except GitError as error:
-            if not POLICIES[error.kind].suspects_mirror:
+            if not POLICIES[error.kind].suspects_mirror or error.at_remote:
                 raise
+            if self._is_sound():  # then what is damaged is the remote, and a new mirror would have no more of it
+                raise _at_remote(error) from error
         return self._replace(head, commit, wait)
 
     def _replace(self, head: RemoteHead, commit: str, wait: float) -> str:
@@ -138,41 +151,68 @@ class Mirror:
         try:
             self._init(new, _format_of(commit))
             taken = self._fetch_into(new, head)
-            with locked(self._lock, wait=wait):
+            with locked(self._lock, wait=wait), own_disk(self.path.parent):
                 _swap(new, self.path, self._beside("old"))
             return taken
+        except GitError as error:  # there was nothing yet that could have been damaged
+            raise _at_remote(error) from error
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
+    def _is_sound(self) -> bool:
+        """Reads all that the mirror's commits lead to, but not the content of files."""
+        try:
+            self.run("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
+        except GitError as error:
+            return not POLICIES[error.kind].suspects_mirror
+        return True
+
     def _init(self, path: Path, object_format: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=0o700)  # repositories may be private, and what git writes is readable to all
+        with own_disk(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700)  # repositories may be private, and what git writes is readable to all
         arguments = ["init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", str(path)]
         run(arguments, self._context(writes=True))
 
     def _fetch_into(self, path: Path, head: RemoteHead) -> str:
         fetched = path / _FETCHED
-        fetched.unlink(missing_ok=True)
-        source = "HEAD" if head.branch in {"", DETACHED} else f"refs/heads/{head.branch}"
-        with access(self.remote, self.limits, timeout=self.limits.timeout, git_dir=path) as (context, options):
-            arguments = ["fetch", "--quiet", "--depth=1", "--no-tags", "--force", "--no-write-fetch-head"]
-            arguments += [*options, "--", self.remote.url, f"{source}:{_FETCHED}"]
-            run(arguments, replace(context, env={**context.env, FETCH_MARK: str(self.path)}))
-        commit = fetched.read_text(encoding="ascii").strip()
-        if not _SHA.fullmatch(commit):
-            raise GitError(
-                ErrorKind.GIT_CORRUPT, "git left no readable commit in the mirror; the next run rebuilds it."
-            )
-        (path / _PINS).mkdir(parents=True, exist_ok=True)
-        fetched.rename(path / _PINS / commit)
+        with own_disk(path.parent):
+            fetched.unlink(missing_ok=True)
+        try:
+            self._run_fetch(path, head, shallow=True)
+        except NoShallowError:
+            self._run_fetch(path, head, shallow=False)
+        with own_disk(path.parent):
+            commit = fetched.read_text(encoding="ascii", errors="replace").strip() if fetched.is_file() else ""
+            if not _SHA.fullmatch(commit):
+                raise GitError(
+                    ErrorKind.GIT_CORRUPT, "git left no readable commit in the mirror; the next run rebuilds it."
+                )
+            (path / _PINS).mkdir(parents=True, exist_ok=True)
+            fetched.rename(path / _PINS / commit)
         return commit
+
+    def _run_fetch(self, path: Path, head: RemoteHead, *, shallow: bool) -> None:
+        source = f"refs/heads/{head.branch}" if head.branch else "HEAD"
+        with access(self.remote, self.limits, timeout=self.limits.timeout, git_dir=path) as (context, options):
+            arguments = ["fetch", "--quiet", "--no-tags", "--force", "--no-write-fetch-head"]
+            arguments += ["--depth=1"] if shallow else []
+            arguments += [*options, "--", self.remote.url, f"{source}:{_FETCHED}"]
+            env = {**context.env, FETCH_MARK: str(self.path)}
+            run(arguments, replace(context, env=env, check=None if shallow else lambda: self._check_size(path)))
+
+    def _check_size(self, path: Path) -> None:
+        limit = self.limits.full_fetch_bytes
+        if bytes_of(path) > limit:
+            raise GitError(ErrorKind.GIT_NOT_FOUND, _TOO_LARGE.format(limit=limit))
 
     def _tidy(self, keep: set[str]) -> None:
         pins = {file.name: file for file in (self.path / _PINS).glob("*")}
         dropped = [file for commit, file in pins.items() if commit not in keep]
-        for file in dropped:
-            file.unlink(missing_ok=True)
-        (self.path / _FETCHED).unlink(missing_ok=True)
+        with own_disk(self.path.parent):
+            for file in dropped:
+                file.unlink(missing_ok=True)
+            (self.path / _FETCHED).unlink(missing_ok=True)
         if dropped or len(list(self.path.glob("objects/pack/*.pack"))) > _MAX_PACKS:
             for arguments in (["repack", "-a", "-d", "-q"], ["prune", "--expire=now"]):
                 run(arguments, self._context(ErrorKind.GIT_CORRUPT, writes=True))
@@ -204,36 +244,8 @@ class Mirror:
         return self.path.with_name(f"{self.path.name}.{word}-{secrets.token_hex(4)}")
 
 
-def evict(root: Path, max_bytes: int) -> list[str]:
-    """Removes the least recently used mirrors until the rest fit; returns their names. One in use stays."""
-    mirrors = [path for path in root.glob("*") if path.is_dir() and (path / "HEAD").is_file()]
-    sizes = {path: _bytes_of(path) for path in mirrors if ".new-" not in path.name and ".old-" not in path.name}
-    total, evicted = sum(sizes.values()), list[str]()
-    for path in sorted(sizes, key=_last_used):
-        if total <= max_bytes:
-            break
-        if _remove(path):
-            total -= sizes[path]
-            evicted.append(path.name)
-    return evicted
-
-
-def _remove(path: Path) -> bool:
-    with contextlib.suppress(MirrorBusyError, FileNotFoundError), locked(path.with_name(f"{path.name}.lock")):
-        away = path.with_name(f"{path.name}.old-{secrets.token_hex(4)}")
-        path.rename(away)
-        shutil.rmtree(away, ignore_errors=True)
-        return True
-    return False
-
-
-def _last_used(path: Path) -> float:
-    with contextlib.suppress(OSError):
-        return path.with_name(f"{path.name}.lock").stat().st_mtime
-    return 0
-
-
-def _bytes_of(path: Path) -> int:
+def bytes_of(path: Path) -> int:
+    """What a folder takes on disk."""
     total = 0
     for folder, _, names in os.walk(path):
         for name in names:
@@ -259,12 +271,28 @@ def _swap(new: Path, path: Path, old: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _at_remote(error: GitError) -> GitError:
+    """Damage that was met, and is not the mirror's."""
+    if error.kind is not ErrorKind.GIT_CORRUPT or error.at_remote:
+        return error
+    return GitError(error.kind, damaged_remote(str(error)), at_remote=True)
+
+
 @contextlib.contextmanager
 def _marked(descriptor: int, mirror: Path) -> Iterator[None]:
-    """The lock file is empty except while its holder writes; found full, the last holder was killed at it."""
-    if os.fstat(descriptor).st_size:
-        remove_leftovers(mirror)
-    else:
-        os.write(descriptor, b"writing\n")
+    """While its holder writes the lock file says so; found like that, the last holder was killed at it.
+
+    Else it says how many bytes the mirror takes, so that all mirrors can be added up without a look into each.
+    """
+    with own_disk(mirror.parent):
+        if os.pread(descriptor, len(_WRITING), 0).startswith(_WRITING[:1]):
+            remove_leftovers(mirror)
+        _note(descriptor, _WRITING)
     yield
+    with own_disk(mirror.parent):
+        _note(descriptor, b"%d\n" % bytes_of(mirror))
+
+
+def _note(descriptor: int, text: bytes) -> None:
     os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text, 0)

@@ -2,67 +2,35 @@
 
 import contextlib
 import fcntl
+import math
 import os
 import select
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from subprocess import PIPE, Popen
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self
 
 from syncsvc.exceptions import GitError
 from syncsvc.git.errors import git_error
+from syncsvc.git.life import bytes_moved
+from syncsvc.git.wire import MAX_TRACE, Trace, Wire
 from syncsvc.types import ErrorKind
 
 if TYPE_CHECKING:
     from git import Git
 
 MINIMUM_VERSION = (2, 36)  # cat-file --batch-command
+# A call that shows signs of life is ended all the same after so many times its limit of silence.
+PATIENCE = 12
 _BLOCK = 1 << 20
 _MAX_STDERR = 16 * 1024
-
-_CONFIG = {
-    "protocol.allow": "never",
-    "protocol.version": "2",
-    "core.hooksPath": os.devnull,
-    "core.bigFileThreshold": "16m",
-    "core.attributesFile": os.devnull,
-    "credential.helper": "",
-    "gc.auto": "0",
-    "maintenance.auto": "false",
-    "fetch.recurseSubmodules": "false",
-    "submodule.recurse": "false",
-    # Off: index-pack checks every object's hash and fetch that all are there. fsck would also refuse many old but
-    # readable repositories, and guards against what a checkout could do; nothing is checked out here.
-    "fetch.fsckObjects": "false",
-}
-
-
-def environment(config: Mapping[str, str], *, git_dir: Path | None = None) -> dict[str, str]:
-    """What git is told; of our own environment it hears nothing that begins with GIT_."""
-    settings = {**_CONFIG, **config}
-    env = {
-        "HOME": "/nonexistent",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_ATTR_NOSYSTEM": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ASKPASS": "",
-        "SSH_ASKPASS": "",
-        "SSH_AUTH_SOCK": "",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_DEFAULT_REF_FORMAT": "files",
-        "GIT_DIR": str(git_dir or os.devnull),
-        "GIT_CONFIG_COUNT": str(len(settings)),
-    }
-    for index, (key, value) in enumerate(settings.items()):
-        env[f"GIT_CONFIG_KEY_{index}"] = key
-        env[f"GIT_CONFIG_VALUE_{index}"] = value
-    return env
+# How often is looked whether a git that says nothing reads and writes: in seconds, and at least so often in its limit.
+_LOOK_SECONDS = 1.0
+_LOOKS = 4
 
 
 def git_version() -> tuple[int, ...]:
@@ -73,9 +41,12 @@ def git_version() -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a git is started in. `timeout` is in seconds; `hide` are secrets and paths that no error may show.
+    """What a git is started in. `hide` are secrets and paths that no error may show.
 
-    `otherwise` is the kind of a failure that git tells in words that are not known here.
+    `timeout` is the longest silence in seconds, and `setting` the name of the setting that holds it.
+    `otherwise` is the kind of a failure that git tells in words that are not known here. `url` is that of the remote
+    that is asked, `folder` the one that is written to. `traces` are the variables that have git tell what goes over
+    the wire. `check` and `interrupt` are called once a second while git is at work; they may raise, which ends git.
     """
 
     env: Mapping[str, str] = field(repr=False)
@@ -83,27 +54,46 @@ class Context:
     hide: Sequence[str] = field(default=(), repr=False)
     otherwise: ErrorKind = ErrorKind.INTERNAL
     nice: int = 0
+    setting: str = "GIT_TIMEOUT"
+    url: str = field(default="", repr=False)
+    folder: str = ""
+    traces: Sequence[str] = ()
+    check: Callable[[], None] | None = None
+    interrupt: Callable[[], None] | None = None
+
+
+class Finished(NamedTuple):
+    output: bytes
+    wire: Wire
 
 
 def run(arguments: Sequence[str], context: Context) -> bytes:
     """git's output, which must be small, when it has ended well within the time limit."""
-    deadline = time.monotonic() + context.timeout
+    return ask(arguments, context).output
+
+
+def ask(arguments: Sequence[str], context: Context) -> Finished:
+    """The same with what the remote answered; `context.traces` says of which protocols that is told."""
+    deadline = time.monotonic() + PATIENCE * context.timeout
     with GitProcess(arguments, context) as process:
         output = bytearray()
         while block := process.read_some(deadline):
             output += block
             if len(output) > _BLOCK:
-                raise GitError(
-                    ErrorKind.INTERNAL, f"git {arguments[0]} answered with far more than expected; check the remote."
-                )
+                raise _too_much(f"git {arguments[0]}")
         process.finish(deadline)
-        return bytes(output)
+        return Finished(bytes(output), process.wire)
+
+
+def _too_much(name: str) -> GitError:
+    return GitError(ErrorKind.GIT_UNREACHABLE, f"{name} was answered with far more than expected; check the remote.")
 
 
 class GitProcess:
     """A running git whose pipes never block each other: what is to be written goes out while reading waits.
 
-    The time limit is for each wait for a block, not for the whole: a stream may be read as slowly as its reader likes.
+    The time limit is for each wait for a sign of life (output, an exchange with the remote, bytes that git reads or
+    writes), not for the whole: a stream may be read as slowly as its reader likes.
     """
 
     def __init__(self, arguments: Sequence[str], context: Context, *, talks: bool = False) -> None:
@@ -113,7 +103,13 @@ class GitProcess:
         self._data = b""
         self._position = 0
         self._outgoing = b""
-        self._handle, self._process = _start(arguments, context.env, talks=talks)
+        self._moved, self._looked_at = 0, 0.0
+        self._trace = Trace(context.traces)
+        try:
+            self._handle, self._process = _start(arguments, context.env, self._trace, talks=talks)
+        except BaseException:
+            self._trace.close()
+            raise
         if context.nice:
             with contextlib.suppress(OSError):  # it has ended already
                 os.setpriority(os.PRIO_PGRP, self._process.pid, context.nice)
@@ -123,7 +119,7 @@ class GitProcess:
         self._out, self._err = stdout.fileno(), stderr.fileno()
         self._in = self._process.stdin.fileno() if self._process.stdin else -1
         self._open = {self._out, self._err}
-        for pipe in (self._out, self._err, *([self._in] if talks else [])):
+        for pipe in (*self._open, *([self._in] if talks else [])):
             os.set_blocking(pipe, False)
         _widen(self._out)
 
@@ -134,6 +130,11 @@ class GitProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+
+    @property
+    def wire(self) -> Wire:
+        """What the remote has answered, as far as `context.traces` has it told."""
+        return self._trace.read()
 
     @property
     def exit_code(self) -> int:
@@ -186,7 +187,7 @@ class GitProcess:
         """Waits for git to end; raises what it says if it did not end well. A stream is whole only after this."""
         while self._open:
             self._wait(deadline)
-            self._drain_stderr()
+            self._listen()
             self._discard_output()
         self._process.wait()
         if self._process.returncode < 0:
@@ -194,7 +195,16 @@ class GitProcess:
                 ErrorKind.INTERNAL, f"{self._name} was ended by signal {-self._process.returncode}; it is tried again."
             )
         if self._process.returncode:
-            raise git_error(self._stderr, self._context.hide, otherwise=self._context.otherwise)
+            context = self._context
+            raise git_error(
+                self._stderr,
+                context.hide,
+                otherwise=context.otherwise,
+                url=context.url,
+                folder=context.folder,
+                answer=self.wire.answer,
+                setting=context.setting,
+            )
 
     def kill(self) -> None:
         """Ends git and all that it started; harmless if it has ended."""
@@ -206,15 +216,17 @@ class GitProcess:
             if pipe:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
+        self._trace.close()
         self._open.clear()
 
     def _read(self, deadline: float | None) -> bytes:
         while self._out in self._open:
+            self._check()
             try:
                 block = os.read(self._out, _BLOCK)
             except BlockingIOError:
                 self._wait(deadline)
-                self._drain_stderr()
+                self._listen()
                 self._write_some()
                 continue
             if not block:
@@ -223,18 +235,46 @@ class GitProcess:
         return b""
 
     def _wait(self, deadline: float | None) -> None:
-        seconds = self._context.timeout if deadline is None else deadline - time.monotonic()
+        """Returns at a sign of life."""
         poll = select.poll()
         for pipe in self._open:
             poll.register(pipe, select.POLLIN)
         if self._outgoing:
             poll.register(self._in, select.POLLOUT)
-        if seconds <= 0 or not poll.poll(seconds * 1000):
-            self.kill()
-            raise GitError(
-                ErrorKind.GIT_TIMEOUT,
-                f"{self._name} took longer than {self._context.timeout:g} s and was ended; it is tried again.",
+        timeout = self._context.timeout
+        silent_at = time.monotonic() + timeout
+        while True:
+            self._check()
+            left = min(silent_at, math.inf if deadline is None else deadline) - time.monotonic()
+            if left <= 0:
+                self._time_out(is_silent=time.monotonic() >= silent_at)
+            if poll.poll(1000 * min(left, _LOOK_SECONDS, timeout / _LOOKS)):
+                return
+            before, self._moved = self._moved, bytes_moved(self._process.pid) + self._trace.size()
+            if self._moved != before:
+                silent_at = time.monotonic() + timeout
+
+    def _check(self) -> None:
+        if time.monotonic() < self._looked_at + _LOOK_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        for call in (self._context.check, self._context.interrupt):
+            if call is not None:
+                call()
+        if self._trace.size() > MAX_TRACE:
+            raise _too_much(self._name)
+
+    def _time_out(self, *, is_silent: bool) -> NoReturn:
+        self.kill()
+        timeout, setting = self._context.timeout, self._context.setting
+        if is_silent:
+            text = f"{self._name} gave no sign of life for longer than {timeout:g} s ({setting}) and was ended"
+        else:
+            text = (
+                f"{self._name} was ended after {PATIENCE * timeout:g} s though data still came;"
+                f" that is {PATIENCE} times {setting}, which can be raised for a remote this slow"
             )
+        raise GitError(ErrorKind.GIT_TIMEOUT, f"{text}; it is tried again.")
 
     def _write_some(self) -> None:
         if self._outgoing:
@@ -245,7 +285,8 @@ class GitProcess:
             except BrokenPipeError:  # git has ended; reading finds out why
                 self._outgoing = b""
 
-    def _drain_stderr(self) -> None:
+    def _listen(self) -> None:
+        """What git says beside its output. The end of it counts most: progress comes first, complaints last."""
         while self._err in self._open:
             try:
                 block = os.read(self._err, _BLOCK)
@@ -253,7 +294,7 @@ class GitProcess:
                 return
             if not block:
                 self._open.discard(self._err)
-            self._stderr = (self._stderr + block)[:_MAX_STDERR]
+            self._stderr = (self._stderr + block)[-_MAX_STDERR:]
 
     def _discard_output(self) -> None:
         while self._out in self._open:
@@ -272,7 +313,7 @@ def _widen(pipe: int) -> None:
 
 
 def _start(
-    arguments: Sequence[str], env: Mapping[str, str], *, talks: bool
+    arguments: Sequence[str], env: Mapping[str, str], trace: Trace, *, talks: bool
 ) -> "tuple[Git.AutoInterrupt, Popen[bytes]]":
     # Not before: who starts no git (the web, most commands) would wait for it.
     from git import Git
@@ -286,8 +327,9 @@ def _start(
             [*prefix, "git", *arguments],
             as_process=True,
             istream=PIPE if talks else None,
-            env=dict(env),
+            env={**env, **trace.environment},
             start_new_session=True,
+            pass_fds=trace.descriptors,
         )
     except GitCommandNotFound:
         raise GitError(ErrorKind.INTERNAL, "git is not installed on this worker; install git 2.36 or newer.") from None

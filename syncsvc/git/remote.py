@@ -2,22 +2,35 @@
 
 import base64
 import contextlib
-import os
-import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from syncsvc.exceptions import GitError, InvalidUrlError, NotAskedError
-from syncsvc.git.process import Context, GitProcess, environment, run
+from syncsvc.exceptions import GitError, InvalidCredentialError, InvalidUrlError, NotAskedError
+from syncsvc.git.authorities import read_certificates, write_bundle
+from syncsvc.git.complaints import NOT_GIT
+from syncsvc.git.disk import own_disk
+from syncsvc.git.environment import environment
+from syncsvc.git.process import PATIENCE, Context, GitProcess, ask
+from syncsvc.git.refs import head_of_branch, head_of_remote, ref_of
+from syncsvc.git.ssh import explain_refusal, ssh_environment
 from syncsvc.git.url import check_url, scheme_of
+from syncsvc.git.wire import Wire
 from syncsvc.types import ErrorKind, RemoteHead
 
-DETACHED = "HEAD"  # what RemoteHead.branch says of a HEAD that is on no branch
-_LOW_SPEED = {"http.lowSpeedLimit": "100", "http.lowSpeedTime": "60"}
+_HTTP = frozenset({"http", "https"})
+_NOTHING_SHOWN = (
+    "The remote shows no branch and no HEAD, and does not say that it is empty: they may be hidden from this"
+    " credential. Check the credential, and which refs the remote hides."
+)
+_NO_HEAD = (
+    "The remote's HEAD names a branch that is not there; set this repository's branch to one that is, or push it."
+)
+_NO_BRANCHES = "The remote has tags or other refs, but no branch; push one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +54,31 @@ class SshCredential:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """`branch` blank follows the remote's HEAD."""
+    """`branch` blank follows the remote's HEAD. `ca_certificate` is PEM, trusted besides the public authorities."""
 
     url: str
     branch: str = ""
     credential: HttpCredential | SshCredential | None = None
+    ca_certificate: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class GitLimits:
-    """Seconds for a call that fetches or waits for a block of a stream, and for one that asks where a branch stands.
+    """Seconds of silence after which git is ended: in a fetch or a stream, and where it asks for a branch.
 
     `nice` is how much git lets others go first, as `nice(1)` has it: 0 as everybody, 19 only where nobody wants to.
+    `ca_file` names a file of certificates trusted besides the public authorities. `full_fetch_bytes` bounds the mirror
+    of a remote that gives no commit without its history. `interrupt` is called once a second while git is at work; it
+    may raise, which ends git.
     """
 
     timeout: float = 600
     ls_remote_timeout: float = 30
     allow_local: bool = False
     nice: int = 0
+    ca_file: str = ""
+    full_fetch_bytes: int = 2 * 1024**3
+    interrupt: Callable[[], None] | None = None
 
 
 class Access(NamedTuple):
@@ -69,23 +89,28 @@ class Access(NamedTuple):
 
 
 def remote_head(remote: Remote, limits: GitLimits) -> RemoteHead:
-    """Asks the remote where the branch stands, with one `ls-remote`; commit None for a repository without any ref.
+    """Asks the remote where the branch stands, with one `ls-remote`.
 
-    A named branch that is missing raises git_not_found. `branch` is "HEAD" for a HEAD that is on no branch.
+    Commit None is the answer of a repository without any ref, for a blank branch only. Whatever else is no commit
+    raises git_not_found: a branch that is missing, and over http what is no answer in git's protocol.
     """
-    with access(remote, limits, timeout=limits.ls_remote_timeout) as granted:
+    with access(remote, limits, timeout=limits.ls_remote_timeout, setting="GIT_LS_REMOTE_TIMEOUT") as granted:
         # --heads narrows what a server of protocol 2 sends; a pattern alone is matched on this side.
-        wanted = ["--heads", "--", remote.url, _ref(remote.branch)] if remote.branch else ["--", remote.url, "HEAD"]
-        answer = run(["ls-remote", "--quiet", "--symref", *granted.options, *wanted], granted.context)
-        lines = answer.decode("utf-8", "replace").splitlines()
-        head = _parse_branch(lines, remote.branch) if remote.branch else _parse_head(lines)
-        if head.commit is None and _has_branches(remote, granted):
+        wanted = ["--heads", "--", remote.url, ref_of(remote.branch)] if remote.branch else ["--", remote.url, "HEAD"]
+        asked = ask(["ls-remote", "--quiet", "--symref", *granted.options, *wanted], granted.context)
+        head = head_of_branch(asked.output, remote.branch) if remote.branch else head_of_remote(asked.output)
+        if head.commit is not None:
+            return head
+        _insist_on_git(remote, asked.wire)
+        if remote.branch:
             raise GitError(ErrorKind.GIT_NOT_FOUND, _missing_branch(remote.branch))
-        return head
+        return _empty(remote, granted)
 
 
 @contextlib.contextmanager
-def access(remote: Remote, limits: GitLimits, *, timeout: float, git_dir: Path | None = None) -> Iterator[Access]:
+def access(
+    remote: Remote, limits: GitLimits, *, timeout: float, git_dir: Path | None = None, setting: str = "GIT_TIMEOUT"
+) -> Iterator[Access]:
     """Lets git reach this remote and no other; a private key lies on disk as long as the context lasts."""
     try:
         check_url(remote.url, allow_local=limits.allow_local)
@@ -93,18 +118,69 @@ def access(remote: Remote, limits: GitLimits, *, timeout: float, git_dir: Path |
         raise NotAskedError(ErrorKind.GIT_NOT_FOUND, str(error)) from error
     scheme = scheme_of(remote.url)
     _check_fit(scheme, remote.credential)
-    config = {f"protocol.{scheme}.allow": "always"}
-    paths = (str(git_dir), str(git_dir.parent)) if git_dir else ()
-    match remote.credential:
-        case SshCredential() as key:
-            with tempfile.TemporaryDirectory(prefix="syncsvc-ssh-") as folder:
-                env = environment(config, git_dir=git_dir) | _ssh_environment(key, Path(folder), limits)
-                yield Access(Context(env, timeout, (*paths, folder), nice=limits.nice), [])
-        case login:
-            env = environment(config | _http_config(remote.url, scheme, login), git_dir=git_dir)
-            # upload-pack refuses another user's repository, and hears neither GIT_CONFIG_* nor -c of the git before it.
-            options = ["--upload-pack=git -c safe.directory=* upload-pack"] if scheme == "file" else []
-            yield Access(Context(env, timeout, (*paths, *_secrets(login)), nice=limits.nice), options)
+    with _private_folder(remote, limits, scheme) as folder:
+        config, env = {f"protocol.{scheme}.allow": "always"}, {}
+        if isinstance(remote.credential, SshCredential):
+            env = _with_key(remote.credential, folder, limits)
+        else:
+            config |= _http_config(remote.url, scheme, remote.credential)
+        config |= _trust(remote, limits, folder) if scheme in _HTTP else {}
+        paths = (str(git_dir), str(git_dir.parent)) if git_dir else ()
+        context = Context(
+            # What comes in a fetch is too much to be traced; of a long list of refs nothing else tells that it comes.
+            env=environment(config, git_dir=git_dir) | env | ({"GIT_TRACE_CURL_NO_DATA": "1"} if git_dir else {}),
+            timeout=timeout,
+            hide=(*paths, str(folder), *_secrets(remote.credential)),
+            nice=limits.nice,
+            interrupt=limits.interrupt,
+            setting=setting,
+            url=remote.url,
+            folder=str(git_dir.parent) if git_dir else "",
+            traces=("GIT_TRACE_CURL",) if scheme in _HTTP else (),
+        )
+        # upload-pack refuses another user's repository, and hears neither GIT_CONFIG_* nor -c of the git before it.
+        options = ["--upload-pack=git -c safe.directory=* upload-pack"] if scheme == "file" else []
+        try:
+            yield Access(context, options)
+        except GitError as error:
+            if error.kind is ErrorKind.GIT_AUTH and isinstance(remote.credential, SshCredential):
+                raise explain_refusal(error, remote.credential.private_key) from error
+            raise
+
+
+@contextlib.contextmanager
+def _private_folder(remote: Remote, limits: GitLimits, scheme: str) -> Iterator[Path]:
+    """For what git takes from a file only; none is made where nothing needs it."""
+    if not isinstance(remote.credential, SshCredential) and not (
+        scheme in _HTTP and (remote.ca_certificate or limits.ca_file)
+    ):
+        yield Path("/nonexistent/syncsvc-git")
+        return
+    with own_disk(tempfile.gettempdir()):
+        folder = tempfile.TemporaryDirectory(prefix="syncsvc-git-", ignore_cleanup_errors=True)
+    with folder as name:
+        yield Path(name)
+
+
+def _with_key(credential: SshCredential, folder: Path, limits: GitLimits) -> dict[str, str]:
+    with own_disk(folder.parent):
+        timeout = limits.ls_remote_timeout
+        return ssh_environment(credential.private_key, credential.known_hosts, folder, connect_timeout=timeout)
+
+
+def _trust(remote: Remote, limits: GitLimits, folder: Path) -> dict[str, str]:
+    besides = [remote.ca_certificate] if remote.ca_certificate else []
+    if limits.ca_file:
+        try:
+            besides.append(read_certificates(limits.ca_file))
+        except InvalidCredentialError as error:
+            raise GitError(ErrorKind.INTERNAL, f"GIT_CA_FILE is set to a file that cannot be used. {error}") from error
+    if not besides:
+        return {}
+    bundle = folder / "authorities.pem"
+    with own_disk(folder.parent):
+        write_bundle(bundle, besides)
+    return {"http.sslCAInfo": str(bundle)}
 
 
 def _check_fit(scheme: str, credential: HttpCredential | SshCredential | None) -> None:
@@ -117,7 +193,7 @@ def _check_fit(scheme: str, credential: HttpCredential | SshCredential | None) -
         raise NotAskedError(
             ErrorKind.GIT_AUTH, "This remote's URL is not ssh, but its credential is an ssh key; change one of them."
         )
-    if scheme not in {"http", "https"} and isinstance(credential, HttpCredential):
+    if scheme not in _HTTP and isinstance(credential, HttpCredential):
         raise NotAskedError(
             ErrorKind.GIT_AUTH,
             "Only https and http remotes take a user name and token; change the URL or the credential.",
@@ -125,11 +201,11 @@ def _check_fit(scheme: str, credential: HttpCredential | SshCredential | None) -
 
 
 def _http_config(url: str, scheme: str, credential: HttpCredential | None) -> dict[str, str]:
-    if scheme not in {"http", "https"}:
+    if scheme not in _HTTP:
         return {}
     # A credential goes to the host it was given for: no redirect is followed with one.
     # Without, an http remote may send us on to https.
-    config = _LOW_SPEED | {
+    config = {
         "http.followRedirects": "false" if credential else "initial",
         "protocol.https.allow": "always",
     }
@@ -139,79 +215,35 @@ def _http_config(url: str, scheme: str, credential: HttpCredential | None) -> di
     return config
 
 
-def _ssh_environment(credential: SshCredential, folder: Path, limits: GitLimits) -> dict[str, str]:
-    key, known_hosts = folder / "key", folder / "known_hosts"
-    for file, text in ((key, credential.private_key), (known_hosts, credential.known_hosts)):
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
-            stream.write(text.replace("\r\n", "\n").strip("\n") + "\n")
-    options = {
-        "IdentitiesOnly": "yes",
-        "IdentityAgent": "none",
-        "BatchMode": "yes",
-        "PreferredAuthentications": "publickey",
-        "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": str(known_hosts),
-        "GlobalKnownHostsFile": os.devnull,
-        "UpdateHostKeys": "no",
-        "ConnectTimeout": str(max(1, int(limits.ls_remote_timeout))),
-        "ServerAliveInterval": "15",
-        "ForwardAgent": "no",
-        "ClearAllForwardings": "yes",
-        "PermitLocalCommand": "no",
-        "ControlPath": "none",
-        "LogLevel": "ERROR",
-    }
-    words = [
-        "ssh",
-        "-F",
-        os.devnull,
-        "-i",
-        str(key),
-        *(word for pair in options.items() for word in ("-o", "=".join(pair))),
-    ]
-    return {"GIT_SSH_COMMAND": shlex.join(words), "GIT_SSH_VARIANT": "ssh"}
-
-
-def _secrets(credential: HttpCredential | None) -> tuple[str, ...]:
-    if not credential:
+def _secrets(credential: HttpCredential | SshCredential | None) -> tuple[str, ...]:
+    if not isinstance(credential, HttpCredential):
         return ()
     # Some hosts take the token as the user name; a short one is a plain name.
     token_like = (credential.username,) if len(credential.username) > 15 else ()
     return (credential.token, credential.header.split()[-1], *token_like)
 
 
-def _ref(branch: str) -> str:
-    return f"refs/heads/{branch}"
+def _insist_on_git(remote: Remote, wire: Wire) -> None:
+    """Over http any page passes for an empty list of refs; only an answer of git's own content type is one."""
+    if scheme_of(remote.url) in _HTTP and not wire.is_smart:
+        raise GitError(ErrorKind.GIT_NOT_FOUND, NOT_GIT)
 
 
-def _parse_branch(lines: Sequence[str], branch: str) -> RemoteHead:
-    commits = [
-        line.split("\t")[0] for line in lines if line.endswith(f"\t{_ref(branch)}") and not line.startswith("ref:")
-    ]
-    return RemoteHead(branch, commits[0] if commits else None)
-
-
-def _parse_head(lines: Sequence[str]) -> RemoteHead:
-    branch, commit = DETACHED, None
-    for line in lines:
-        value, _, name = line.partition("\t")
-        if name == "HEAD" and value.startswith("ref: refs/heads/"):
-            branch = value.removeprefix("ref: refs/heads/")
-        elif name == "HEAD" and not value.startswith("ref:"):
-            commit = value
-    return RemoteHead(branch if commit or branch != DETACHED else "", commit)
-
-
-def _has_branches(remote: Remote, granted: Access) -> bool:
-    arguments = ["ls-remote", "--quiet", "--heads", *granted.options, "--", remote.url]
-    with GitProcess(arguments, granted.context) as process:
-        if process.read_some():
-            return True
-        process.finish()
-        return False
+def _empty(remote: Remote, granted: Access) -> RemoteHead:
+    """HEAD has no commit: looks at all refs, and at what git was told, whether there is nothing at all."""
+    context = replace(granted.context, traces=(*granted.context.traces, "GIT_TRACE_PACKET"))
+    arguments = ["ls-remote", "--quiet", *granted.options, "--", remote.url]
+    deadline = time.monotonic() + PATIENCE * context.timeout
+    with GitProcess(arguments, context) as process:
+        if refs := process.read_some(deadline):
+            raise GitError(ErrorKind.GIT_NOT_FOUND, _NO_HEAD if b"\trefs/heads/" in refs else _NO_BRANCHES)
+        process.finish(deadline)
+        packets = process.wire.packets
+    # A server that can tell of a HEAD without commits ("unborn") does so for an empty repository.
+    if "ls-refs=unborn" in packets and not any(line.startswith("unborn HEAD") for line in packets):
+        raise GitError(ErrorKind.GIT_NOT_FOUND, _NOTHING_SHOWN)
+    return RemoteHead("", None)
 
 
 def _missing_branch(branch: str) -> str:
-    if branch:
-        return f"The branch {branch[:200]!r} is not on the remote; push it, or set this repository's branch to another."
-    return "The remote's HEAD names a branch that is not there; set this repository's branch to one that is."
+    return f"The branch {branch[:200]!r} is not on the remote; push it, or set this repository's branch to another."

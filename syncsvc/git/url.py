@@ -1,7 +1,8 @@
 """Which remote URLs are accepted, and in what form they are kept."""
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from typing import NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from syncsvc.exceptions import InvalidUrlError
 
@@ -10,6 +11,41 @@ EXAMPLE = "Write something like https://host/owner/repo.git."
 _SCP_LIKE = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^@/:\[\]]+):(?P<path>[^:].*)")
 _HOST = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
 _USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+~-]*")
+# Some hosts take a token for the user name; a name is shown, stored as it is, and never so long.
+_TOKEN = re.compile(
+    r"(?:gh[a-z]_|github_pat_|gl[a-z]{2,8}-|AT(?:BB|CTT|ATT))[A-Za-z0-9_=.-]{12,}"
+    r"|(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_.=+~-]{32,}"
+)
+_TAKE_IT_OUT = (
+    "The URL holds a password or token; take it out and give it with the credential, which is stored encrypted."
+)
+
+
+class GivenUrl(NamedTuple):
+    """`url` in the form that is stored, and the user name that stood in an https or http one; blank for none."""
+
+    url: str
+    username: str
+
+
+def read_url(text: str, *, allow_local: bool) -> GivenUrl:
+    """What somebody gives as a remote: also Azure's and Bitbucket's clone URLs, https://user@host/…"""
+    text = text.strip()
+    match = re.fullmatch(r"(https?://)([^/@?#]*)@([^@]*)", text, re.IGNORECASE)
+    if not match:
+        return GivenUrl(check_url(text, allow_local=allow_local), "")
+    url = check_url(match[1] + match[3], allow_local=allow_local)
+    return GivenUrl(url, _username(match[2]))
+
+
+def _username(userinfo: str) -> str:
+    user, colon, password = userinfo.partition(":")
+    user = unquote(user)
+    if password or (colon and not user) or _TOKEN.fullmatch(user):
+        raise InvalidUrlError(_TAKE_IT_OUT)
+    if user and (not user.isprintable() or any(character in user for character in ":/ ") or len(user) > 200):
+        raise InvalidUrlError("The URL's user name has characters that are refused; give it with the credential.")
+    return user
 
 
 def check_url(url: str, *, allow_local: bool) -> str:
@@ -30,7 +66,7 @@ def check_url(url: str, *, allow_local: bool) -> str:
 
 
 def default_name(url: str) -> str:
-    """`owner/repo`: the last two parts of the URL's path."""
+    """`owner/repo`: the last two parts of the URL's path, as people write them."""
     if "://" in url:
         path = urlsplit(url).path
     elif url.startswith("/"):
@@ -40,7 +76,11 @@ def default_name(url: str) -> str:
     parts = [part for part in path.split("/") if part not in {"", "."}]
     if len(parts) > 1 and parts[-1] == ".git":  # a checkout's own folder
         parts.pop()
-    return "/".join(parts[-2:]).removesuffix(".git") or url
+    if len(parts) > 2 and parts[-2] == "_git":  # Azure DevOps: organisation/project/_git/repository
+        parts.pop(-2)
+    name = "/".join(parts[-2:]).removesuffix(".git")
+    decoded = unquote(name, errors="replace").strip()
+    return (decoded if decoded.isprintable() and "\ufffd" not in decoded else name) or url
 
 
 def scheme_of(url: str) -> str:
@@ -85,9 +125,7 @@ def _check_userinfo(parts: SplitResult) -> None:
     if "@" not in parts.netloc:
         return
     if parts.password is not None:
-        raise InvalidUrlError(
-            "The URL holds a password or token; take it out and give it with the credential, which is stored encrypted."
-        )
+        raise InvalidUrlError(_TAKE_IT_OUT)
     if parts.scheme != "ssh":
         raise InvalidUrlError("The URL holds a user name; take it out and give it with the credential.")
     _check_user(parts.username or "")

@@ -1,26 +1,35 @@
 """Saving what a command adds, and reading the secrets that it is given in files."""
 
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from django.conf import settings
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import IntegrityError, models, transaction
 
 from syncsvc.exceptions import InvalidUrlError, Refused
-from syncsvc.git.remote import DETACHED
-from syncsvc.git.url import check_url, default_name
+from syncsvc.git.url import default_name
 from syncsvc.models import Repository
+from syncsvc.models.repository import given_url
+from syncsvc.operations.repositories import credential_problems
 
 MAX_SECRET_BYTES = 64 * 1024
 
 
 def add(row: models.Model, *, taken: str) -> None:
     """Validates and saves a new row; Refused says what is wrong with it, or `taken` where there is one of its name."""
-    try:
+    with refusing(taken):
         row.full_clean()
         with transaction.atomic():
             row.save(force_insert=True)
+
+
+@contextmanager
+def refusing(taken: str) -> Iterator[None]:
+    """What does not validate is Refused, in one line; a name that another row has with the words `taken`."""
+    try:
+        yield
     except ValidationError as error:
         if _codes(error) & {"unique", "unique_together"}:
             raise Refused("conflict", taken) from None
@@ -32,15 +41,23 @@ def add(row: models.Model, *, taken: str) -> None:
 def add_repository(repository: Repository, *, name: str | None) -> None:
     """Saves it under this name, or under its URL's, with `@branch` where that is taken."""
     try:
-        repository.url = check_url(repository.url, allow_local=settings.GIT_ALLOW_LOCAL)
+        repository.url, username = given_url(repository.url)
     except InvalidUrlError as error:
         raise Refused("invalid", str(error)) from None
+    check_credential(repository)
+    repository.username = repository.username or username
     if name is None:
         name = default_name(repository.url)
         if Repository.objects.filter(name=name).exists():
-            name = f"{name}@{repository.branch or DETACHED}"
+            name = f"{name}@{repository.branch or 'HEAD'}"
     repository.name = name
     add(repository, taken=f"There is a repository {name!r} already; choose another name with --name.")
+
+
+def check_credential(repository: Repository) -> None:
+    """Refused where the credential does not fit the URL."""
+    if problems := credential_problems(repository):
+        raise Refused("invalid", _lines(problems))
 
 
 def read_secret(name: str) -> str:
@@ -67,8 +84,11 @@ def _codes(error: ValidationError) -> set[str | None]:
 
 
 def _readable(error: ValidationError) -> str:
+    return _lines({field: " ".join(messages) for field, messages in error.message_dict.items()})
+
+
+def _lines(problems: Mapping[str, str]) -> str:
     """One line: each field as its option is called, and what is wrong with it."""
     return " ".join(
-        " ".join(messages) if field == NON_FIELD_ERRORS else f"{field.replace('_', '-')}: {' '.join(messages)}"
-        for field, messages in error.message_dict.items()
+        text if field == NON_FIELD_ERRORS else f"{field.replace('_', '-')}: {text}" for field, text in problems.items()
     )

@@ -15,6 +15,7 @@ from syncsvc.models import Operation
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.bulk import check_typed_count
 from syncsvc.operations.preview import Preview, Shown
+from syncsvc.words import counted
 
 
 def add_asker(parser: ArgumentParser) -> None:
@@ -38,11 +39,27 @@ def asker(command: str, options: Mapping[str, Any]) -> Asker:
     return Asker(name=f"command {command} ({username})", source=Operation.Source.COMMAND, user=user)
 
 
+def add_yes(parser: ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="ask nothing")
+
+
+def make_sure_of(question: str, options: Mapping[str, Any], *, say: Callable[[str], None]) -> None:
+    """Refused unless --yes says so, or a person at a terminal does."""
+    if options["yes"]:
+        return
+    if options["json"] or not at_terminal():
+        raise Refused("confirm", f"{question} To confirm, add --yes.")
+    say(question)
+    if not _agrees():
+        raise Refused("confirm", "Nothing was done.")
+
+
 def make_sure(shown: Preview | Shown, options: Mapping[str, Any], *, question: str, say: Callable[[str], None]) -> None:
     """Refused unless --yes or --yes-count says so, or a person at a terminal does."""
     typed: int | None = options["yes_count"]
     if typed is not None and typed != shown.total:
-        raise Refused("confirm", f"--yes-count says {typed}, but it is about {shown.total} subscriptions by now.")
+        about = counted(shown.total, "subscription")
+        raise Refused("confirm", f"--yes-count says {typed}, but it is about {about} by now.")
     if typed is None and not options["yes"]:
         typed = _ask(shown, options, question, say)
     check_typed_count(shown, typed)
@@ -65,18 +82,21 @@ def ask(question: str) -> str:
 
 def _ask(shown: Preview | Shown, options: Mapping[str, Any], question: str, say: Callable[[str], None]) -> int | None:
     if options["json"] or not at_terminal():
-        raise Refused(
-            "confirm", f"This is about {shown.total} subscriptions. To confirm, add --yes; --dry-run shows more."
-        )
+        about = counted(shown.total, "subscription")
+        raise Refused("confirm", f"This is about {about}. To confirm, add --yes; --dry-run shows more.")
     say(question)
     if shown.must_type_count:
         typed = ask(f"To confirm, type the number of subscriptions ({shown.total}):")
         agreed = typed == str(shown.total)
     else:
-        agreed = ask("Go on? [y/N]").lower() in ("y", "yes")
+        agreed = _agrees()
     if not agreed:
         raise Refused("confirm", "Nothing was done.")
     return shown.total
+
+
+def _agrees() -> bool:
+    return ask("Go on? [y/N]").lower() in ("y", "yes")
 
 
 def _system_user() -> str:

@@ -16,7 +16,7 @@ from django.db import ProgrammingError, connections
 
 from syncsvc.checks import OURS
 from syncsvc.exceptions import Refused
-from syncsvc.sync.health import health, redis_answers
+from syncsvc.sync.health import health, redis_state
 
 REFUSED = 2
 # Django's own options, which would be most of each --help.
@@ -65,6 +65,10 @@ class Command(BaseCommand):
                 raise
             message = "The database has not been prepared for this version; type `make up`, or manage.py migrate."
             self._refuse("unavailable", message, as_json)
+        except UnicodeEncodeError as error:
+            if not any("\udc80" <= letter <= "\udcff" for letter in str(error.object)):
+                raise
+            self._refuse("invalid", "An argument holds bytes that are no UTF-8 text; write it in UTF-8.", as_json)
         except BrokenPipeError:  # `| head` has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         finally:
@@ -86,10 +90,10 @@ class Command(BaseCommand):
         self.stderr.write(_printable(line), self.style.WARNING)
 
     def note_if_nobody_is_woken(self) -> None:
-        if not redis_answers():
-            self.note(
-                "Redis does not answer, so no worker was woken; the scheduler does it later. `make up` starts Redis."
-            )
+        redis = redis_state()
+        if redis.trouble:
+            start = "" if redis.answers else " `make up` starts Redis."
+            self.note(f"Redis {redis.trouble}, so no worker was woken; the scheduler does it later.{start}")
 
     def note_if_nobody_works(self) -> None:
         """What was asked for is kept either way, and done once somebody is there."""
@@ -132,17 +136,17 @@ class Command(BaseCommand):
 
 def add_positive(parser: ArgumentParser, name: str, **options: Any) -> None:
     """An option that is a whole number of at least 1."""
-    parser.add_argument(name, type=_positive, **options)
+    parser.add_argument(name, type=positive, **options)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise ValueError
     return value
 
 
-_positive.__name__ = "whole number, 1 or more"  # what argparse calls it: "invalid whole number, 1 or more value"
+positive.__name__ = "whole number, 1 or more"  # what argparse calls it: "invalid whole number, 1 or more value"
 
 
 def _pieces(document: Mapping[str, Any]) -> Iterator[str]:

@@ -4,30 +4,48 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from syncsvc.exceptions import Refused
 from syncsvc.management import base
 from syncsvc.management.asking import add_asker, add_confirmation, asker, make_sure
 from syncsvc.management.following import FIRST_PAUSE, LAST_PAUSE, follow
-from syncsvc.management.operation_lines import WORDS, preview_lines, summary
+from syncsvc.management.operation_lines import preview_lines
 from syncsvc.management.runs import run_line, run_row
 from syncsvc.management.selectors import add_selectors, find_app, find_repository, find_subscription
-from syncsvc.management.terminal import Progress
-from syncsvc.management.waiting import Waiting, database_time
+from syncsvc.management.terminal import ProgressLine
+from syncsvc.management.waiting import Waiting
 from syncsvc.models import Operation, SyncRun
 from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.document import full_document
 from syncsvc.operations.preview import Preview, Shown, preview, read_digest
+from syncsvc.operations.progress import progress_of
 from syncsvc.operations.scope import Scope
 from syncsvc.operations.single import Queued
+from syncsvc.operations.summary import summary, verb
+from syncsvc.store.clock import database_time
 from syncsvc.types import ErrorKind
+from syncsvc.words import counted
 
-WHICH = "Say which: name subscriptions (APP/REPOSITORY), or give --app, --repository, --error, --host or --all."
+
+class Selector(NamedTuple):
+    """An option that gives a scope one of its conditions; `read` makes the condition's value of what is typed."""
+
+    option: str
+    condition: str
+    read: Callable[[str], Any]
 
 
+SELECTORS = (
+    Selector("app", "app_id", lambda name: find_app(name).id),
+    Selector("repository", "repository_id", lambda name: find_repository(name).id),
+    Selector("error", "error_kind", ErrorKind),
+    Selector("host", "host", str.lower),
+)
+FLAGS = ", ".join(f"--{selector.option}" for selector in SELECTORS)
+WHICH = f"Say which: name subscriptions (APP/REPOSITORY), or give {FLAGS} or --all."
 MOST = {"max_running": 1000, "abort_percent": 100}
 
 
@@ -58,8 +76,8 @@ class Command(base.Command):
         for name, most in MOST.items():
             if (options[name] or 0) > most:
                 raise Refused("usage", f"--{name.replace('_', '-')} is {most} at most.")
-        self.progress = Progress(sys.stderr, quiet=options["json"])
-        self.asker = asker(WORDS[self.kind].replace("-", ""), options)
+        self.progress = ProgressLine(sys.stderr, quiet=options["json"])
+        self.asker = asker(verb(self.kind).replace("-", ""), options)
         scope = self._scope(options)
         if options["dry_run"]:
             shown = preview(scope)
@@ -71,24 +89,16 @@ class Command(base.Command):
     def _scope(self, options: Mapping[str, Any]) -> Scope:
         """As the selectors say, which must all agree, or as the preview was."""
         names = options["subscriptions"]
-        app, repository, error = options["app"], options["repository"], options["error"]
-        host = options["host"]
-        selected = names or options["all"] or any(value is not None for value in (app, repository, error, host))
+        given = {s.condition: s.read(options[s.option]) for s in SELECTORS if options[s.option] is not None}
+        selected = names or options["all"] or given
         if not selected and not options["digest"]:
             raise Refused("usage", WHICH)
-        scope = Scope(
-            kind=self.kind,
-            app_id=None if app is None else find_app(app).id,
-            repository_id=None if repository is None else find_repository(repository).id,
-            error_kind=None if error is None else ErrorKind(error),
-            host=host and host.lower(),
-            ids=[find_subscription(name).id for name in names] if names else None,
-        )
+        scope = Scope(kind=self.kind, ids=[find_subscription(name).id for name in names] if names else None, **given)
         if not options["digest"]:
             return scope
         previewed = read_digest(options["digest"]).scope
         if previewed.kind != self.kind or (selected and previewed != scope):
-            about = f"{WORDS[previewed.kind]} of {previewed.words()}"
+            about = f"{verb(previewed.kind)} of {previewed.words()}"
             raise Refused("usage", f"The digest is of another request: {about}. Give it alone.")
         return previewed
 
@@ -109,7 +119,7 @@ class Command(base.Command):
             "repository_id": subscription.repository_id,
             "note": queued.note or None,
         }
-        lines = [f"{WORDS[self.kind].capitalize()} queued for {queued.subscription}"]
+        lines = [f"{verb(self.kind).capitalize()} queued for {queued.subscription}"]
         if queued.note:
             lines.append(queued.note)
         if options["wait"]:
@@ -129,7 +139,7 @@ class Command(base.Command):
         operation = follow(operation, self.asker, self.progress, timeout=options["timeout"], note=self.note)
         self.exit_code = exit_code(operation)
         document = {**full_document(operation), **document}
-        return base.Answer(document=document, lines=[summary(operation)])
+        return base.Answer(document=document, lines=[summary(progress_of(operation))])
 
     def _start(self, scope: Scope, options: Mapping[str, Any]) -> Operation:
         shown: Preview | Shown = read_digest(options["digest"]) if options["digest"] else preview(scope)
@@ -143,7 +153,7 @@ class Command(base.Command):
         return bulk.start(scope, self.asker, digest=digest, confirmed=True, idempotency_key=key, **how)
 
     def _started(self, operation: Operation) -> Iterator[str]:
-        yield f"{WORDS[self.kind].capitalize()} queued for {operation.total} subscriptions: {operation.id}"
+        yield f"{verb(self.kind).capitalize()} queued for {counted(operation.total, 'subscription')}: {operation.id}"
         yield f"`manage.py operation {operation.id} --watch` shows how far it is."
 
     def _wait_for_run(self, queued: Queued, *, since: Any, timeout: int | None) -> dict[str, Any]:

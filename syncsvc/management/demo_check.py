@@ -14,12 +14,16 @@ SHOWN = 10
 
 @dataclass(slots=True)
 class Comparison:
-    """`problems` has a line for each path that differs; what cannot be sent is counted, and no problem."""
+    """`problems` has a line for each path that differs; what cannot be sent is counted, and no problem.
+
+    `missing` are the paths that only git has; each is a problem too.
+    """
 
     files: int = 0
     submodules: int = 0
     long_paths: int = 0
     problems: list[str] = field(default_factory=list)
+    missing: list[bytes] = field(default_factory=list)
 
     @property
     def left_out(self) -> str:
@@ -44,6 +48,7 @@ def compare(source: Source, commit: str, receiver: ReceiverClient, repository: s
             result.problems.append(f"{held.path!r}: the receiver has it, git has not")
         elif problem := _difference(entry, held, receiver, repository):
             result.problems.append(f"{held.path!r}: {problem}")
+    result.missing += expected
     result.problems += [f"{path!r}: git has it, the receiver has not" for path in expected]
     return result
 

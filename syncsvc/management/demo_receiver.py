@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from syncsvc.delivery.signing import new_secret
 from syncsvc.management.embedded import free_port, port_is_free
 from syncsvc.management.process import Program
+from syncsvc.management.stack import BASE_DIR
 from syncsvc.management.supervisor import StartError, Supervisor
 
 READY_SECONDS = 20
@@ -30,13 +31,19 @@ class HeldFile(NamedTuple):
 
 
 class DemoReceiver:
-    """Its port, secret and store, kept in `folder` from one demo to the next."""
+    """Its port, secret and store, kept in `folder` from one demo to the next.
 
-    def __init__(self, folder: Path, *, program: Path) -> None:
+    With `trouble`, the factor by which its phases are stretched, it starts without a file and spoils what comes.
+    """
+
+    def __init__(self, folder: Path, *, program: Path, trouble: float | None = None) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder, self._program = folder, program
+        self._folder, self._program, self._trouble = folder, program, trouble
         self.secret_file = folder / "secret"
         self.store = folder / "files.sqlite"
+        if trouble is not None:
+            for file in folder.glob("files.sqlite*"):
+                file.unlink()
         self.is_new = not self.store.exists()
         self.port = self._remembered_port()
         self._remember_secret()
@@ -48,8 +55,12 @@ class DemoReceiver:
     def start(self, supervisor: Supervisor) -> None:
         """Returns when it answers."""
         options = ("--port", str(self.port), "--secret-file", str(self.secret_file), "--store", str(self.store))
+        command: tuple[str, ...] = (sys.executable, str(self._program), *options)
+        if self._trouble is not None:
+            wrapped = ("-m", "syncsvc.management.demo_trouble", str(self._program), "--scale", str(self._trouble))
+            command = (sys.executable, *wrapped, *options)
         # Below the workers: it takes what they have in flight while they end.
-        program = Program(name="receiver", command=(sys.executable, str(self._program), *options), tier=1)
+        program = Program(name="receiver", command=command, directory=BASE_DIR, tier=1)
         child = supervisor.start(program)
         deadline = time.monotonic() + READY_SECONDS
         with ReceiverClient(self.port) as client:

@@ -17,11 +17,13 @@ from syncsvc.management.adding import add_repository
 from syncsvc.management.demo_check import compare
 from syncsvc.management.demo_receiver import ReceiverClient
 from syncsvc.management.demo_source import GitFailedError, Source
-from syncsvc.management.terminal import Progress
-from syncsvc.management.waiting import database_time
+from syncsvc.management.terminal import ProgressLine
 from syncsvc.models import App, Repository, Snapshot, Status, Subscription, SyncRun, Trigger
-from syncsvc.store import circuits
+from syncsvc.models.pausing import set_active
+from syncsvc.store import circuits, throttles
+from syncsvc.store.clock import database_time
 from syncsvc.sync.asking import ask_for_runs
+from syncsvc.words import changes, counted
 
 APP = "demo-receiver"
 POLL_SECONDS = 2
@@ -42,6 +44,8 @@ class Facts:
     log_dir: str
     check: bool
     timeout: float
+    app: str = APP
+    trouble: bool = False
 
 
 class DemoFailedError(Exception):
@@ -51,7 +55,7 @@ class DemoFailedError(Exception):
 class Demo:
     def __init__(self, facts: Facts, receiver: ReceiverClient, out: TextIO) -> None:
         self._facts, self._receiver, self._out = facts, receiver, out
-        self._progress = Progress(out)
+        self._progress = ProgressLine(out)
         self._parent = os.getppid()
         self._told = ""  # why nothing has arrived yet, as it was said last
 
@@ -74,18 +78,27 @@ class Demo:
         held_before, before = self._held(repository), self._receiver.status()
         ask_for_runs(Subscription.objects.filter(id=subscription.id), Trigger.SYNC, asked_by="demo")
         started = time.monotonic()
-        while not (run := _synced_since(subscription, since)):
+        while not (run := self._arrived(subscription, since)):
             seconds = time.monotonic() - started
             self._give_up_if_hopeless(subscription, since, seconds)
             now = self._receiver.status()
             rate = (now["verified"] - before["verified"]) / seconds if seconds else 0
-            files = f"{held_before + now['files'] - before['files']} of {_total(subscription)} files verified"
+            files = (
+                f"{held_before + now['files'] - before['files']} of {self._total(subscription) or '?'} files verified"
+            )
             self._show(f"{files}, {rate:.0f} a second, {now['rejected'] - before['rejected']} failures")
             time.sleep(LOOK_SECONDS)
-        took = ((run.finished_at or since) - since).total_seconds()
-        held = self._held(repository)
-        self._say(f"{held} of {_total(subscription, run)} files delivered and verified in {took:.1f} s")
+        self._say_arrived(subscription, run, ((run.finished_at or since) - since).total_seconds())
         return run
+
+    def _arrived(self, subscription: Subscription, since: datetime) -> SyncRun | None:
+        """The run that has brought everything; None while there is none."""
+        synced = subscription.runs.filter(started_at__gte=since, outcome=SyncRun.Outcome.SYNCED)
+        return synced.order_by("started_at").first()
+
+    def _say_arrived(self, subscription: Subscription, run: SyncRun, seconds: float) -> None:
+        held = self._held(str(subscription.repository_id))
+        self._say(f"{held} of {self._total(subscription, run)} files delivered and verified in {seconds:.1f} s")
 
     def _give_up_if_hopeless(self, subscription: Subscription, since: datetime, seconds: float) -> None:
         """A failed subscription would be tried again, but not soon."""
@@ -128,6 +141,14 @@ class Demo:
                 seen = run.finished_at
             time.sleep(LOOK_SECONDS)
 
+    def _total(self, subscription: Subscription, run: SyncRun | None = None) -> int:
+        """Files of the commit of a run, or of the newest; 0 where it is not known yet."""
+        snapshots = Snapshot.objects.filter(repository=subscription.repository_id)
+        if run is not None:
+            snapshots = snapshots.filter(commit=run.to_commit)
+        newest = snapshots.order_by("-id").first()
+        return newest.files if newest else 0
+
     def _held(self, repository: str) -> int:
         return sum(1 for _ in self._receiver.files(repository))
 
@@ -142,51 +163,42 @@ class Demo:
 
 def subscribed(facts: Facts) -> Subscription:
     """The app, the repository and the subscription, made now or by an earlier demo."""
-    app = App.objects.filter(name=APP).first() or App(name=APP)
-    app.url, app.is_active, app.pause_reason = f"http://127.0.0.1:{facts.receiver_port}/", True, ""
+    app = App.objects.filter(name=facts.app).first() or App(name=facts.app)
+    app.url = f"http://127.0.0.1:{facts.receiver_port}/"
     app.set_secret(facts.secret)
     if app._state.adding:
         app.save()
     else:
-        app.save(update_fields=["url", "secret", "is_active", "pause_reason"])
-        circuits.endpoint_answered(app.id)  # an earlier demo may have ended with its circuit open
+        app.save(update_fields=["url", "secret"])
+        circuits.endpoint_answered(app.id)  # an earlier demo may have ended with its circuit open, or throttled
+        throttles.forget(app.id)
     if facts.receiver_is_new:  # what an earlier one held is gone: it has to be sent again
         Subscription.objects.filter(app=app).delete()
     repository = Repository.objects.filter(url=facts.url, branch=facts.branch).first()
     if repository is None:
         repository = Repository(url=facts.url, branch=facts.branch, poll_seconds=POLL_SECONDS)
         add_repository(repository, name=None)
-    Repository.objects.filter(id=repository.id).update(is_active=True)
-    Subscription.objects.filter(app=app, repository=repository).update(is_active=True)
+    for rows in (
+        App.objects.filter(id=app.id),
+        Repository.objects.filter(id=repository.id),
+        Subscription.objects.filter(app=app, repository=repository),
+    ):
+        set_active(rows, is_active=True)
     return Subscription.objects.get_or_create(app=app, repository=repository)[0]
 
 
 def put_away(facts: Facts) -> None:
     """Pauses what only the demo can reach: a system without its receiver and its settings would see it fail."""
-    App.objects.filter(name=APP).pause("The demo is not running; make demo starts it again.")
-    others = Subscription.objects.exclude(app__name=APP)
+    reason = "The demo is not running; make demo starts it again."
+    set_active(App.objects.filter(name=facts.app), is_active=False, reason=reason)
+    others = Subscription.objects.exclude(app__name=facts.app)
     alone = Repository.objects.filter(url=facts.url, branch=facts.branch).exclude(subscriptions__in=others)
-    alone.update(is_active=False)
-
-
-def _synced_since(subscription: Subscription, since: datetime) -> SyncRun | None:
-    synced = subscription.runs.filter(started_at__gte=since, outcome=SyncRun.Outcome.SYNCED)
-    return synced.order_by("started_at").first()
-
-
-def _total(subscription: Subscription, run: SyncRun | None = None) -> int | str:
-    snapshots = Snapshot.objects.filter(repository=subscription.repository_id)
-    if run is not None:
-        snapshots = snapshots.filter(commit=run.to_commit)
-    newest = snapshots.order_by("-id").first()
-    return newest.files if newest else "?" if run is None else 0
+    set_active(alone, is_active=False)
 
 
 def _change_line(run: SyncRun) -> str:
-    kinds = ", ".join(
-        f"{getattr(run, kind)} {kind}" for kind in ("created", "updated", "deleted") if getattr(run, kind)
-    )
+    files = counted(run.delivered, "file")
+    kinds = changes(created=run.created, updated=run.updated, deleted=run.deleted, nothing="nothing planned")
     if run.outcome == SyncRun.Outcome.SYNCED:
-        files = "1 file" if run.delivered == 1 else f"{run.delivered} files"
         return f"{files} verified: {kinds} at {run.to_commit[:12]}"
-    return f"{run.outcome} after {run.delivered} files ({kinds or 'nothing planned'}): {run.error_kind}: {run.error}"
+    return f"{run.outcome} after {files} ({kinds}): {run.error_kind}: {run.error}"

@@ -3,22 +3,23 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from syncsvc.exceptions import Refused
 from syncsvc.management.asking import ask, at_terminal
-from syncsvc.management.terminal import Progress
+from syncsvc.management.terminal import ProgressLine
 from syncsvc.models import Operation
 from syncsvc.operations import control
 from syncsvc.operations.asker import Asker
-from syncsvc.operations.progress import progress
+from syncsvc.operations.progress import Progress, progress
+from syncsvc.operations.summary import counts_text, has_ended
+from syncsvc.words import left
 
 BAR = 24  # characters
 FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 
 
 def follow(
-    operation: Operation, asker: Asker, shown: Progress, *, timeout: int | None, note: Callable[[str], None]
+    operation: Operation, asker: Asker, shown: ProgressLine, *, timeout: int | None, note: Callable[[str], None]
 ) -> Operation:
     """Until it has ended, the time is over, or Ctrl-C leaves it; then as its row says."""
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -38,26 +39,24 @@ def follow(
     return operation
 
 
-def bar_line(counts: dict[str, Any]) -> str:
-    """`[######------] 15/23 completed, 12 succeeded, 3 failed, 2 running; 1.2/s, about 8 s left`."""
-    total, completed = counts["total"], counts["completed"]
-    filled = BAR * completed // total if total else BAR
-    told = [f"{counts[name]} {name}" for name in ("succeeded", "failed", "skipped", "cancelled", "running")]
-    parts = [f"{completed}/{total} completed", *(text for text in told if not text.startswith("0 "))]
-    if counts["status"] not in (Operation.Status.RUNNING, *Operation.ENDED):
-        parts.append(counts["status"])
-    pace = f"; {counts['items_per_second']}/s" if counts.get("items_per_second") else ""
-    left = f", about {counts['seconds_left']:.0f} s left" if counts.get("seconds_left") else ""
-    return f"[{'#' * filled}{'-' * (BAR - filled)}] {', '.join(parts)}{pace}{left}"
+def bar_line(shown: Progress) -> str:
+    """`[######------] 15/23 completed, 12 succeeded, 3 failed, 2 running, 6 waiting; 1.2/s, about 8 s left`."""
+    total = shown["total"]
+    filled = BAR * shown["completed"] // total if total else BAR
+    special = shown["status"] not in (Operation.Status.RUNNING, *Operation.ENDED)
+    state = f", {shown['status']}" if special else ""
+    pace = f"; {shown['items_per_second']}/s" if shown["items_per_second"] else ""
+    rest = f", {left(shown['seconds_left'])}" if shown["seconds_left"] else ""
+    return f"[{'#' * filled}{'-' * (BAR - filled)}] {counts_text(shown)}{state}{pace}{rest}"
 
 
-def _watch(operation: Operation, shown: Progress, deadline: float | None) -> bool:
+def _watch(operation: Operation, shown: ProgressLine, deadline: float | None) -> bool:
     """False where the time was over first."""
     pause = FIRST_PAUSE
     while counts := progress(operation.id):
         shown.show(bar_line(counts))
         # The row as well: whoever settled the last item may have died before it could say so.
-        if counts["status"] in Operation.ENDED or not Operation.objects.open().filter(id=operation.id).exists():
+        if has_ended(counts) or not Operation.objects.open().filter(id=operation.id).exists():
             return True
         if deadline is not None and time.monotonic() >= deadline:
             return False

@@ -1,70 +1,54 @@
-"""Operations and previews in words."""
+"""Operations and previews in lines."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from django.template.defaultfilters import filesizeformat
-from django.utils.timesince import timesince
+from django.utils import timezone
 
 from syncsvc.models import Operation
+from syncsvc.operations.document import FullDocument, ItemDocument, OperationDocument
 from syncsvc.operations.preview import Preview
-
-WORDS = {Operation.Kind.RETRY: "retry", Operation.Kind.RESYNC: "re-sync"}
-OUTCOMES = ("succeeded", "failed", "skipped", "cancelled", "running", "waiting")
+from syncsvc.operations.summary import counts_text, verb
+from syncsvc.words import counted, left, plural, relative, size
 
 
 def preview_lines(shown: Preview) -> Iterator[str]:
     """What would be done; the digest last, for `--digest`."""
     resync = shown.scope.kind == Operation.Kind.RESYNC
-    sends = f": {shown.files} files ({_size(shown.bytes)}) are sent again" if resync else ""
-    yield f"{WORDS[shown.scope.kind].capitalize()} of {shown.total} subscriptions{sends}"
+    files = f"{counted(shown.files, 'file')} ({size(shown.bytes)}) {plural(shown.files, 'is', 'are')} sent again"
+    sends = f": {files}" if resync else ""
+    yield f"{verb(shown.scope.kind).capitalize()} of {counted(shown.total, 'subscription')}{sends}"
     yield from _counts("by app", shown.by_app)
     if not resync:
         yield from _counts("by error", shown.by_error)
     yield from _counts("left out", shown.skipped)
 
 
-def operation_line(document: Mapping[str, Any]) -> str:
+def operation_line(document: OperationDocument) -> str:
     """`<id> retry of all failed subscriptions: running, 15/23 completed, 12 succeeded, 3 failed (who, when)`."""
-    counts = [f"{document[name]} {name}" for name in OUTCOMES if document[name]]
-    what = f"{WORDS[Operation.Kind(document['kind'])]} of {document['scope']}"
-    asked = f"{document['asked_by']}, {timesince(document['created_at'], depth=1)} ago".replace("\xa0", " ")
-    state = ", ".join([document["status"], f"{document['completed']}/{document['total']} completed", *counts])
-    return f"{document['operation_id']} {what}: {state} ({asked})"
+    what = f"{verb(document['kind'])} of {document['scope']}"
+    asked = f"{document['asked_by']}, {relative(document['created_at'] - timezone.now())}"
+    return f"{document['operation_id']} {what}: {document['status']}, {counts_text(document)} ({asked})"
 
 
-def operation_lines(document: Mapping[str, Any]) -> Iterator[str]:
+def operation_lines(document: FullDocument) -> Iterator[str]:
     yield operation_line(document)
     if document["reason"]:
         yield f"  {document['reason']}"
     if document["seconds_left"]:
-        yield f"  {document['items_per_second']} a second, about {document['seconds_left']:.0f} s left"
+        yield f"  {document['items_per_second']} a second, {left(document['seconds_left'])}"
+    for waits in document["waits"]:
+        yield f"  {waits['text']}"
     for error in document["errors"]:
-        yield f"  {error['count']} {error['error_kind']}: {error['example']}"
+        yield f"  {error['count']:,} {error['error_kind']}: {error['example']}"
 
 
-def summary(operation: Operation) -> str:
-    """`Bulk retry complete: 20 succeeded, 3 failed`."""
-    what = f"Bulk {WORDS[Operation.Kind(operation.kind)]}"
-    counts = [f"{operation.succeeded} succeeded", f"{operation.failed} failed"]
-    counts += [f"{getattr(operation, name)} {name}" for name in ("skipped", "cancelled") if getattr(operation, name)]
-    if not operation.ended:
-        return f"{what} {operation.status}: {operation.completed}/{operation.total} completed, {', '.join(counts)}"
-    word = "cancelled" if operation.status == Operation.Status.CANCELLED else "complete"
-    return f"{what} {word}: {', '.join(counts)}"
-
-
-def item_line(document: Mapping[str, Any]) -> str:
+def item_line(document: ItemDocument) -> str:
     why = f". {document['error_kind']}: {document['reason']}" if document["error_kind"] else ""
     if not why and document["reason"]:
         why = f". {document['reason']}"
-    return f"{document['subscription']}: {document['status']}, {document['files']} files{why}"
+    return f"{document['subscription']}: {document['status']}, {counted(document['files'], 'file')}{why}"
 
 
 def _counts(title: str, counts: Mapping[str, int]) -> Iterator[str]:
     if counts:
-        yield f"  {title}: {', '.join(f'{count} {name}' for name, count in counts.items())}"
-
-
-def _size(size: int) -> str:
-    return filesizeformat(size).replace("\xa0", " ")
+        yield f"  {title}: {', '.join(f'{count:,} {name}' for name, count in counts.items())}"

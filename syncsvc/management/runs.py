@@ -3,6 +3,7 @@
 from typing import Any
 
 from syncsvc.models import Subscription, SyncRun
+from syncsvc.words import changes, counted
 
 
 def run_row(subscription: Subscription, run: SyncRun | None) -> dict[str, Any]:
@@ -32,7 +33,8 @@ def run_line(row: dict[str, Any], *, allow_deletes: bool = False) -> str:
             return f"{name}: paused; it runs when it is resumed"
         return f"{name}: asked for, {row['status']}"
     if row["outcome"] != SyncRun.Outcome.SYNCED:
-        return f"{name}: {row['outcome']}{_counts(row)}. {row['error_kind']}: {row['error']}"
+        kind = f"{row['error_kind']}: " if row["error_kind"] else ""
+        return f"{name}: {row['outcome']}{_counts(row)}. {kind}{row['error'] or ''}".rstrip()
     at = f" at {row['commit'][:12]}" if row["commit"] else ""
     line = f"{name}: synced{at} in {row['seconds']:.1f} s{_counts(row) or ', nothing to send'}"
     return f"{line}; the deletes were allowed" if allow_deletes and row["deleted"] else line
@@ -42,5 +44,5 @@ def _counts(row: dict[str, Any]) -> str:
     planned = row["created"] + row["updated"] + row["deleted"]
     if not planned:
         return ""
-    kinds = ", ".join(f"{row[kind]} {kind}" for kind in ("created", "updated", "deleted") if row[kind])
-    return f", {row['delivered']} of {planned} changes delivered ({kinds})"
+    kinds = changes(created=row["created"], updated=row["updated"], deleted=row["deleted"])
+    return f", {row['delivered']:,} of {counted(planned, 'change')} delivered ({kinds})"

@@ -1,6 +1,5 @@
 """Which apps, repositories and subscriptions a command is about."""
 
-import uuid
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
@@ -38,12 +37,11 @@ def find_app(name_or_id: str) -> App:
 
 
 def find_repository(name_or_id: str) -> Repository:
-    found = Repository.objects.filter(name=name_or_id).first()
-    if found is None and (id := _uuid(name_or_id)):
-        found = Repository.objects.filter(id=id).first()
-    if found is None:
-        raise Refused("not_found", f"There is no repository {name_or_id!r}; `manage.py repository_add` adds one.")
-    return found
+    try:
+        return Repository.objects.named(name_or_id)
+    except Repository.DoesNotExist:
+        message = f"There is no repository {name_or_id!r}; `manage.py repository_add` adds one."
+        raise Refused("not_found", message) from None
 
 
 def find_subscription(name_or_id: str) -> Subscription:
@@ -51,10 +49,3 @@ def find_subscription(name_or_id: str) -> Subscription:
         return Subscription.objects.named(name_or_id)
     except Subscription.DoesNotExist:
         raise Refused("not_found", f"There is no subscription {name_or_id!r}. {LISTED}") from None
-
-
-def _uuid(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None

@@ -1,4 +1,4 @@
-"""Progress for people: one line that is written over on a terminal, a line a second otherwise."""
+"""ProgressLine for people: one line that is written over on a terminal, a line a second otherwise."""
 
 import shutil
 import time
@@ -7,7 +7,7 @@ from typing import TextIO
 CLEAR = "\r\x1b[K"
 
 
-class Progress:
+class ProgressLine:
     """`quiet` says nothing where the stream is no terminal."""
 
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:

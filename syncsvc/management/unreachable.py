@@ -11,8 +11,9 @@ from typing import NoReturn
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
+
+from syncsvc.redis_connections import refusal
 
 REFUSED = 2
 # These start or end the servers, or need none.
@@ -34,8 +35,9 @@ def explained(argv: list[str]) -> Iterator[None]:
         _refuse("invalid", str(error), as_json)
     except OperationalError as error:
         _refuse("unavailable", f"PostgreSQL failed: {_first_line(error)}. {_advice('DATABASE_URL')}", as_json)
-    except (RedisConnectionError, RedisTimeoutError):
-        _refuse("unavailable", f"Redis does not answer. {_advice('REDIS_URL')}", as_json)
+    except RedisError as error:
+        trouble = f"refuses ({reason})" if (reason := refusal(error)) else "does not answer"
+        _refuse("unavailable", f"Redis {trouble}. {_advice('REDIS_URL')}", as_json)
 
 
 def _knock(as_json: bool) -> None:

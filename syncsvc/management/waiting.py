@@ -5,19 +5,9 @@ from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
 
-from django.db import connection
 from django.db.models import Q
 
 from syncsvc.models import Status, Subscription, SyncRun, Trigger
-
-
-def database_time() -> datetime:
-    """Now, by the clock that every run's times are of."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        (now,) = cursor.fetchone()
-    assert isinstance(now, datetime)  # noqa: S101 - for the type only
-    return now
 
 
 class Waiting:

@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=100, unique=True, validators=[syncsvc.models.app.validate_app_name])),
-                ('url', models.CharField(max_length=2000, validators=[syncsvc.models.app.validate_webhook_url], verbose_name='webhook URL')),
+                ('url', models.CharField(max_length=2000, verbose_name='webhook URL')),
                 ('secret', syncsvc.models.fields.SealedField()),
                 ('previous_secret', syncsvc.models.fields.SealedField(null=True)),
                 ('previous_secret_until', models.DateTimeField(blank=True, editable=False, null=True)),
@@ -88,7 +88,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=200, unique=True, validators=[syncsvc.models.repository.validate_repository_name])),
-                ('url', models.CharField(max_length=2000, validators=[syncsvc.models.repository.validate_remote_url], verbose_name='URL')),
+                ('url', models.CharField(max_length=2000, verbose_name='URL')),
                 ('branch', models.CharField(blank=True, default='', help_text="Blank: the remote's HEAD.", max_length=250, validators=[syncsvc.models.repository.validate_branch])),
                 ('username', models.CharField(blank=True, default='', max_length=200)),
                 ('token', syncsvc.models.fields.SealedField(null=True)),

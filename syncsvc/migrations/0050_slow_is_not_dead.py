@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('syncsvc', '0008_pace'),
+        ('syncsvc', '0022_git_world'),
     ]
 
     operations = [

@@ -16,17 +16,18 @@ from django.db.models.functions import Now
 from syncsvc.delivery.addresses import check_webhook_url
 from syncsvc.delivery.signing import check_secret, new_secret
 from syncsvc.exceptions import InvalidUrlError
-from syncsvc.models.fields import Sealed, SealedField
+from syncsvc.ids import uuid_of
+from syncsvc.models.fields import CheckedCharField, EndingSecret, EndingSecretsField, Sealed, SealedField
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"  # as PostgreSQL reads it: $ is the end, and not before a line's end
 
 
 def validate_app_name(name: str) -> None:
-    if not re.match(NAME_PATTERN, name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise ValidationError(
             "An app's name is made of a-z, 0-9, dot, dash and underscore, and begins with a letter or digit."
         )
-    if _is_uuid(name):
+    if uuid_of(name):
         raise ValidationError("An app's name must not look like a UUID; commands take either.")
 
 
@@ -37,21 +38,15 @@ def validate_webhook_url(url: str) -> None:
         raise ValidationError(str(error)) from error
 
 
-def _is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
+def longest_timeout() -> float:
+    """Seconds that a request of any app may take at most; a longer timeout of an app counts as this."""
+    return max(0.1, float(settings.LEASE_SECONDS - settings.LEASE_RENEW_SECONDS - 2))
 
 
 class AppQuerySet(models.QuerySet["App"]):
     def named(self, name_or_id: str) -> "App":
         """The app of that name or id; App.DoesNotExist where there is none."""
-        return self.get(id=name_or_id) if _is_uuid(name_or_id) else self.get(name=name_or_id)
-
-    def pause(self, reason: str) -> int:
-        return self.update(is_active=False, pause_reason=reason)
+        return self.get(id=app_id) if (app_id := uuid_of(name_or_id)) else self.get(name=name_or_id)
 
 
 class App(models.Model):
@@ -59,11 +54,10 @@ class App(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=100, unique=True, validators=[validate_app_name])
-    url = models.CharField("webhook URL", max_length=2000, validators=[validate_webhook_url])
+    url = CheckedCharField("webhook URL", max_length=2000, validators=[validate_webhook_url], check=check_webhook_url)
     secret = SealedField(editable=False)
-    # While a secret is being rotated both sign, until the old one ends.
-    previous_secret = SealedField(null=True, editable=False)
-    previous_secret_until = models.DateTimeField(null=True, blank=True, editable=False)
+    # Secrets before the present one, the newest first: each signs too until its end.
+    previous_secrets = EndingSecretsField(default=list, editable=False)
     # Changes that travel in one request, at most those that are recorded together; 1 sends each file by itself.
     max_batch = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(200)])
     # Requests that each worker process keeps open to this app.
@@ -134,19 +128,32 @@ class App(models.Model):
         super().save(*args, **kwargs)
 
     @property
+    def is_throttled(self) -> bool:
+        """The endpoint asked for fewer requests and has taken none since."""
+        return self.throttled_until is not None
+
+    @property
     def request_timeout(self) -> float:
         """Seconds that a request may take: a request must be over before its lease can end."""
-        if self.timeout is None:
-            return float(settings.WEBHOOK_TIMEOUT)
-        return max(0.1, min(self.timeout, settings.LEASE_SECONDS - settings.LEASE_RENEW_SECONDS - 2))
+        return float(settings.WEBHOOK_TIMEOUT) if self.timeout is None else min(self.timeout, longest_timeout())
+
+    @property
+    def timeout_is_capped(self) -> bool:
+        """The stored timeout is longer than a lease allows."""
+        return self.timeout is not None and self.request_timeout < self.timeout
 
     def set_secret(self, secret: str) -> None:
         """Takes a `whsec_` secret; ValueError says what is wrong with it."""
         self.secret = Sealed.seal(check_secret(secret))
 
+    def sealed_secrets(self, at: datetime) -> list[Sealed]:
+        """The secrets that sign, newest first: more than one while they are being rotated."""
+        return [self.secret, *(secret.sealed for secret in self.still_valid_secrets(at))]
+
+    def still_valid_secrets(self, at: datetime) -> list[EndingSecret]:
+        """The secrets before the present one that sign too, newest first."""
+        return [secret for secret in self.previous_secrets if secret.until > at]
+
     def signing_secrets(self, at: datetime) -> list[str]:
-        """The secrets that sign, newest first: two while one is being rotated."""
-        secrets = [self.secret.reveal()]
-        if self.previous_secret is not None and self.previous_secret_until and self.previous_secret_until > at:
-            secrets.append(self.previous_secret.reveal())
-        return secrets
+        """The same in the clear."""
+        return [secret.reveal() for secret in self.sealed_secrets(at)]

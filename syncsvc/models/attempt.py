@@ -14,11 +14,18 @@ ERROR_LETTERS = 500
 class DeliveryAttempt(models.Model):
     """One HTTP request that was made, whatever came of it."""
 
-    # Written by the hundred a second: the integrity of these two is kept by deleting in order, not by a check a row.
+    # Written by the hundred a second: no check a row. Who writes holds the run's row, and triggers of the database
+    # delete attempts with their run and their subscription.
     subscription = models.ForeignKey(
-        "syncsvc.Subscription", on_delete=models.CASCADE, db_constraint=False, related_name="attempts", db_index=False
+        "syncsvc.Subscription",
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="attempts",
+        db_index=False,
     )
-    run = models.ForeignKey("syncsvc.SyncRun", on_delete=models.CASCADE, db_constraint=False, related_name="attempts")
+    run = models.ForeignKey(
+        "syncsvc.SyncRun", on_delete=models.DO_NOTHING, db_constraint=False, related_name="attempts"
+    )
     webhook_id = models.CharField(max_length=64)
     # created, updated, deleted, batch or sync.failed
     kind = models.CharField(max_length=12)

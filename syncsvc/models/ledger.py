@@ -6,10 +6,11 @@ from django.db import models
 class DeliveredFile(models.Model):
     """A path that an app has, or may have: the version it acknowledged, and the one whose answer is missing."""
 
-    # No check a row: a row is only written while its subscription's row is locked and its lease is held.
+    # No check a row: a row is only written while its subscription's row is locked, and a trigger of the database
+    # deletes it with that row.
     subscription = models.ForeignKey(
         "syncsvc.Subscription",
-        on_delete=models.CASCADE,
+        on_delete=models.DO_NOTHING,
         db_constraint=False,
         db_index=False,
         related_name="delivered_files",

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 from django.conf import settings
 from django.db import models
@@ -13,7 +13,11 @@ from syncsvc.models.error import error_kind_field, error_kind_known
 
 # A window is refilled in so many steps: an item more or less of a large one does not matter, a statement does.
 REFILLS_A_WINDOW = 5
-COUNTS = ("waiting", "running", "succeeded", "failed", "skipped", "cancelled")
+# The statuses of an item that has settled.
+Outcome = Literal["succeeded", "failed", "skipped", "cancelled"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+# An operation counts its items by status, each in the column of that name.
+COUNTS = ("waiting", "running", *OUTCOMES)
 
 
 class OperationQuerySet(models.QuerySet["Operation"]):
@@ -66,14 +70,15 @@ class Operation(models.Model):
     scope = models.JSONField(default=dict)
     scope_text = models.CharField(max_length=500)
     # Who, how, and from where.
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    # The database sets it to null. Django can not say so: its own models refer to users in the other way.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, null=True, related_name="+")
     asked_by = models.CharField(max_length=150)
     source = models.CharField(max_length=7, choices=Source)
     address = models.GenericIPAddressField(null=True)
     # The same request sent twice starts one operation.
     idempotency_key = models.CharField(max_length=200, null=True, unique=True)  # noqa: DJ001 - none is not a blank one
     # The finished operation whose failed items this one retries.
-    retries = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="retried_by")
+    retries = models.ForeignKey("self", on_delete=models.DB_SET_NULL, null=True, related_name="retried_by")
     max_running = models.PositiveSmallIntegerField(default=50)
     # Pause by itself where more than this percentage fails: of the first `abort_first` items, then of all that ended.
     abort_percent = models.PositiveSmallIntegerField(null=True)
@@ -128,7 +133,7 @@ class Operation(models.Model):
 
     @property
     def completed(self) -> int:
-        return self.succeeded + self.failed + self.skipped + self.cancelled
+        return sum(getattr(self, outcome) for outcome in OUTCOMES)
 
     @property
     def fails_too_much(self) -> bool:
@@ -157,9 +162,9 @@ class OperationItem(models.Model):
         SKIPPED = "skipped"
         CANCELLED = "cancelled"
 
-    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="items", db_index=False)
+    operation = models.ForeignKey(Operation, on_delete=models.DB_CASCADE, related_name="items", db_index=False)
     subscription = models.ForeignKey(
-        "syncsvc.Subscription", on_delete=models.SET_NULL, null=True, related_name="operation_items", db_index=False
+        "syncsvc.Subscription", on_delete=models.DB_SET_NULL, null=True, related_name="operation_items", db_index=False
     )
     app_id = models.UUIDField()
     app_name = models.CharField(max_length=100)

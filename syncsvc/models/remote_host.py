@@ -4,10 +4,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from syncsvc.types import ErrorKind
-
-# A failure of any other kind is an answer.
-UNREACHED = (ErrorKind.GIT_UNREACHABLE, ErrorKind.GIT_TIMEOUT)
+from syncsvc.error_kinds import UNREACHED_KINDS
 
 
 class RemoteHost(models.Model):
@@ -40,7 +37,8 @@ class RemoteHost(models.Model):
                 condition=Q(circuit_until=None) | Q(failing_since__isnull=False), name="remotehost_open_has_start"
             ),
             models.CheckConstraint(
-                condition=Q(error_kind__in=["", *(kind.value for kind in UNREACHED)]), name="remotehost_error_kind"
+                condition=Q(error_kind__in=["", *(kind.value for kind in UNREACHED_KINDS)]),
+                name="remotehost_error_kind",
             ),
         )
 

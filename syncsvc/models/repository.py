@@ -8,24 +8,35 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Greatest, Least, Now
+from django.db.models import Case, F, Q, Value, When
+from django.db.models.functions import Coalesce, Greatest, Least, Now, Power
 
 from syncsvc.exceptions import InvalidUrlError
+from syncsvc.git.authorities import check_certificates
+from syncsvc.git.branch import wrong_with_branch
 from syncsvc.git.remote import HttpCredential, Remote, SshCredential
-from syncsvc.git.url import check_url
+from syncsvc.git.ssh_key import check_private_key
+from syncsvc.git.url import GivenUrl, read_url
+from syncsvc.ids import uuid_of
 from syncsvc.models.error import error_kind_field, error_kind_known
-from syncsvc.models.fields import SealedField
+from syncsvc.models.fields import CheckedCharField, CheckedTextField, SealedField
 from syncsvc.models.hosts import host_of
 from syncsvc.types import RemoteHead
 
 # A remote that is back is polled within so many seconds, however long it was to be left alone.
 REACHED_SECONDS = 5
+# Seconds that a commit is left alone after its first failed fetch, and at most; doubled with each failure.
+FETCH_WAIT_SECONDS, FETCH_WAIT_MOST_SECONDS, MOST_DOUBLINGS = 5.0, 1800.0, 16
+
+
+def given_url(text: str) -> GivenUrl:
+    """What somebody gives as a remote, in the form that is stored; InvalidUrlError says what is wrong with it."""
+    return read_url(text, allow_local=settings.GIT_ALLOW_LOCAL)
 
 
 def validate_remote_url(url: str) -> None:
     try:
-        check_url(url, allow_local=settings.GIT_ALLOW_LOCAL)
+        given_url(url)
     except InvalidUrlError as error:
         raise ValidationError(str(error)) from error
 
@@ -33,19 +44,30 @@ def validate_remote_url(url: str) -> None:
 def validate_repository_name(name: str) -> None:
     if not name.isprintable() or name != name.strip():
         raise ValidationError("A repository's name is one line without space at its ends; leave it out for owner/repo.")
-    try:
-        uuid.UUID(name)
-    except ValueError:
-        return
-    raise ValidationError("A repository's name must not look like a UUID; commands take either.")
+    if uuid_of(name):
+        raise ValidationError("A repository's name must not look like a UUID; commands take either.")
 
 
 def validate_branch(branch: str) -> None:
-    if branch.startswith(("-", "refs/")) or any(c in branch for c in " ~^:?*[\\") or ".." in branch:
+    if branch.startswith(("-", "refs/")) or (branch and wrong_with_branch(branch)):
         raise ValidationError("Give the branch's short name, such as main; blank follows the remote's HEAD.")
 
 
+class RemoteUrlField(CheckedCharField):
+    """A remote's URL. The user name of an https://user@host/… goes to the row's credential, unless it has one."""
+
+    def checked(self, text: str, row: models.Model | None) -> str:
+        given = given_url(text)
+        if given.username and isinstance(row, Repository):
+            row.username = row.username or given.username
+        return given.url
+
+
 class RepositoryQuerySet(models.QuerySet["Repository"]):
+    def named(self, name_or_id: str) -> "Repository":
+        """The repository of that name or id; Repository.DoesNotExist where there is none."""
+        return self.get(id=row_id) if (row_id := uuid_of(name_or_id)) else self.get(name=name_or_id)
+
     def request_check(self, repository_id: uuid.UUID) -> bool:
         """Makes its poll due now, and marks it as asked for; False while one runs, or where it is paused."""
         free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
@@ -110,13 +132,38 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
             == 1
         )
 
+    def fetch_failed(self, repository_id: uuid.UUID, *, commit: str, kind: str, error: str) -> None:
+        """A commit could not be fetched: it is left alone for a while, for all apps, that doubles with each failure."""
+        again = Q(unfetchable_commit=commit)
+        failures = Case(When(again, then=F("fetch_failures") + 1), default=Value(1))
+        seconds = Least(
+            Value(FETCH_WAIT_SECONDS) * Power(Value(2.0), Least(failures, Value(MOST_DOUBLINGS)) - Value(1)),
+            Value(FETCH_WAIT_MOST_SECONDS),
+            output_field=models.FloatField(),
+        )
+        self.filter(id=repository_id).update(
+            unfetchable_commit=commit,
+            fetch_failures=failures,
+            fetch_until=Now() + seconds * timedelta(seconds=1),
+            error_kind=kind,
+            last_error=error[:1000],
+            failing_since=Coalesce("failing_since", Now()),
+        )
+
+    def fetched(self, repository_id: uuid.UUID) -> bool:
+        """A fetch succeeded: ends a streak of failed ones. Says whether there was one."""
+        failed = self.filter(id=repository_id, fetch_failures__gt=0)
+        ended = {"unfetchable_commit": "", "fetch_failures": 0, "fetch_until": None}
+        failed.filter(failure_streak=0).update(error_kind="", last_error="", failing_since=None)
+        return failed.update(**ended) == 1
+
 
 class Repository(models.Model):
     """A git remote, the credential that reads it, and the branch that is followed."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=200, unique=True, validators=[validate_repository_name])
-    url = models.CharField("URL", max_length=2000, validators=[validate_remote_url])
+    url = RemoteUrlField("URL", max_length=2000, validators=[validate_remote_url])
     # Host and port of the URL, in small letters; blank for a local path.
     host = models.GeneratedField(
         expression=host_of("url"), output_field=models.CharField(max_length=2000), db_persist=True
@@ -126,9 +173,11 @@ class Repository(models.Model):
     )
     username = models.CharField(max_length=200, blank=True, default="")
     token = SealedField(null=True, editable=False)
-    ssh_key = SealedField(null=True, editable=False)
+    ssh_key = SealedField(null=True, editable=False, check=check_private_key)
     # Lines of an OpenSSH known_hosts file: the only host keys that are accepted.
     known_hosts = models.TextField(blank=True, default="")
+    # PEM: authorities that are trusted for this remote besides the public ones.
+    ca_certificate = CheckedTextField("CA certificate", blank=True, default="", db_default="", check=check_certificates)
     poll_seconds = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1)], help_text="Blank: the setting POLL_SECONDS."
     )
@@ -141,7 +190,8 @@ class Repository(models.Model):
     lease_token = models.UUIDField(null=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, editable=False)
     checked_at = models.DateTimeField(null=True, editable=False)
-    # Where the remote's branch stood when it was last asked; blank: not asked yet, or without a commit.
+    # Where the remote's branch stood when it was last asked; both blank: not asked yet, or without a commit.
+    # A commit without a branch: the remote's HEAD is on none.
     head_branch = models.CharField(max_length=250, blank=True, default="", editable=False)
     head_commit = models.CharField(max_length=64, blank=True, default="", editable=False)
     # When that was last seen to differ: a run that has read an older one goes on to the next.
@@ -154,6 +204,10 @@ class Repository(models.Model):
     # Nothing is asked of the remote until then; how often that was so in a row.
     circuit_until = models.DateTimeField(null=True, editable=False)
     circuit_openings = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    # A commit that the remote has and that could not be fetched, how often in a row, and until when nobody tries again.
+    unfetchable_commit = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
+    fetch_failures = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    fetch_until = models.DateTimeField(null=True, editable=False)
 
     objects = RepositoryQuerySet.as_manager()
 
@@ -185,7 +239,12 @@ class Repository(models.Model):
             credential = SshCredential(private_key=self.ssh_key.reveal(), known_hosts=self.known_hosts)
         elif self.token is not None:
             credential = HttpCredential(username=self.username, token=self.token.reveal())
-        return Remote(url=self.url, branch=self.branch, credential=credential)
+        return Remote(url=self.url, branch=self.branch, credential=credential, ca_certificate=self.ca_certificate)
+
+    @property
+    def shown_branch(self) -> str:
+        """The branch that is followed, as far as it is known; HEAD where the remote's HEAD is on none."""
+        return self.branch or self.head_branch or ("HEAD" if self.head_commit else "")
 
     @property
     def poll_interval(self) -> int:

@@ -26,6 +26,11 @@ class Trigger(models.TextChoices):
         return self in (Trigger.POLL, Trigger.PUSH)
 
     @property
+    def by_operator(self) -> bool:
+        """True where a person, or a script in a person's name, waits for it."""
+        return self in (Trigger.SYNC, Trigger.RETRY, Trigger.RESYNC)
+
+    @property
     def asked_for(self) -> bool:
         """True where somebody waits for it: the remote is checked afresh, and an open git circuit does not hold it."""
         return self not in (Trigger.POLL, Trigger.BACK_OFF)
@@ -43,7 +48,7 @@ class SyncRun(models.Model):
         STOPPED = "stopped"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    subscription = models.ForeignKey("syncsvc.Subscription", on_delete=models.CASCADE, related_name="runs")
+    subscription = models.ForeignKey("syncsvc.Subscription", on_delete=models.DB_CASCADE, related_name="runs")
     trigger = models.CharField(max_length=12, choices=Trigger)
     # A user's name, a command, or blank for the system itself.
     asked_by = models.CharField(max_length=150, blank=True, default="", db_default="")

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 class Snapshot(models.Model):
     """A commit of a repository as its apps are told of it. Its files are read from git, never stored here."""
 
-    repository = models.ForeignKey("syncsvc.Repository", on_delete=models.CASCADE, related_name="snapshots")
+    repository = models.ForeignKey("syncsvc.Repository", on_delete=models.DB_CASCADE, related_name="snapshots")
     commit = models.CharField(max_length=64)
     tree = models.CharField(max_length=64)
     # Files that can be sent; bytes of their content.
@@ -17,7 +17,7 @@ class Snapshot(models.Model):
     submodules = models.PositiveIntegerField(default=0)
     long_paths = models.PositiveIntegerField(default=0)
     # The difference to the snapshot before; all null for the first.
-    previous = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    previous = models.ForeignKey("self", on_delete=models.DB_SET_NULL, null=True, blank=True, related_name="+")
     created = models.PositiveIntegerField(null=True)
     updated = models.PositiveIntegerField(null=True)
     deleted = models.PositiveIntegerField(null=True)

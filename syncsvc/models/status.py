@@ -23,17 +23,28 @@ def is_retrying(status: str, error_kind: str) -> bool:
     return status == Status.PENDING and error_kind not in ("", THROTTLED_KIND)
 
 
-def is_throttled(status: str, error_kind: str) -> bool:
-    """The endpoint asked for fewer requests, and the next try comes when its wait is over."""
-    return status == Status.PENDING and error_kind == THROTTLED_KIND
+def is_throttled(status: str, error_kind: str, *, app_is_throttled: bool) -> bool:
+    """The endpoint asked for fewer requests, and the next run begins when its wait is over."""
+    return status == Status.PENDING and (error_kind == THROTTLED_KIND or (error_kind == "" and app_is_throttled))
 
 
-# The same for the ORM, and for SQL about a subscription `s`; a test compares the three.
+# The same for the ORM, and for SQL about a subscription `s` and its app `a`; a test compares the three.
+THROTTLED = Q(status=Status.PENDING) & (
+    Q(error_kind=THROTTLED_KIND) | Q(error_kind="", app__throttled_until__isnull=False)
+)
+THROTTLED_SQL = (
+    f"s.status = 'pending' AND (s.error_kind = '{THROTTLED_KIND}'"
+    " OR s.error_kind = '' AND a.throttled_until IS NOT NULL)"
+)
 RETRYING = Q(status=Status.PENDING) & ~Q(error_kind__in=("", THROTTLED_KIND))
 RETRYING_SQL = f"s.status = 'pending' AND s.error_kind NOT IN ('', '{THROTTLED_KIND}')"
 # Failed for good, or retrying.
 FAILING = Q(status=Status.FAILED) | RETRYING
 FAILING_SQL = f"(s.status = 'failed' OR {RETRYING_SQL})"
+# Until when a throttled app `a` takes no run: its wait goes on, or another run goes first. Null: it takes runs.
+THROTTLE_LASTS_UNTIL_SQL = (
+    "(CASE WHEN a.throttled_until IS NOT NULL THEN greatest(a.throttled_until, a.probe_until) END)"
+)
 
 # Every change of status there is, and the verb that makes it; "claim_released" is the claim of one that an operation
 # has released. A test walks all pairs.

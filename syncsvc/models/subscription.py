@@ -2,14 +2,16 @@
 
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce, Greatest, Least, Now, Random
+from django.db.models.lookups import LessThanOrEqual
 
+from syncsvc.ids import uuid_of
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.run import Trigger
 from syncsvc.models.status import Failure, Status, is_retrying, is_throttled
@@ -20,6 +22,12 @@ OUTAGE_ENDED_SPREAD = 5
 EXPIRE_BATCH = 500
 # The run may take long: the endpoint or the remote failed last, or the remote was never reached. As IS_DOUBTFUL in SQL.
 DOUBTFUL = Q(app__failure_streak__gt=0) | Q(repository__failure_streak__gt=0) | Q(repository__checked_at=None)
+# A throttled app takes no run until then, and none while another run goes first.
+_THROTTLE_ENDS = Greatest("app__throttled_until", "app__probe_until")
+_IS_OVER = Q(LessThanOrEqual(_THROTTLE_ENDS, Now()))
+NOT_THROTTLED = Q(app__throttled_until=None) | _IS_OVER
+# Its last wake-up came while the app took no run, and found nothing to do.
+WOKEN_IN_THROTTLE = Q(app__throttled_until__isnull=False) & _IS_OVER & Q(queued_at__lte=_THROTTLE_ENDS)
 
 
 class SubscriptionQuerySet(models.QuerySet["Subscription"]):
@@ -30,10 +38,9 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         app, slash, repository = name_or_id.partition("/")
         if slash:
             return self.get(app__name=app, repository__name=repository)
-        try:
-            return self.get(id=uuid.UUID(name_or_id))
-        except ValueError:
-            raise self.model.DoesNotExist from None
+        if subscription_id := uuid_of(name_or_id):
+            return self.get(id=subscription_id)
+        raise self.model.DoesNotExist
 
     def active(self) -> "SubscriptionQuerySet":
         return self.filter(is_active=True, app__is_active=True, repository__is_active=True)
@@ -44,10 +51,8 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 
     def claimable(self) -> "SubscriptionQuerySet":
         """Those that are due, and whose endpoint takes a run: the claim decides, this is for who looks before."""
-        wait = Greatest("app__throttled_until", "app__probe_until")
-        takes = Q(app__throttled_until=None) | Q(throttle_wait__lte=Now()) | Q(trigger=Trigger.RETRY)
         due = self.filter(due_at__lte=Now(), status__in=(Status.PENDING, Status.FAILED))
-        return due.alias(throttle_wait=wait).filter(takes)
+        return due.filter(NOT_THROTTLED | Q(trigger=Trigger.RETRY))
 
     def not_in_bulk(self) -> "SubscriptionQuerySet":
         """Those for which no operation has an item in flight."""
@@ -57,15 +62,12 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         """Those that may be claimed for an operation, due or not; one that waits for its mirror is due then."""
         items = Q(operation_items__status="waiting", operation_items__released_at__isnull=False)
         ready = Q(awaits_fetch=False) | Q(due_at__lte=Now())
-        wait = Greatest("app__throttled_until", "app__probe_until")
-        takes = Q(app__throttled_until=None) | Q(throttle_wait__lte=Now())
-        found = self.active().alias(throttle_wait=wait).filter(items, ready, takes)
-        return found.exclude(status=Status.SYNCING)
+        return self.active().filter(NOT_THROTTLED, items, ready).exclude(status=Status.SYNCING)
 
     def without_wake_up(self) -> "SubscriptionQuerySet":
         """None was sent, or it counts as lost."""
         lost = Now() - timedelta(seconds=settings.REQUEUE_AFTER)
-        return self.filter(Q(queued_at=None) | Q(queued_at__lt=lost))
+        return self.filter(Q(queued_at=None) | Q(queued_at__lt=lost) | WOKEN_IN_THROTTLE)
 
     def postpone(
         self, subscription_id: uuid.UUID, *, token: uuid.UUID, failure: Failure, delay: float, at_least: float = 0
@@ -99,6 +101,10 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         due_at = Now() + timedelta(seconds=delay)
         return self._release(subscription_id, token, status=Status.PENDING, due_at=due_at, awaits_fetch=awaits_fetch)
 
+    def request_stop(self) -> int:
+        """Asks the runs of these that go on to stop, which they do within seconds; how many go on."""
+        return self.filter(status=Status.SYNCING).update(stop_requested_at=Now())
+
     def stop(self, subscription_id: uuid.UUID, *, token: uuid.UUID, error: str, delay: float) -> bool:
         """syncing → pending until the next change, a retry, or the slow try in `delay` seconds."""
         due_at = Case(When(run_again=True, then=Now()), default=Now() + timedelta(seconds=delay))
@@ -125,6 +131,14 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
                 status=Status.PENDING, due_at=Now(), lease_token=None, lease_expires_at=None
             )
         ]
+
+    def stay_stopped(self, ids: Sequence[uuid.UUID], *, error: str, delay: float) -> list[uuid.UUID]:
+        """Of these, whose leases have just ended, those that an operator had asked to stop wait as after a stop."""
+        stopped = self.filter(id__in=ids, status=Status.PENDING, stop_requested_at__isnull=False)
+        found = list(stopped.order_by("id").values_list("id", flat=True))
+        due_at = Case(When(run_again=True, then=Now()), default=Now() + timedelta(seconds=delay))
+        self.filter(id__in=found).update(stop_requested_at=None, due_at=due_at, last_error=error)
+        return found
 
     def in_order(self) -> list[uuid.UUID]:
         """Locks these until the transaction ends, in the order of their ids, as whatever locks several does."""
@@ -177,7 +191,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     def resync(self, subscription_id: uuid.UUID, *, asked_by: str) -> bool:
         """Any but syncing → pending, due now, with a ledger that is forgotten: all is sent again."""
         asked = _asked_now(Trigger.RESYNC, asked_by)
-        return self.idle().filter(id=subscription_id).update(epoch=F("epoch") + 1, **asked) == 1
+        return self.idle().filter(id=subscription_id).update(epoch=F("epoch") + 1, old_url_files=0, **asked) == 1
 
     @transaction.atomic
     def outage_ended(self, kinds: Iterable[ErrorKind]) -> int:
@@ -211,6 +225,12 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         held = self.filter(lease_token__in=tokens, status=Status.SYNCING)
         with transaction.atomic():
             return held.filter(id__in=held.in_order()).update(lease_expires_at=Now())
+
+    @transaction.atomic
+    def wake_ups_are_lost(self) -> int:
+        """Has the sweep wake these again where a wake-up may have found nothing to do; how many."""
+        queued = self.filter(queued_at__isnull=False).exclude(status=Status.SYNCING)
+        return queued.filter(id__in=queued.in_order()).update(queued_at=None)
 
     def mark_queued(self, ids: Iterable[uuid.UUID]) -> int:
         return self.filter(id__in=list(ids)).update(queued_at=Now())
@@ -263,8 +283,8 @@ class Subscription(models.Model):
     """One App following one Repository: how far it is, what it waits for, and what went wrong last."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    app = models.ForeignKey("syncsvc.App", on_delete=models.CASCADE, related_name="subscriptions")
-    repository = models.ForeignKey("syncsvc.Repository", on_delete=models.CASCADE, related_name="subscriptions")
+    app = models.ForeignKey("syncsvc.App", on_delete=models.DB_CASCADE, related_name="subscriptions")
+    repository = models.ForeignKey("syncsvc.Repository", on_delete=models.DB_CASCADE, related_name="subscriptions")
     is_active = models.BooleanField("active", default=True, help_text="Off: paused. Nothing is lost, nothing is sent.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -286,7 +306,7 @@ class Subscription(models.Model):
     asked_by = models.CharField(max_length=150, blank=True, default="", editable=False)
     asked_at = models.DateTimeField(db_default=Now(), editable=False)
 
-    # Runs that failed in a row; over 0 and pending means: retrying.
+    # Quick tries that were used up in a row; `is_retrying` says what they are for.
     retry_count = models.PositiveIntegerField(default=0, editable=False)
     error_kind = error_kind_field(editable=False)
     last_error = models.TextField(blank=True, default="", editable=False)
@@ -297,14 +317,17 @@ class Subscription(models.Model):
     failure_notified = models.BooleanField(default=False, editable=False)
     last_success_at = models.DateTimeField(null=True, editable=False)
 
+    # Files that the app acknowledged at a URL which it has left since; 0 after a re-sync, or when dismissed.
+    old_url_files = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+
     epoch = models.PositiveIntegerField(default=1, editable=False)
     # The last snapshot that the app had whole, for people to see.
     snapshot = models.ForeignKey(
-        "syncsvc.Snapshot", on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
+        "syncsvc.Snapshot", on_delete=models.DB_SET_NULL, null=True, editable=False, related_name="+"
     )
     # The ledger is exactly this snapshot's files, none in doubt, provided clean_epoch is epoch. Null: look at each row.
     clean_snapshot = models.ForeignKey(
-        "syncsvc.Snapshot", on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
+        "syncsvc.Snapshot", on_delete=models.DB_SET_NULL, null=True, editable=False, related_name="+"
     )
     clean_epoch = models.PositiveIntegerField(default=0, editable=False)
 
@@ -356,7 +379,15 @@ class Subscription(models.Model):
 
     @property
     def is_throttled(self) -> bool:
-        return is_throttled(self.status, self.error_kind)
+        return is_throttled(self.status, self.error_kind, app_is_throttled=self.app.is_throttled)
+
+    @property
+    def runs_at(self) -> datetime | None:
+        """When its next run may begin: it is due, and the endpoint takes requests. None where it wants no run."""
+        until = self.app.throttled_until
+        if self.due_at is None or until is None or self.trigger == Trigger.RETRY:
+            return self.due_at
+        return max(self.due_at, until)
 
     @property
     def paused(self) -> bool:

@@ -1,10 +1,10 @@
 """Who asks: recorded on the run, the operation and in the admin log."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import AbstractBaseUser
-from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
 from syncsvc.models import Operation
@@ -21,13 +21,9 @@ class Asker:
 
     def log(self, row: models.Model, text: str) -> None:
         """One entry in the admin's log; it belongs to a user, so a command without one leaves none."""
-        if self.user is None:
-            return
-        LogEntry.objects.create(
-            user_id=self.user.pk,
-            content_type_id=ContentType.objects.get_for_model(row).pk,
-            object_id=str(row.pk),
-            object_repr=str(row)[:200],
-            action_flag=CHANGE,
-            change_message=text,
-        )
+        self.log_all([row], text)
+
+    def log_all(self, rows: Sequence[models.Model], text: str, *, action: int = CHANGE) -> None:
+        """One entry for each of the rows, in one statement."""
+        if self.user is not None and rows:
+            LogEntry.objects.log_actions(self.user.pk, rows, action, text)

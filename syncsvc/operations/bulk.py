@@ -14,6 +14,7 @@ from syncsvc.operations.preview import Preview, Shown, preview, read_digest, tot
 from syncsvc.operations.release import release
 from syncsvc.operations.scope import Scope
 from syncsvc.store.operations import freeze_items
+from syncsvc.words import counted
 
 # A re-sync whose files grew by more than this since the preview is another one than was confirmed.
 GROWTH = 1.1
@@ -68,8 +69,8 @@ def start(
             if shown is not None and operation.total > shown.total:
                 raise Refused(
                     "conflict",
-                    f"It would be about {operation.total} subscriptions by now, where the preview said {shown.total};"
-                    " look at a new one.",
+                    f"It would be about {counted(operation.total, 'subscription')} by now, where the preview said"
+                    f" {shown.total:,}; look at a new one.",
                 )
             asker.log(
                 operation, f"{operation.get_kind_display().capitalize()} of {operation.total}: {operation.scope_text}"
@@ -118,19 +119,16 @@ def retry_failed_of(
 def check_typed_count(shown: Preview | Shown, typed: int | None) -> None:
     """Refused where so much is asked for that its count must be typed, and it was not."""
     if shown.must_type_count and typed != shown.total:
-        raise Refused(
-            "confirm",
-            f"This is about {shown.total} subscriptions and {shown.files} files. To confirm, give the number of"
-            f" subscriptions: {shown.total} (in commands: --yes-count {shown.total}).",
-        )
+        about = f"This is about {counted(shown.total, 'subscription')} and {counted(shown.files, 'file')}."
+        how = f"give the number of subscriptions: {shown.total} (in commands: --yes-count {shown.total})"
+        raise Refused("confirm", f"{about} To confirm, {how}.")
 
 
 def _check_growth(scope: Scope, files_shown: int, at: datetime) -> None:
     files, _ = totals(scope, scope.qualifying(at=at))
     if files > files_shown * GROWTH:
-        raise Refused(
-            "conflict", f"It would send {files} files by now, where the preview said {files_shown}; look at a new one."
-        )
+        would = f"It would send {counted(files, 'file')} by now, where the preview said {files_shown:,}"
+        raise Refused("conflict", f"{would}; look at a new one.")
 
 
 def _freeze(operation: Operation, found: SubscriptionQuerySet) -> Operation:

@@ -6,13 +6,13 @@ from typing import Any
 
 from django.conf import settings
 from django.core import signing
-from django.db import connection
 from django.db.models import Count, F, OuterRef, Subquery
 
 from syncsvc.exceptions import Refused
 from syncsvc.models import Operation, Snapshot
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.operations.scope import Scope
+from syncsvc.store.clock import database_time
 
 DIGEST_SALT = "syncsvc.operations.preview"
 DIGEST_HOURS = 1
@@ -80,7 +80,7 @@ def preview(scope: Scope) -> Preview:
     files, size = totals(scope, found)
     return Preview(
         scope=scope,
-        at=_database_now(),
+        at=database_time(),
         total=found.count(),
         by_app=_counts(found, "app__name"),
         by_error={kind or "none": n for kind, n in _counts(found, "error_kind").items()},
@@ -136,10 +136,3 @@ def _skipped(scope: Scope) -> dict[str, int]:
         "the subscription is paused": counts.filter(app__is_active=True, repository__is_active=True, is_active=False),
     }
     return {reason: n for reason, rows in reasons.items() if (n := rows.count())}
-
-
-def _database_now() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT statement_timestamp()")  # as Django's Now(), which rows are stamped with
-        now: datetime = cursor.fetchone()[0]
-    return now

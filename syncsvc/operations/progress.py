@@ -4,23 +4,69 @@ import json
 import time
 import uuid
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, cast
+from typing import TypedDict, cast
 
 import structlog
 from django.conf import settings
 from django.db.models import Count
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from syncsvc.models import Operation, OperationItem
+from syncsvc.models.operation import OUTCOMES
+from syncsvc.redis_connections import redis_at
 
 logger = structlog.get_logger(__name__)
 
-COUNTS = ("total", "waiting", "running", "succeeded", "failed", "skipped", "cancelled", "files", "version")
-FIELDS = ("kind", "status", *COUNTS)
+
+class Numbers(TypedDict):
+    """Items of an operation, all of them and by status; and the files that its runs delivered."""
+
+    total: int
+    waiting: int
+    running: int
+    succeeded: int
+    failed: int
+    skipped: int
+    cancelled: int
+    files: int
+
+
+class Counts(Numbers):
+    """The columns of an operation that move."""
+
+    kind: str
+    status: str
+    version: int
+
+
+class Pace(TypedDict):
+    """The last minute's pace; None where it is not known yet."""
+
+    items_per_second: float | None
+    files_per_second: float | None
+    seconds_left: float | None
+
+
+class Progress(Counts, Pace):
+    """`completed`: items that have settled, whatever came of them."""
+
+    operation_id: str
+    completed: int
+
+
+class ErrorCount(TypedDict):
+    """How many items failed of one kind, and one of their messages."""
+
+    error_kind: str
+    count: int
+    example: str
+
+
+NUMBERS = tuple(Numbers.__annotations__)
+FIELDS = tuple(Counts.__annotations__)
+TEXTS = {"kind", "status"}
+NO_PACE = Pace(items_per_second=None, files_per_second=None, seconds_left=None)
 TTL_SECONDS = 3600
 TIMEOUT_SECONDS = 1
 # One reader reads the row for all that miss the hash.
@@ -54,39 +100,56 @@ def key(operation_id: uuid.UUID) -> str:
 
 def publish(operation_id: uuid.UUID, known: Operation | None = None) -> None:
     """Writes the row's counts to Redis; `known` is the row as it is, where that has just been read."""
-    row = {name: getattr(known, name) for name in FIELDS} if known else _row(operation_id)
+    row = _counts_of(known) if known else _row(operation_id)
     if row is not None:
         _forgiving(lambda redis: _write(redis, operation_id, row))
 
 
-def progress(operation_id: uuid.UUID) -> dict[str, Any] | None:
-    """The counts with `completed`, and `items_per_second`, `files_per_second`, `seconds_left` where they are known.
+def numbers_of(operation: Operation) -> Numbers:
+    return cast("Numbers", {name: getattr(operation, name) for name in NUMBERS})
+
+
+def progress_of(operation: Operation) -> Progress:
+    """The progress that a row shows which has just been read; the pace is not on it."""
+    return _shown(operation.pk, _counts_of(operation), NO_PACE)
+
+
+def progress(operation_id: uuid.UUID) -> Progress | None:
+    """The counts and the pace.
 
     From Redis; where the hash is missing it is written anew from the row, by one of many readers; where Redis is away,
-    from the row. None where there is no such operation.
+    or takes no writes, from the row. None where there is no such operation.
     """
     found = _forgiving(lambda redis: _from_redis(redis, operation_id))
     counts, samples = found or (_row(operation_id), [])
     if counts is None:
         return None
-    completed = sum(counts[name] for name in ("succeeded", "failed", "skipped", "cancelled"))
-    return {**counts, "operation_id": str(operation_id), "completed": completed, **_pace(counts, samples)}
+    return _shown(operation_id, counts, _pace(counts, samples))
 
 
-def errors_by_kind(operation_id: uuid.UUID) -> list[dict[str, Any]]:
+def errors_by_kind(operation_id: uuid.UUID) -> list[ErrorCount]:
     """How many items failed of which kind, most first, each with one message."""
     failed = OperationItem.objects.filter(operation_id=operation_id, status=OperationItem.Status.FAILED)
     kinds = failed.order_by().values("error_kind").annotate(count=Count("id")).order_by("-count")
     examples = {row["error_kind"]: row["reason"] for row in failed.values("error_kind", "reason").order_by("id")[:500]}
-    return [{**row, "example": examples.get(row["error_kind"], "")} for row in kinds]
+    return [ErrorCount(**row, example=examples.get(row["error_kind"], "")) for row in kinds]
 
 
-def _from_redis(redis: Redis, operation_id: uuid.UUID) -> tuple[dict[str, Any] | None, list[str]]:
+def _shown(operation_id: uuid.UUID, counts: Counts, pace: Pace) -> Progress:
+    completed = sum(counts[outcome] for outcome in OUTCOMES)
+    return {**counts, **pace, "operation_id": str(operation_id), "completed": completed}
+
+
+def _counts_of(operation: Operation) -> Counts:
+    return cast("Counts", {name: getattr(operation, name) for name in FIELDS})
+
+
+def _from_redis(redis: Redis, operation_id: uuid.UUID) -> tuple[Counts | None, list[str]]:
     counts = _read(redis, operation_id) or _written_anew(redis, operation_id)
     return counts, cast("list[str]", redis.zrange(f"{key(operation_id)}:pace", 0, -1))
 
 
-def _written_anew(redis: Redis, operation_id: uuid.UUID) -> dict[str, Any] | None:
+def _written_anew(redis: Redis, operation_id: uuid.UUID) -> Counts | None:
     """Single flight: a reader that finds another at it waits for what that one writes, for a moment."""
     for _ in range(WAITS_FOR_WRITER):
         if redis.set(f"{key(operation_id)}:lock", 1, nx=True, px=LOCK_MILLISECONDS):
@@ -99,31 +162,33 @@ def _written_anew(redis: Redis, operation_id: uuid.UUID) -> dict[str, Any] | Non
     return row
 
 
-def _row(operation_id: uuid.UUID) -> dict[str, Any] | None:
-    row: dict[str, Any] | None = Operation.objects.filter(id=operation_id).values(*FIELDS).first()
-    return row
+def _row(operation_id: uuid.UUID) -> Counts | None:
+    return cast("Counts | None", Operation.objects.filter(id=operation_id).values(*FIELDS).first())
 
 
-def _read(redis: Redis, operation_id: uuid.UUID) -> dict[str, Any] | None:
-    values = cast("dict[str, str]", redis.hgetall(key(operation_id)))
+def _read(redis: Redis, operation_id: uuid.UUID) -> Counts | None:
+    pipeline = redis.pipeline(transaction=False)
+    # A replica has a hash that nobody can write any more: this is refused there, and the row is read.
+    pipeline.set(f"{key(operation_id)}:read", 1, ex=1)
+    pipeline.hgetall(key(operation_id))
+    values = cast("dict[str, str]", pipeline.execute()[1])
     if set(values) != set(FIELDS):
         return None
-    return {name: int(value) if name in COUNTS else value for name, value in values.items()}
+    return cast("Counts", {name: value if name in TEXTS else int(value) for name, value in values.items()})
 
 
-def _write(redis: Redis, operation_id: uuid.UUID, row: dict[str, Any]) -> None:
+def _write(redis: Redis, operation_id: uuid.UUID, row: Counts) -> None:
     # One argument instead of twenty-four: each is packed in Python.
-    flat = json.dumps([part for name in FIELDS for part in (name, str(row[name]))])
+    flat = json.dumps([part for name, value in row.items() for part in (name, str(value))])
     done = row["total"] - row["waiting"] - row["running"]
     sample = f"{done}:{row['files']}"
     redis.eval(WRITE, 2, key(operation_id), f"{key(operation_id)}:pace", TTL_SECONDS, row["version"], sample, flat)
 
 
-def _pace(counts: dict[str, Any], samples: list[str]) -> dict[str, float | None]:
+def _pace(counts: Counts, samples: list[str]) -> Pace:
     points = [tuple(int(part) for part in sample.split(":")) for sample in samples]
-    nothing: dict[str, float | None] = {"items_per_second": None, "files_per_second": None, "seconds_left": None}
     if len(points) < 2 or points[-1][0] == points[0][0]:
-        return nothing
+        return NO_PACE
     (began, items, files), (ended, items_now, files_now) = points[0], points[-1]
     seconds = ended - began
     items_per_second = (items_now - items) / seconds
@@ -137,19 +202,7 @@ def _pace(counts: dict[str, Any], samples: list[str]) -> dict[str, float | None]
 
 def _forgiving[T](call: Callable[[Redis], T]) -> T | None:
     try:
-        return call(_redis(settings.REDIS_URL))
+        return call(redis_at(settings.REDIS_URL, timeout=TIMEOUT_SECONDS, as_text=True))
     except (RedisError, OSError) as error:
         logger.warning("progress.redis_away", error=type(error).__name__)
         return None
-
-
-@lru_cache(maxsize=4)
-def _redis(url: str) -> Redis:
-    retry = Retry(NoBackoff(), 0)
-    return Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-        retry=retry,
-    )

@@ -7,12 +7,10 @@ from datetime import datetime
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
-from django.db.models import Q
-
 from syncsvc.exceptions import Refused
-from syncsvc.models import App, Operation, OperationItem, Repository, Status, Subscription
-from syncsvc.models.hosts import cause_host
+from syncsvc.models import Operation, OperationItem, Status, Subscription
 from syncsvc.models.subscription import SubscriptionQuerySet
+from syncsvc.operations.conditions import CONDITIONS, Condition
 from syncsvc.types import ErrorKind
 
 # What an operation's row has room for.
@@ -21,18 +19,19 @@ WORDS_LENGTH = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Conditions that all must hold; without any: all. `ids` is a hand-picked selection.
+    """Conditions that all must hold; without any: all.
 
     `host` is that of the endpoint, or of the repository where the error is one of git's; blank: one without a host.
-    `filters` are those of the console's list, as its address has them, and `rows` what the list then shows: all of it,
-    without naming each. Rows are no data: whoever confirms brings them anew.
+    The fields behind it say what the subscriptions are chosen from. `ids`: a hand-picked selection. `failed_in`: an
+    operation whose failed items are retried. `filters`: those of the console's list, as its address has them, and
+    `rows` what the list then shows: all of it, without naming each. Rows are no data: whoever confirms brings them
+    anew.
     """
 
     kind: Operation.Kind
     app_id: uuid.UUID | None = None
     repository_id: uuid.UUID | None = None
     error_kind: ErrorKind | None = None
-    endpoint: str | None = None
     host: str | None = None
     failed_in: uuid.UUID | None = None
     ids: Sequence[uuid.UUID] | None = field(default=None)
@@ -45,14 +44,10 @@ class Scope:
         try:
             return cls(
                 kind=Operation.Kind(data["kind"]),
-                app_id=_uuid(data, "app_id"),
-                repository_id=_uuid(data, "repository_id"),
-                error_kind=ErrorKind(data["error_kind"]) if data.get("error_kind") else None,
-                endpoint=_text(data, "endpoint"),
-                host=_text(data, "host"),
-                failed_in=_uuid(data, "failed_in"),
+                **{one.name: one.read(data[one.name]) for one in CONDITIONS if data.get(one.name) is not None},
+                failed_in=uuid.UUID(data["failed_in"]) if data.get("failed_in") else None,
                 ids=[uuid.UUID(id) for id in data["ids"]] if data.get("ids") is not None else None,
-                filters=_text(data, "filters"),
+                filters=str(data["filters"]) if data.get("filters") is not None else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Refused("invalid", "The scope is not well formed; ask for a new preview.") from error
@@ -61,16 +56,18 @@ class Scope:
     def data(self) -> dict[str, Any]:
         values = {
             "kind": self.kind.value,
-            "app_id": self.app_id and str(self.app_id),
-            "repository_id": self.repository_id and str(self.repository_id),
-            "error_kind": self.error_kind and self.error_kind.value,
-            "endpoint": self.endpoint,
-            "host": self.host,
+            **{condition.name: str(value) for condition, value in self.conditions},
             "failed_in": self.failed_in and str(self.failed_in),
             "ids": None if self.ids is None else [str(id) for id in self.ids],
             "filters": self.filters,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def conditions(self) -> list[tuple[Condition, Any]]:
+        """Those that are given, each with its value."""
+        given = [(condition, getattr(self, condition.name)) for condition in CONDITIONS]
+        return [(condition, value) for condition, value in given if value is not None]
 
     def with_rows_of(self, other: "Scope") -> "Scope":
         """The same, with the rows that the other brings for the same filters."""
@@ -78,28 +75,19 @@ class Scope:
 
     def subscriptions(self) -> SubscriptionQuerySet:
         """All it names, whatever their state."""
-        found, conditions = Subscription.objects.all(), Q()
-        if self.app_id is not None:
-            conditions &= Q(app_id=self.app_id)
-        if self.repository_id is not None:
-            conditions &= Q(repository_id=self.repository_id)
-        if self.error_kind is not None:
-            conditions &= Q(error_kind=self.error_kind)
-        if self.endpoint is not None:
-            conditions &= Q(app__url=self.endpoint)
-        if self.ids is not None:
-            conditions &= Q(id__in=self.ids)
+        found = Subscription.objects.all()
         if self.filters is not None:
             if self.rows is None:
                 raise Refused("invalid", "This preview is of a list in the console; confirm it there.")
             found = self.rows.order_by().select_related(None)
-        if self.host is not None:
-            found = found.alias(cause_host=cause_host())
-            conditions &= Q(cause_host=self.host)
+        if self.ids is not None:
+            found = found.filter(id__in=self.ids)
         if self.failed_in is not None:
             failed = OperationItem.objects.filter(operation_id=self.failed_in, status=OperationItem.Status.FAILED)
-            conditions &= Q(id__in=failed.values("subscription_id"))
-        return found.filter(conditions)
+            found = found.filter(id__in=failed.values("subscription_id"))
+        for condition, value in self.conditions:
+            found = condition.narrow(found, value)
+        return found
 
     def qualifying(self, *, at: datetime | None = None) -> SubscriptionQuerySet:
         """Those that would be taken: failed ones for a retry, any for a re-sync; with `at`, only if so then already."""
@@ -117,37 +105,13 @@ class Scope:
         if self.failed_in is not None:
             return f"what failed in operation {str(self.failed_in)[:8]}"
         parts = [f"{len(self.ids)} selected {what}" if self.ids is not None else f"all {what}"]
-        if self.app_id is not None:
-            parts.append(f"of {_name(App.objects.filter(id=self.app_id).values_list('name', flat=True).first())}")
-        if self.repository_id is not None:
-            names = Repository.objects.filter(id=self.repository_id).values_list("name", flat=True)
-            parts.append(f"following {_name(names.first())}")
-        if self.error_kind is not None:
-            parts.append(f"with {self.error_kind.value}")
-        if self.endpoint is not None:
-            parts.append(f"at {self.endpoint}")
-        if self.host is not None:
-            parts.append(f"at {self.host or 'a local path'}")
+        parts += [condition.words(value) for condition, value in self.conditions]
         if self.filters is not None:
             parts.append(f"of the list{_filter_words(self.filters)}")
         return " ".join(parts)[:WORDS_LENGTH]
-
-
-def _uuid(data: Mapping[str, Any], name: str) -> uuid.UUID | None:
-    return uuid.UUID(data[name]) if data.get(name) else None
-
-
-def _text(data: Mapping[str, Any], name: str) -> str | None:
-    return str(data[name]) if data.get(name) is not None else None
 
 
 def _filter_words(filters: str) -> str:
     """`status__exact=failed&q=acme` → ` (status: failed, search: acme)`."""
     named = [("search" if name == "q" else name.removesuffix("__exact"), value) for name, value in parse_qsl(filters)]
     return f" ({', '.join(f'{name}: {value}' for name, value in named)})" if named else ""
-
-
-def _name(found: str | None) -> str:
-    if found is None:
-        raise Refused("not_found", "The app or repository does not exist; it may have been deleted meanwhile.")
-    return found

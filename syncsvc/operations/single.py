@@ -98,35 +98,12 @@ def allow_deletes(subscription_id: uuid.UUID, held_id: uuid.UUID, asker: Asker) 
     return Queued(subscription)
 
 
-def pause(subscription_id: uuid.UUID, asker: Asker) -> Subscription:
-    """Nothing is sent from the next run on; nothing is lost. Refused: `not_found`."""
-    return _set_active(subscription_id, asker, is_active=False)
-
-
-def resume(subscription_id: uuid.UUID, asker: Asker) -> Subscription:
-    """What became due meanwhile runs within a second. Refused: `not_found`."""
-    return _set_active(subscription_id, asker, is_active=True)
-
-
-def _set_active(subscription_id: uuid.UUID, asker: Asker, *, is_active: bool) -> Subscription:
-    subscription = _known(subscription_id)
-    with transaction.atomic():
-        if Subscription.objects.filter(id=subscription_id, is_active=not is_active).update(is_active=is_active):
-            asker.log(subscription, "Resumed." if is_active else "Paused.")
-    return subscription
-
-
 def _get(subscription_id: uuid.UUID) -> Subscription:
-    subscription = _known(subscription_id)
-    if reason := pause_reason(subscription):
-        raise Refused("paused", f"{reason} Resume it first.")
-    return subscription
-
-
-def _known(subscription_id: uuid.UUID) -> Subscription:
     subscription = Subscription.objects.select_related("app", "repository").filter(id=subscription_id).first()
     if subscription is None:
         raise Refused("not_found", f"There is no subscription {subscription_id}.")
+    if reason := pause_reason(subscription):
+        raise Refused("paused", f"{reason} Resume it first.")
     return subscription
 
 

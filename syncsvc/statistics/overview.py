@@ -7,17 +7,19 @@ from django.db import connection
 
 from syncsvc.error_kinds import REMOTE_KINDS
 from syncsvc.models.hosts import OF_SCP, OF_URL
-from syncsvc.models.status import FAILING_SQL, RETRYING_SQL
+from syncsvc.models.status import FAILING_SQL, RETRYING_SQL, THROTTLE_LASTS_UNTIL_SQL
 
 NAMED = 6  # rows of each list that are shown; the pages behind them have all
-COLUMNS = ("counts", "causes", "apps", "held", "circuits", "gone", "stale", "running", "operations")
+COLUMNS = ("counts", "causes", "apps", "held", "circuits", "throttled", "gone", "stale", "running", "operations")
 
-# A repository is stale when three polls of it, and five minutes, have gone by.
+# A repository is stale when three polls of it, and five minutes, have gone by. `runs_at` is when a subscription is due
+# and its app takes it. An app is throttled for as long as anything waits for the end of that.
 OVERVIEW = f"""
 WITH s AS MATERIALIZED (
   SELECT s.id, s.app_id, s.repository_id, s.status, s.retry_count, s.error_kind, s.due_at, s.queued_at,
          s.failing_since, s.last_success_at, a.name AS app, r.name AS repository,
          s.is_active AND a.is_active AND r.is_active AS active,
+         greatest(s.due_at, CASE WHEN s.trigger <> 'retry' THEN {THROTTLE_LASTS_UNTIL_SQL} END) AS runs_at,
          CASE WHEN s.error_kind = ANY(%(of_remotes)s) THEN r.url ELSE a.url END AS url
   FROM syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
 ), wrong AS MATERIALIZED (
@@ -47,6 +49,12 @@ WITH s AS MATERIALIZED (
          (SELECT count(*) FROM syncsvc_subscription x JOIN syncsvc_repository r ON r.id = x.repository_id
           WHERE r.host = h.name AND x.status <> 'synced')
   FROM syncsvc_remotehost h WHERE h.circuit_until IS NOT NULL
+), throttled AS (
+  SELECT t.* FROM (
+    SELECT a.id, a.name, a.throttled_since AS since, a.throttled_until AS until,
+           (SELECT count(*) FROM s WHERE s.app_id = a.id AND s.active AND s.status IN ('pending', 'syncing')) AS waiting
+    FROM syncsvc_app a WHERE a.throttled_until IS NOT NULL AND a.is_active) t
+  WHERE t.until > statement_timestamp() OR t.waiting > 0
 ), stale AS (
   SELECT id, name, checked_at, error_kind, coalesce(checked_at, created_at) AS since
   FROM syncsvc_repository
@@ -71,18 +79,19 @@ SELECT
      'syncing', count(*) FILTER (WHERE status = 'syncing'),
      'paused', count(*) FILTER (WHERE NOT active),
      'held', count(*) FILTER (WHERE status = 'failed' AND error_kind = 'mass_delete_held'),
-     'due', count(*) FILTER (WHERE active AND due_at <= statement_timestamp()),
-     'due_since', min(due_at) FILTER (WHERE active AND due_at <= statement_timestamp()),
+     'due', count(*) FILTER (WHERE active AND due_at IS NOT NULL AND runs_at <= statement_timestamp()),
+     'due_since', min(runs_at) FILTER (WHERE active AND due_at IS NOT NULL AND runs_at <= statement_timestamp()),
      'queued', count(*) FILTER (
        WHERE status <> 'syncing' AND queued_at > statement_timestamp() - make_interval(secs => %(requeue)s)),
-     'waiting', count(*) FILTER (WHERE active AND due_at > statement_timestamp()),
-     'next_at', min(due_at) FILTER (WHERE active AND due_at > statement_timestamp()),
+     'waiting', count(*) FILTER (WHERE active AND due_at IS NOT NULL AND runs_at > statement_timestamp()),
+     'next_at', min(runs_at) FILTER (WHERE active AND due_at IS NOT NULL AND runs_at > statement_timestamp()),
      'success_at', max(last_success_at),
      'apps', (SELECT count(*) FROM syncsvc_app),
      'repositories', (SELECT count(*) FROM syncsvc_repository),
      'causes', (SELECT count(*) FROM causes),
      'failing_apps', (SELECT count(*) FROM of_apps),
      'circuits', (SELECT count(*) FROM circuits),
+     'throttled', (SELECT count(*) FROM throttled),
      'stale', (SELECT count(*) FROM stale),
      'operations', (SELECT count(*) FROM operations WHERE finished_at IS NULL),
      'gone', (SELECT count(*) FROM syncsvc_app WHERE NOT is_active AND pause_reason = %(gone)s)
@@ -95,6 +104,7 @@ SELECT
      SELECT id, app || '/' || repository AS name, failing_since AS since FROM s
      WHERE status = 'failed' AND error_kind = 'mass_delete_held' ORDER BY failing_since LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (SELECT * FROM circuits ORDER BY waiting DESC, name LIMIT %(named)s) t),
+  (SELECT json_agg(t) FROM (SELECT * FROM throttled ORDER BY waiting DESC, name LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (
      SELECT id, name, pause_reason FROM syncsvc_app WHERE NOT is_active AND pause_reason = %(gone)s
      ORDER BY name LIMIT %(named)s) t),

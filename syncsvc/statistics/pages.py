@@ -9,7 +9,7 @@ from django.db.models import TextField
 from django.db.models.expressions import RawSQL
 
 from syncsvc.models import App, Repository
-from syncsvc.models.status import RETRYING_SQL
+from syncsvc.models.status import RETRYING_SQL, THROTTLE_LASTS_UNTIL_SQL, THROTTLED_SQL
 
 # Of an app's, or a repository's, subscriptions: a few thousand at most, by the index of the foreign key.
 COUNTS = f"""
@@ -17,15 +17,18 @@ SELECT json_build_object(
   'total', count(*),
   'failed', count(*) FILTER (WHERE s.status = 'failed'),
   'retrying', count(*) FILTER (WHERE {RETRYING_SQL}),
-  'pending', count(*) FILTER (WHERE s.status = 'pending' AND NOT ({RETRYING_SQL})),
+  'throttled', count(*) FILTER (WHERE {THROTTLED_SQL}),
+  'pending', count(*) FILTER (WHERE s.status = 'pending' AND NOT ({RETRYING_SQL}) AND NOT ({THROTTLED_SQL})),
   'syncing', count(*) FILTER (WHERE s.status = 'syncing'),
   'synced', count(*) FILTER (WHERE s.status = 'synced'),
   'paused', count(*) FILTER (WHERE NOT s.is_active),
   'moving', count(*) FILTER (WHERE s.status = 'syncing'
-              OR s.status = 'pending' AND s.due_at <= statement_timestamp()
+              OR s.status = 'pending' AND greatest(s.due_at, {THROTTLE_LASTS_UNTIL_SQL}) <= statement_timestamp()
                  AND s.is_active AND a.is_active AND r.is_active
               -- just ended: what is kept of a moment ago does not have it, and is asked for once more
               OR greatest(s.last_success_at, s.failed_at) > statement_timestamp() - interval '5 seconds'),
+  'old_url_files', coalesce(sum(s.old_url_files), 0),
+  'old_url_subscriptions', count(*) FILTER (WHERE s.old_url_files > 0),
   'retries', coalesce(sum(s.retry_count), 0),
   'failing_since', min(s.failing_since),
   'success_at', max(s.last_success_at))

@@ -1,16 +1,21 @@
 """What runs, is queued, due or waits, in one statement: all of one instant, whatever is searched for."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 from django.conf import settings
 from django.db import connection
 
+from syncsvc.models.status import THROTTLE_LASTS_UNTIL_SQL
+
 SHOWN = 100  # rows; who wants others searches
-STATES = ("running", "queued", "due", "waiting")
+State = Literal["running", "queued", "due", "waiting"]
+STATES: tuple[State, ...] = get_args(State)
 COLUMNS = ("states", "matching", "rows", "lanes", "workers", "polls")
 
 # `lanes` are grouped by repository only where its shard matters.
-QUEUE = """
+# A throttled app's subscriptions wait for the end of that, whatever they are due or woken for; an operator's single
+# retry does not.
+QUEUE = f"""
 WITH clock (now, lost) AS MATERIALIZED (
   SELECT statement_timestamp(), statement_timestamp() - make_interval(secs => %(requeue)s)
 ), bulk AS (
@@ -18,13 +23,17 @@ WITH clock (now, lost) AS MATERIALIZED (
 ), found AS MATERIALIZED (
   SELECT s.id, a.name || '/' || r.name AS name, s.repository_id, s.retry_count, s.error_kind, s.trigger, s.asked_by,
          s.lease_expires_at, b.subscription_id IS NOT NULL AS bulk, x.id AS run, coalesce(x.worker, '') AS worker,
+         s.status <> 'syncing' AND w.until > clock.now AS throttled,
          CASE WHEN s.status = 'syncing' THEN 'running'
+              WHEN w.until > clock.now THEN 'waiting'
               WHEN s.queued_at > clock.lost THEN 'queued'
               WHEN s.due_at <= clock.now THEN 'due' ELSE 'waiting' END AS state,
          CASE WHEN s.status = 'syncing' THEN x.started_at
+              WHEN w.until > clock.now THEN greatest(w.until, s.due_at)
               WHEN s.queued_at > clock.lost THEN s.queued_at ELSE s.due_at END AS moment
   FROM clock CROSS JOIN syncsvc_subscription s
   JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
+  CROSS JOIN LATERAL (SELECT CASE WHEN s.trigger <> 'retry' THEN {THROTTLE_LASTS_UNTIL_SQL} END AS until) w
   LEFT JOIN bulk b ON b.subscription_id = s.id
   LEFT JOIN syncsvc_syncrun x ON x.subscription_id = s.id AND x.outcome = '' AND s.status = 'syncing'
   WHERE s.status = 'syncing' OR s.is_active AND a.is_active AND r.is_active AND

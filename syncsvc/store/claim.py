@@ -77,6 +77,7 @@ _TAKE = f""", claimed AS (
     queued_at = NULL, due_at = NULL, run_again = FALSE, awaits_fetch = FALSE, stop_requested_at = NULL,
     trigger = coalesce(item.kind, s.trigger), asked_by = coalesce(item.asked_by, s.asked_by),
     epoch = s.epoch + CASE WHEN item.kind = 'resync' AND item.fresh THEN 1 ELSE 0 END,
+    old_url_files = CASE WHEN item.kind = 'resync' AND item.fresh THEN 0 ELSE s.old_url_files END,
     retry_count = CASE WHEN item.fresh THEN 0 ELSE s.retry_count END,
     error_kind = CASE WHEN item.fresh THEN '' ELSE s.error_kind END,
     last_error = CASE WHEN item.fresh THEN '' ELSE s.last_error END,
@@ -103,8 +104,10 @@ _TAKE = f""", claimed AS (
 # The models that a claim reads, by their alias, in the order of its columns.
 _READ: dict[str, Any] = {"s": Subscription, "a": App, "r": Repository, "c": Snapshot}
 _COLUMNS = ", ".join(columns_of(model, alias) for alias, model in _READ.items())
+# The clock's time, not that of the statement's beginning, which may have waited for a lock: the worker reckons by it
+# how far its own clock is off.
 _GIVE = f"""
-SELECT statement_timestamp(), item.released_at, {_COLUMNS}
+SELECT clock_timestamp(), item.released_at, {_COLUMNS}
 FROM claimed s
 JOIN syncsvc_app a ON a.id = s.app_id
 JOIN syncsvc_repository r ON r.id = s.repository_id

@@ -41,7 +41,8 @@ WITH held AS (
 
 # Writes acknowledgements and clears their marks.
 # Locks the subscription FOR SHARE, so that nobody takes the lease away between this check and the write; then the
-# ledger rows. Called for a group of acknowledgements, and with the log of requests for a run of a few files.
+# ledger rows. Called for a group of acknowledgements, and with the log of requests for a run of a few files: requests
+# are logged also where the lease is lost, but only while their run is there, which is locked after its subscription.
 _ACKNOWLEDGE = """
 WITH held AS (
   SELECT id FROM syncsvc_subscription
@@ -60,10 +61,12 @@ WITH held AS (
 _ACKNOWLEDGE_ONLY = f"{_ACKNOWLEDGE} SELECT id FROM held"
 _ACKNOWLEDGE_AND_LOG = (
     _ACKNOWLEDGE
-    + """, logged AS (
+    + """, run AS (
+  SELECT r.id FROM (SELECT count(*) FROM held) AS locked, syncsvc_syncrun r WHERE r.id = %(run)s FOR KEY SHARE OF r
+), logged AS (
   INSERT INTO syncsvc_deliveryattempt (subscription_id, run_id, webhook_id, kind, path, files, status, error_kind,
     error, milliseconds, answer)
-  SELECT %(subscription)s, %(run)s, a.* FROM unnest(%(webhook_ids)s::text[], %(kinds)s::text[],
+  SELECT %(subscription)s, run.id, a.* FROM run, unnest(%(webhook_ids)s::text[], %(kinds)s::text[],
     %(asked_paths)s::bytea[], %(files)s::smallint[], %(statuses)s::smallint[], %(error_kinds)s::text[],
     %(errors)s::text[], %(milliseconds)s::int[], %(answers)s::bytea[]) AS a
 ) SELECT id FROM held"""

@@ -140,24 +140,29 @@ FROM settled WHERE o.id = settled.operation_id RETURNING {columns_of(Operation, 
 SETTLE_ITEM_AS_FAILED = _settled_as("failed")
 CANCEL_ITEM = _settled_as("cancelled")
 
-# Settles an app's items that wait for its endpoint as failed. Locks items, skipping what is locked. Called after the
-# probe of the app's circuit failed, or where it was throttled for too long; the caller holds the operation.
-FAIL_WAITING_OF_APP = f"""
-WITH waiting AS (
-  SELECT id FROM syncsvc_operationitem
-  WHERE operation_id = %(operation)s AND app_id = %(app)s AND status = 'waiting' AND released_at IS NULL
+# Settles an app's items that wait for its endpoint as failed, also those that no worker has claimed yet. Locks items,
+# skipping what is locked, then subscriptions. Called after the probe of the app's circuit failed, or where the app was
+# throttled for too long; the caller holds the operation.
+FAIL_WAITING_OF_APP = (
+    """
+WITH marked AS (
+  SELECT id, subscription_id, released_at FROM syncsvc_operationitem
+  WHERE operation_id = %(operation)s AND app_id = %(app)s AND status = 'waiting'
   FOR UPDATE SKIP LOCKED
 ), failed AS (
   UPDATE syncsvc_operationitem i SET status = 'failed', reason = %(reason)s, error_kind = %(kind)s,
-    settled_at = statement_timestamp()
-  FROM waiting WHERE i.id = waiting.id RETURNING i.id
-), n AS (SELECT count(*)::int AS n FROM failed)
+    settled_at = statement_timestamp(), released_at = NULL
+  FROM marked WHERE i.id = marked.id RETURNING i.id
+),"""
+    + _TAKE_MARKS_OFF
+    + f""", n AS (SELECT count(*)::int AS n FROM failed)
 UPDATE syncsvc_operation o SET waiting = o.waiting - n, failed = o.failed + n, version = o.version + 1,
   status = CASE WHEN o.waiting + o.running - n > 0 THEN o.status
                 WHEN o.status = 'cancelling' THEN 'cancelled' ELSE 'finished' END,
   finished_at = CASE WHEN o.waiting + o.running - n > 0 THEN NULL ELSE statement_timestamp() END
 FROM n WHERE o.id = %(operation)s AND n > 0 RETURNING {columns_of(Operation, "o")}
 """
+)
 
 # Puts the running item of a run that did not end by itself back to waiting; in a cancelling operation it is cancelled.
 # Locks the operation, then the item. Called at the end of a run that was handed back, and by the sweep.

@@ -40,13 +40,16 @@ def lock_operation(operation_id: uuid.UUID) -> Operation | None:
 def freeze_items(operation_id: uuid.UUID, chosen: SubscriptionQuerySet) -> int:
     """Makes one item for each chosen subscription of a new operation, and counts them; how many.
 
-    One INSERT … SELECT over the ORM's own query. `turn` interleaves the apps. Locks nothing that others have.
+    One INSERT … SELECT over the ORM's own query. `turn` interleaves the apps. Locks the subscriptions in the order of
+    their ids, as a delete does: what is deleted meanwhile is left out.
     """
     columns = ("id", "app_id", "app__name", "repository__name")
     query, values = chosen.order_by().values(*columns).query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""WITH chosen (id, app_id, app_name, repository_name) AS ({query}), frozen AS (
+            f"""WITH found (id, app_id, app_name, repository_name) AS ({query}), kept AS (
+                  SELECT id FROM syncsvc_subscription WHERE id IN (SELECT id FROM found) ORDER BY id FOR KEY SHARE
+                ), chosen AS (SELECT found.* FROM found JOIN kept USING (id)), frozen AS (
                   INSERT INTO syncsvc_operationitem (operation_id, subscription_id, app_id, app_name, repository_name,
                     turn)
                   SELECT %s, id, app_id, app_name, repository_name,
@@ -105,7 +108,7 @@ def put_back_item(run_id: uuid.UUID, *, released: bool, files: int = 0) -> Opera
 
 def fail_items_waiting_for(app_id: uuid.UUID, *, reason: str, error_kind: str) -> list[Operation]:
     """Settles as failed what running operations have waiting for this app's endpoint; those operations afterwards."""
-    items = OperationItem.objects.filter(app_id=app_id, status=OperationItem.Status.WAITING, released_at=None)
+    items = OperationItem.objects.filter(app_id=app_id, status=OperationItem.Status.WAITING)
     running = Operation.objects.filter(status=Operation.Status.RUNNING, id__in=items.values("operation_id"))
     values = {"app": app_id, "reason": reason[:REASON_LETTERS], "kind": error_kind}
     changed: list[Operation] = []

@@ -1,11 +1,12 @@
 """What travels in requests: a file, a batch of files, or a big file part by part."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from syncsvc.delivery.payload import Payload, batch_id
+from syncsvc.delivery.payload import Payload, batch_id, ping
 from syncsvc.git.blobs import BlobStream, open_blob
 from syncsvc.git.mirror import Mirror
 from syncsvc.types import Change, ErrorKind
@@ -123,9 +124,9 @@ class Batch:
         self.size += len(item)
 
     def split(self) -> list[Single]:
-        """Its files one by one, which get no second chance of their own."""
+        """Its files one by one, which get no second chance of their own, and are refused where nothing more is sent."""
         for single in self.singles:
-            single.is_final = True
+            single.is_final, single.refusal = True, self.refusal
         return self.singles
 
     @property
@@ -181,6 +182,11 @@ class Parts:
     def finished(self) -> bool:
         return self._next == self._total
 
+    @property
+    def has_begun(self) -> bool:
+        """A part was acknowledged, and the endpoint is to have it."""
+        return self._next > 0
+
     def request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
         """GitError git_corrupt instead of the last part where the content is not the blob's."""
         index, change = self._next, self.changes[0]
@@ -198,17 +204,47 @@ class Parts:
     def restart(self) -> None:
         """Begins again with part 0."""
         self.close()
-        self._stream = self._part = None
         self._next, self.has_restarted = 0, True
 
     def close(self) -> None:
+        """Ends git and lets the part go; the next request reads it again."""
         if self._stream is not None:
             self._stream.close()
+        self._stream = self._part = None
 
     def _open(self) -> BlobStream:
+        """The content from the present part on. Parts before it are read for the whole file's hash."""
         change = self.changes[0]
-        self._stream = open_blob(self._mirror, change.blob or "", change.size)
-        return self._stream
+        self._stream = stream = open_blob(self._mirror, change.blob or "", change.size)
+        for _ in range(self._next):
+            stream.read(self._part_bytes)
+        return stream
+
+
+class Ping:
+    """A question instead of files: does the endpoint answer at all?"""
+
+    changes: Sequence[Change] = ()
+    content_bytes = 0
+    kind = "ping"
+    finished = True
+    known_bad = False
+
+    def __init__(self, app_id: str, app_name: str, *, is_final: bool) -> None:
+        self.is_final = is_final
+        self.failures = 0
+        self.refusal: Refusal | None = None
+        self._app_id, self._app_name = app_id, app_name
+        self._webhook_id = str(uuid.uuid4())
+
+    def request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
+        return self._webhook_id, ping(self._app_id, self._app_name, timestamp)
+
+    def acknowledge(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 class Sent(NamedTuple):

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from syncsvc.delivery.retry_policy import CircuitPolicy
 from syncsvc.error_kinds import POLICIES, Circuit
 from syncsvc.models import App, Subscription
+from syncsvc.models.pausing import set_active
 from syncsvc.store import circuits
 from syncsvc.sync.lease import Lease
 from syncsvc.sync.outage import through_outage
@@ -23,12 +24,15 @@ GONE = "The endpoint answered 410 Gone: it wants no more webhooks. Set its new U
 
 def pause_gone(app: App) -> None:
     """Pauses an app whose endpoint answered 410, unless it has another URL by now."""
-    App.objects.filter(id=app.id, url=app.url, is_active=True).pause(GONE)
+    set_active(App.objects.filter(id=app.id, url=app.url), is_active=False, reason=GONE)
 
 
-# An outage is believed after so many different messages more than CIRCUIT_THRESHOLD have failed in this run, with no
-# success between: a run of bad files is not a bad endpoint.
+# An endpoint that may be down is asked by a ping after so many more different messages have failed, sent since it was
+# suspected and with no success between: a run of bad files is not a bad endpoint.
 PROOF = 10
+# It is down also where it answers pings, but none of so many different messages in a row; or none for so many seconds.
+FRUITLESS_MESSAGES = 1000
+FRUITLESS_SECONDS = 30.0
 # Back-offs after these kinds end with the outage; a rejected request is no outage.
 OUTAGE_KINDS = (
     ErrorKind.ENDPOINT_CIRCUIT_OPEN,
@@ -48,6 +52,11 @@ def circuit_policy() -> CircuitPolicy:
     )
 
 
+def circuit_has_closed(app_id: uuid.UUID) -> None:
+    """What waited for the end of the endpoint's outage is due within seconds."""
+    Subscription.objects.filter(app_id=app_id).outage_ended(OUTAGE_KINDS)
+
+
 @dataclass(frozen=True, slots=True)
 class OpenCircuit:
     """An endpoint that nothing is sent to: for how many seconds it has been so, and for how many it stays so."""
@@ -59,8 +68,9 @@ class OpenCircuit:
 class EndpointCircuit:
     """Counts different messages that failed in a row for the app, over all its runs and workers. One thread's.
 
-    The count alone opens nothing: `suspects` says that the endpoint may be down. The run then tries other messages; it
-    opens the circuit where PROOF more fail, or where no other is left and a ping fails as well (`believe`).
+    The count alone opens nothing: `suspects` says that the endpoint may be down. The run then tries other messages;
+    where these fail as well, or none is left, it `asks` by a ping, and only a ping that fails opens the circuit. An
+    answer to anything of the app ends the suspicion.
     """
 
     def __init__(self, app: App, subscription_id: uuid.UUID, lease: Lease) -> None:
@@ -71,11 +81,17 @@ class EndpointCircuit:
         self._last_flush = time.monotonic()
         # No failure has been counted, here or, when this run began, anywhere: a short run has nothing to end.
         self._healthy = False
-        # Messages that failed in this run since its last success.
+        # Messages that failed in this run since its last success, a ping's included; and new ones since its last
+        # success but pings.
         self._in_a_row: set[str] = set()
+        self._fruitless: set[str] = set()
+        self._fruitless_since = 0.0
+        # So many in a row are proof enough to ask.
+        self._proof_at = 0
         self.probing = False
         self.opened = False
         self.suspects = False
+        self.asks = False
         # The probe of an open circuit failed: what else waits for this app's circuit has its answer.
         self.probe_has_failed = False
 
@@ -99,46 +115,54 @@ class EndpointCircuit:
             return None
         return state
 
-    def answered(self) -> None:
+    def answered(self, *, ping: bool = False) -> None:
         """The endpoint answered in a way that says nothing against it: a stop of this run is taken back."""
         self._in_a_row.clear()
+        if not ping:
+            self._fruitless.clear()
         self._answered = True
         if self.probing or self.suspects or self.opened:
             self.flush()
 
-    def failed(self, path: bytes) -> None:
-        """A message about this path failed in a way that counts: once, however often it is tried."""
-        message = hashlib.blake2b(self._subscription_id.bytes + path, digest_size=8).hexdigest()
+    def failed(self, path: bytes, *, is_new: bool, timed_out: bool, on_their_way: int) -> None:
+        """A message about this path failed in a way that counts: once, however often it is tried.
+
+        `is_new`: it has not failed before, in this run or the last one. `on_their_way` is how many other messages of
+        the run are: they were sent before this failure was known.
+        """
         self._healthy = False
         if self.probing:
             self._end_probe()
             return
+        message = hashlib.blake2b(self._subscription_id.bytes + path, digest_size=8).hexdigest()
         if message in self._in_a_row:
             return
         self._in_a_row.add(message)
-        self.flush()
-        streak, is_open = through_outage(
-            self._lease,
-            lambda: circuits.note_failure(self._app_id, message, threshold=self._policy.threshold),
-        )
-        self.suspects = streak >= self._policy.threshold
-        if is_open:
-            self.opened = True
-        elif self.suspects and len(self._in_a_row) >= self._policy.threshold + PROOF:
-            self.believe()
+        if is_new:
+            self._fruitless_since = self._fruitless_since if self._fruitless else time.monotonic()
+            self._fruitless.add(message)
+        suspected, self.suspects = self.suspects, self._note(message)
+        if self.suspects and not suspected:
+            # Silence costs a whole time-out each time: it is asked at once.
+            self._proof_at = len(self._in_a_row) + (0 if timed_out else on_their_way + PROOF)
+        if self.suspects and not self.opened and len(self._in_a_row) >= self._proof_at:
+            self._conclude()
 
-    def believe(self) -> None:
-        """The endpoint is down: opens the circuit, unless another run has had a success meanwhile."""
-        self.opened = through_outage(
-            self._lease,
-            lambda: circuits.open_circuit(
-                self._app_id, threshold=self._policy.threshold, cooldown=self._policy.cooldown_after(1)
-            ),
-        )
+    def refused_round(self) -> None:
+        """The endpoint answered 503 to everything since the last wait, which counts once; no other message can tell."""
+        self._healthy = False
+        if self.probing:
+            self._end_probe()
+        elif self._note(uuid.uuid4().hex[:16]):
+            self._believe()
 
-    def probe_failed(self) -> None:
-        """The ping that was sent as the probe failed."""
-        self._end_probe()
+    def ping_failed(self) -> None:
+        """The ping that was sent as a question, or as the probe, failed."""
+        if self.probing:
+            self._end_probe()
+        elif self.suspects:
+            self._believe()
+        self.asks = False
 
     def flush_if_due(self) -> None:
         """Flushes once a second: while all goes well there is nothing to end, and the sending waits for the answer."""
@@ -150,8 +174,14 @@ class EndpointCircuit:
         self._last_flush = time.monotonic()
         if self._answered:
             if through_outage(self._lease, lambda: circuits.endpoint_answered(self._app_id)):
-                through_outage(self._lease, self._let_runs_go_on)
-            self._answered = self.probing = self.opened = self.suspects = False
+                through_outage(self._lease, lambda: circuit_has_closed(self._app_id))
+            self._answered = self.probing = self.opened = self.suspects = self.asks = False
+
+    def forget(self) -> None:
+        """The app has another URL, which has failed in nothing yet."""
+        self._in_a_row.clear()
+        self._fruitless.clear()
+        self._answered = self.probing = self.opened = self.suspects = self.asks = False
 
     def leave(self) -> None:
         """Gives back a probe that was never decided."""
@@ -166,6 +196,40 @@ class EndpointCircuit:
         _, state = through_outage(self._lease, self._state)
         return state.remaining if state else 0.0
 
+    def _note(self, message: str) -> bool:
+        """Counts it in the database: whether the endpoint is suspected now. Another run may have opened the circuit."""
+        self.flush()
+        streak, is_open = through_outage(
+            self._lease,
+            lambda: circuits.note_failure(self._app_id, message, threshold=self._policy.threshold),
+        )
+        self.opened = self.opened or is_open
+        return streak >= self._policy.threshold
+
+    def _conclude(self) -> None:
+        """So many messages fail that the endpoint is asked; or, where it answers pings and nothing else, no more."""
+        seconds = time.monotonic() - self._fruitless_since
+        enough = self._policy.threshold + PROOF
+        if len(self._fruitless) >= FRUITLESS_MESSAGES or (
+            len(self._fruitless) >= enough and seconds >= FRUITLESS_SECONDS
+        ):
+            self._believe()
+        else:
+            self.asks = True
+
+    def _believe(self) -> None:
+        """The endpoint is down: opens the circuit, unless another run has had a success meanwhile."""
+        self.opened = through_outage(
+            self._lease,
+            lambda: circuits.open_circuit(
+                self._app_id, threshold=self._policy.threshold, cooldown=self._policy.cooldown_after(1)
+            ),
+        )
+        if not self.opened:
+            self._in_a_row.clear()
+            self._fruitless.clear()
+            self.suspects = False
+
     def _end_probe(self) -> None:
         self.probing, self.opened, self.probe_has_failed = False, True, True
         openings = through_outage(self._lease, self._openings)
@@ -174,9 +238,6 @@ class EndpointCircuit:
 
     def _openings(self) -> int:
         return App.objects.values_list("circuit_openings", flat=True).get(id=self._app_id)
-
-    def _let_runs_go_on(self) -> None:
-        Subscription.objects.filter(app_id=self._app_id).outage_ended(OUTAGE_KINDS)
 
     def _state(self) -> tuple[int, OpenCircuit | None]:
         """The failures in a row so far, and the circuit where it is open."""

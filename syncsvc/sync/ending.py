@@ -36,11 +36,12 @@ class Incomplete:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Nothing could be sent, and why."""
+    """The run broke off, and why. Without progress nothing was sent."""
 
     kind: ErrorKind
     error: str
     traceback: str = ""
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ type Ending = (
 def progress_of(ending: Ending) -> Progress | None:
     """None where the run did not get as far as a plan."""
     match ending:
-        case Failed() | RemoteLeftAlone():
+        case RemoteLeftAlone():
             return None
         case _:
             return ending.progress

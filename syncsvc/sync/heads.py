@@ -14,6 +14,7 @@ from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.job import Job, git_limits
 from syncsvc.sync.remote_circuits import (
+    GitCircuitOpenError,
     enter_host,
     host_left_alone,
     remote_answered,
@@ -21,7 +22,7 @@ from syncsvc.sync.remote_circuits import (
     repository_left_alone,
 )
 from syncsvc.sync.shared import Shared
-from syncsvc.types import RemoteHead
+from syncsvc.types import ErrorKind, RemoteHead
 
 # A poll's finding is good for the runs it asked for, even where these wait for a worker for a while.
 POLLS_GOOD_FOR = 3
@@ -72,8 +73,8 @@ def _look_at(job: Job, released_at: datetime) -> "_Look":
 def _asked_of(repository: Repository) -> tuple[object, ...]:
     """Of another URL or branch, or with another credential, the answer may be another; secrets stay sealed."""
     sealed = (secret.token if secret else None for secret in (repository.token, repository.ssh_key))
-    address = (repository.url, repository.branch, repository.username, repository.known_hosts)
-    return repository.id, *address, *sealed
+    address = (repository.url, repository.branch, repository.username)
+    return repository.id, *address, repository.known_hosts, repository.ca_certificate, *sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,26 @@ class _Look:
 KEPT_LOOKS = 1_000
 _looks: Shared[_Look] = Shared(room=KEPT_LOOKS)
 _of_hosts: Shared[_Look] = Shared(room=KEPT_LOOKS)
+
+
+def check_fetchable(job: Job, commit: str) -> None:
+    """GitCircuitOpenError where this commit could not be fetched a moment ago: one app's try serves all.
+
+    A run that an operator asked for tries all the same.
+    """
+    repository = job.repository
+    until = repository.fetch_until
+    if until is None or commit != repository.unfetchable_commit or until <= job.now():
+        return
+    if job.trigger.by_operator and not job.in_bulk:
+        return
+    kind = ErrorKind(repository.error_kind or ErrorKind.GIT_CORRUPT)
+    remaining = (until - job.now()).total_seconds()
+    message = (
+        f"The commit {commit[:12]} could not be fetched {repository.fetch_failures} times in a row; it is tried again"
+        f" for all apps in {remaining:.0f} s. The last error: {repository.last_error}"
+    )
+    raise GitCircuitOpenError(kind, message, retry_after=remaining)
 
 
 def ask_remote(repository: Repository, *, but_not: Subscription | None = None, in_bulk: bool = False) -> RemoteHead:

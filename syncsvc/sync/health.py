@@ -1,37 +1,54 @@
 """Whether the parts of the system are there: what `status`, /readyz and the console show."""
 
 import time
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import NamedTuple, TypedDict, cast
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import psycopg
 from django.conf import settings
 from django.db import connection
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
+
+from syncsvc.redis_connections import TIMEOUT_SECONDS, redis_at, refusal
 
 BEAT_KEY, BEAT_SECONDS = "syncsvc:beat", 30
+TROUBLE_KEY = "syncsvc:worker-trouble"
 WORKERS_KEY, WORKER_SECONDS = "syncsvc:workers", 60
-TIMEOUT_SECONDS = 2
+# Written by each who looks: a replica answers every question, and takes no wake-up.
+WRITTEN_KEY, WRITTEN_SECONDS = "syncsvc:written", 60
 
 # Redis's own clock, so that workers whose clocks differ are judged alike.
 _SEEN = """local now = tonumber(redis.call('TIME')[1])
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
-redis.call('EXPIRE', KEYS[1], ARGV[2])"""
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+if ARGV[3] == '' then redis.call('HDEL', KEYS[2], ARGV[1]) else redis.call('HSET', KEYS[2], ARGV[1], ARGV[3]) end
+redis.call('EXPIRE', KEYS[2], ARGV[2])"""
 _COUNT = "return redis.call('ZCOUNT', KEYS[1], tonumber(redis.call('TIME')[1]) - ARGV[1], '+inf')"
 
 
+class Trouble(TypedDict):
+    """What is wrong with a worker: `kind` is disk or crash."""
+
+    kind: str
+    text: str
+
+
 class Health(TypedDict):
-    """`scheduler`: seen in the last 30 s; `workers`: processes seen in the last 60 s."""
+    """`scheduler`: seen in the last 30 s; `workers`: processes seen in the last 60 s.
+
+    `trouble` is what is wrong with workers, by their names: a disk that they cannot write to, a failure outside a run.
+    `redis`: it answers and takes writes. `redis_error`, where it answers and takes none: why.
+    """
 
     database: bool
     redis: bool
     scheduler: bool
     workers: int
+    trouble: dict[str, Trouble]
+    redis_error: NotRequired[str]
 
 
 class Worker(NamedTuple):
@@ -42,40 +59,70 @@ class Worker(NamedTuple):
 
 
 class Alive(NamedTuple):
-    """What Redis knows: seconds since the scheduler was seen (None: not lately), workers, messages of each queue."""
+    """What Redis knows: seconds since the scheduler was seen (None: not lately), workers, messages of each queue.
+
+    `trouble` is what is wrong with workers, by their names.
+    `refusal`: why it takes no writes; scheduler and workers cannot say then that they live.
+    """
 
     scheduler: int | None
     workers: list[Worker]
     messages: list[int]
+    trouble: dict[str, Trouble]
+    refusal: str = ""
+
+
+class RedisState(NamedTuple):
+    """`refusal`: why Redis takes no writes, where it answers; `troubles`: those of workers, by their names."""
+
+    answers: bool
+    refusal: str = ""
+    scheduler: bool = False
+    workers: int = 0
+    troubles: Mapping[str, Trouble] = MappingProxyType({})
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with Redis, as the rest of a sentence that begins with its name; nothing where all is well."""
+        if not self.answers:
+            return "does not answer"
+        return f"takes no writes ({self.refusal})" if self.refusal else ""
 
 
 def health() -> Health:
     """Never raises; takes 2 s for each server that does not answer."""
-    answer = _redis_answer()
-    scheduler, workers = answer or (False, 0)
-    return {
+    redis = redis_state()
+    state: Health = {
         "database": database_answers(),
-        "redis": answer is not None,
-        "scheduler": scheduler,
-        "workers": workers,
+        "redis": redis.answers and not redis.refusal,
+        "scheduler": redis.scheduler,
+        "workers": redis.workers,
+        "trouble": dict(redis.troubles),
     }
+    if redis.refusal:
+        state["redis_error"] = redis.trouble
+    return state
 
 
 def alive(queues: Sequence[str] = ()) -> Alive | None:
     """None where Redis does not answer."""
     try:
         pipeline = redis_at(settings.REDIS_URL).pipeline(transaction=False)
+        pipeline.set(WRITTEN_KEY, 1, ex=WRITTEN_SECONDS)
         pipeline.ttl(BEAT_KEY)
         pipeline.time()
         pipeline.zrange(WORKERS_KEY, 0, -1, withscores=True)
+        pipeline.hgetall(TROUBLE_KEY)
         for queue in queues:
             pipeline.llen(queue)
-        beat, (now, _), workers, *messages = pipeline.execute()
+        written, *answers = pipeline.execute(raise_on_error=False)
+        beat, (now, _), workers, trouble, *messages = _all_good(answers)
     except (RedisError, OSError):
         return None
     seen = [Worker(name.decode(), max(0, int(now - at))) for name, at in cast("list[tuple[bytes, float]]", workers)]
     scheduler = BEAT_SECONDS - int(beat) if beat > 0 else None
-    return Alive(scheduler, sorted(w for w in seen if w.seconds <= WORKER_SECONDS), [int(n) for n in messages])
+    lately = sorted(worker for worker in seen if worker.seconds <= WORKER_SECONDS)
+    return Alive(scheduler, lately, [int(n) for n in messages], _troubles(trouble), _refusal(written))
 
 
 def beat_seen() -> None:
@@ -83,9 +130,13 @@ def beat_seen() -> None:
     _forgiving(lambda redis: redis.set(BEAT_KEY, int(time.time()), ex=BEAT_SECONDS))
 
 
-def worker_seen(name: str) -> None:
-    """Called by each worker process every few seconds; `name` is its own among all machines."""
-    _forgiving(lambda redis: redis.eval(_SEEN, 1, WORKERS_KEY, name, WORKER_SECONDS))
+def worker_seen(name: str, *, disk: str = "", crash: str = "") -> None:
+    """Called by each worker process every few seconds; `name` is its own among all machines.
+
+    `disk` and `crash` are what is wrong with it, for operators; blank: nothing.
+    """
+    trouble = f"disk {disk[:500]}" if disk else f"crash {crash[:500]}" if crash else ""
+    _forgiving(lambda redis: redis.eval(_SEEN, 2, WORKERS_KEY, TROUBLE_KEY, name, WORKER_SECONDS, trouble))
 
 
 def database_answers() -> bool:
@@ -99,19 +150,38 @@ def database_answers() -> bool:
     return True
 
 
-def redis_answers() -> bool:
-    return _redis_answer() is not None
-
-
-def _redis_answer() -> tuple[bool, int] | None:
+def redis_state() -> RedisState:
+    """Never raises; takes 2 s where Redis does not answer."""
     try:
         pipeline = redis_at(settings.REDIS_URL).pipeline(transaction=False)
+        pipeline.set(WRITTEN_KEY, 1, ex=WRITTEN_SECONDS)
         pipeline.exists(BEAT_KEY)
         pipeline.eval(_COUNT, 1, WORKERS_KEY, WORKER_SECONDS)
-        seen, workers = pipeline.execute()
-    except (RedisError, OSError):
-        return None
-    return bool(seen), int(workers)
+        pipeline.hgetall(TROUBLE_KEY)
+        written, *answers = pipeline.execute(raise_on_error=False)
+        seen, workers, trouble = _all_good(answers)
+    except RedisError as error:
+        return RedisState(answers=bool(refusal(error)), refusal=refusal(error))
+    except OSError:
+        return RedisState(answers=False)
+    return RedisState(True, _refusal(written), bool(seen), int(workers), _troubles(trouble))
+
+
+def _refusal(answer: object) -> str:
+    return refusal(answer) if isinstance(answer, RedisError) else ""
+
+
+def _all_good(answers: list[Any]) -> list[Any]:
+    """The answers of a pipeline, where none of them is an error."""
+    for answer in answers:
+        if isinstance(answer, RedisError):
+            raise answer
+    return answers
+
+
+def _troubles(found: dict[bytes, bytes]) -> dict[str, Trouble]:
+    pairs = {name.decode(): text.decode().partition(" ") for name, text in found.items()}
+    return {name: Trouble(kind=kind, text=text) for name, (kind, _, text) in pairs.items()}
 
 
 def _forgiving(call: Callable[[Redis], object]) -> None:
@@ -119,13 +189,3 @@ def _forgiving(call: Callable[[Redis], object]) -> None:
         call(redis_at(settings.REDIS_URL))
     except (RedisError, OSError):
         return
-
-
-@lru_cache(maxsize=4)
-def redis_at(url: str) -> Redis:
-    return Redis.from_url(
-        url,
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )

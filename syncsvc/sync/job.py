@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -12,8 +12,9 @@ from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits
 from syncsvc.models import App, Repository, Subscription, Trigger
 from syncsvc.store.claim import Claimed, claim, claim_next_released
-from syncsvc.sync.lease import Lease
+from syncsvc.sync.lease import Lease, LeaseLostError
 from syncsvc.sync.turn import Turn
+from syncsvc.sync.watch import RunEndsError, Watched
 
 FRESH_SECONDS = 1.0
 
@@ -34,6 +35,7 @@ class Job:
     loaded_at: float
     # Seconds that the database's clock is ahead of this machine's.
     clock_offset: float
+    watched: Watched = field(default_factory=Watched)
     turn: Turn = field(default_factory=Turn)
 
     @classmethod
@@ -105,6 +107,13 @@ class Job:
         """The rows were read a moment ago."""
         return time.monotonic() - self.loaded_at < FRESH_SECONDS
 
+    def check(self) -> None:
+        """RunEndsError where an operator stopped or paused it; LeaseLostError where it is somebody else's by now."""
+        if self.lease.lost.is_set():
+            raise LeaseLostError
+        if self.watched.must_end:
+            raise RunEndsError
+
     def now(self) -> datetime:
         """The database's time."""
         return datetime.fromtimestamp(time.time() + self.clock_offset, UTC)
@@ -114,14 +123,18 @@ class Job:
 BULK_NICE = 10
 
 
-def git_limits(*, in_bulk: bool = False) -> GitLimits:
+def git_limits(*, in_bulk: bool = False, interrupt: Callable[[], None] | None = None) -> GitLimits:
     return GitLimits(
         timeout=settings.GIT_TIMEOUT,
         ls_remote_timeout=settings.GIT_LS_REMOTE_TIMEOUT,
         allow_local=settings.GIT_ALLOW_LOCAL,
         nice=BULK_NICE if in_bulk else 0,
+        ca_file=settings.GIT_CA_FILE,
+        full_fetch_bytes=settings.GIT_FULL_FETCH_MAX_BYTES,
+        interrupt=interrupt,
     )
 
 
-def mirror_of(repository: Repository, *, in_bulk: bool = False) -> Mirror:
-    return Mirror(settings.MIRROR_DIR / str(repository.id), repository.remote, git_limits(in_bulk=in_bulk))
+def mirror_of(repository: Repository, *, in_bulk: bool = False, interrupt: Callable[[], None] | None = None) -> Mirror:
+    limits = git_limits(in_bulk=in_bulk, interrupt=interrupt)
+    return Mirror(settings.MIRROR_DIR / str(repository.id), repository.remote, limits)

@@ -16,23 +16,31 @@ FILE = "live.lock"
 
 
 class LiveRun:
-    """A live run that goes on, as every process on this machine sees it; the kernel ends it when this one dies."""
+    """A live run that goes on, as every process on this machine sees it; the kernel ends it when this one dies.
+
+    Where this worker cannot write in its folder nobody sees it: being fair is no reason to fail.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._descriptor = _open()
-        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+        self._flock(fcntl.LOCK_SH)
 
     def pass_over(self) -> None:
         """Bulk work need not wait for it, because it takes long. From any thread, also after its end."""
         with self._lock:
-            if self._descriptor >= 0:
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            self._flock(fcntl.LOCK_UN)
 
     def end(self) -> None:
         with self._lock:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+            self._descriptor = None
+
+    def _flock(self, kind: int) -> None:
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._descriptor, kind)
 
 
 @contextlib.contextmanager
@@ -49,18 +57,26 @@ def let_live_runs_pass() -> None:
     """Returns when no live run goes on, or after WAIT_SECONDS."""
     end = time.monotonic() + WAIT_SECONDS
     descriptor = _open()
+    if descriptor is None:
+        return
     try:
         while time.monotonic() < end:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 time.sleep(LOOK_SECONDS)
+            except OSError:
+                return
             else:
                 return
     finally:
         os.close(descriptor)
 
 
-def _open() -> int:
-    settings.MIRROR_DIR.mkdir(parents=True, exist_ok=True)
-    return os.open(settings.MIRROR_DIR / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _open() -> int | None:
+    """None where this worker cannot write in its folder; the run itself meets that."""
+    try:
+        settings.MIRROR_DIR.mkdir(parents=True, exist_ok=True)
+        return os.open(settings.MIRROR_DIR / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None

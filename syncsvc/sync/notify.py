@@ -27,7 +27,7 @@ def tell_app_of_failure(job: Job, run: SyncRun, failure: Failure, *, delay: floa
     now = job.now()
     repository = job.repository
     body = sync_failed(
-        Origin(str(repository.id), repository.url, repository.branch or repository.head_branch),
+        Origin(str(repository.id), repository.url, repository.shown_branch),
         str(run.id),
         kind=failure.kind,
         error=failure.error,

@@ -10,8 +10,11 @@ from django.conf import settings
 
 from syncsvc import wakeup
 from syncsvc.exceptions import GitError, MirrorBusyError
-from syncsvc.git.mirror import Mirror, evict
-from syncsvc.models import Operation, Snapshot, Subscription, SyncRun
+from syncsvc.git.disk import DISK_ERRORS, disk_error
+from syncsvc.git.eviction import evict, fetch_with_room
+from syncsvc.git.mirror import Mirror
+from syncsvc.models import Operation, Repository, Snapshot, Subscription, SyncRun
+from syncsvc.store.throttles import Throttled
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.deliver import Delivery
 from syncsvc.sync.ending import (
@@ -26,8 +29,9 @@ from syncsvc.sync.ending import (
     RemoteLeftAlone,
     Stopped,
     Synced,
+    progress_of,
 )
-from syncsvc.sync.heads import ask_remote, found, head_for
+from syncsvc.sync.heads import ask_remote, check_fetchable, found, head_for
 from syncsvc.sync.job import Job, mirror_of
 from syncsvc.sync.lease import KEEPER, LeaseLostError
 from syncsvc.sync.outage import AWAY
@@ -40,6 +44,7 @@ from syncsvc.sync.spool import Spool
 from syncsvc.sync.tally import Stop
 from syncsvc.sync.throttle import EndpointThrottle
 from syncsvc.sync.turn import PLANS_A_TURN, Turn
+from syncsvc.sync.watch import WATCHER, RunEndsError
 from syncsvc.types import ErrorKind, RemoteHead
 
 logger = structlog.get_logger(__name__)
@@ -71,17 +76,27 @@ def run_subscription(
 
 def run_job(job: Job, *, settled: Callable[[Operation], None] = _nobody) -> SyncRun | None:
     """Runs what has been claimed, to its end. None where it was handed back, or somebody else runs it by now."""
-    with KEEPER.keeping(job.lease):
+    with KEEPER.keeping(job.lease), WATCHER.watching(job.lease, job.watched):
         try:
-            return settle(job, _work(job), settled)
+            return _settled(job, _work(job), settled)
         except LeaseLostError:
             logger.warning("run.fenced", run=str(job.run_id), subscription=str(job.subscription.id))
             return None
 
 
+def _settled(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> SyncRun | None:
+    """A settlement that cannot be written is a failure of the run, not nobody's."""
+    try:
+        return settle(job, ending, settled)
+    except (LeaseLostError, *AWAY):
+        raise
+    except Exception as error:
+        return settle(job, _crashed(job, error, progress_of(ending)), settled)
+
+
 def _work(job: Job) -> Ending:
     """Everything between the claim and the settling; no transaction spans it."""
-    mirror = mirror_of(job.repository, in_bulk=job.in_bulk)
+    mirror = mirror_of(job.repository, in_bulk=job.in_bulk, interrupt=job.check)
     try:
         head = head_for(job)
         if head.commit is None:
@@ -97,14 +112,29 @@ def _work(job: Job) -> Ending:
         return _git_failed(job, error)
     except LeaseLostError:
         raise
+    except RunEndsError:
+        return _ended_by_operator(job)
     except AWAY as error:
         # Before the first request: what delivers waits for the database instead.
         logger.warning("database.away", error=type(error).__name__)
         return HandedBack()
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            return _crashed(job, error)
+        return Failed(ErrorKind.WORKER_DISK, str(disk_error(error.filename or settings.SPOOL_DIR, str(error.strerror))))
     except Exception as error:
-        logger.exception("run.crashed", run=str(job.run_id), subscription=str(job.subscription.id))
-        text = f"An error in syncsvc itself ({type(error).__name__}); its traceback stands with run {job.run_id}."
-        return Failed(ErrorKind.INTERNAL, text, traceback=traceback.format_exc())
+        return _crashed(job, error)
+
+
+def _ended_by_operator(job: Job, progress: Progress | None = None) -> Stopped | HandedBack:
+    return Stopped(progress) if job.watched.is_stopped else HandedBack(progress=progress)
+
+
+def _crashed(job: Job, error: Exception, progress: Progress | None = None) -> Failed:
+    """A bug: the run fails with its traceback, and keeps its counts."""
+    logger.exception("run.crashed", run=str(job.run_id), subscription=str(job.subscription.id))
+    text = f"An error in syncsvc itself ({type(error).__name__}); its traceback stands with run {job.run_id}."
+    return Failed(ErrorKind.INTERNAL, text, traceback=traceback.format_exc(), progress=progress)
 
 
 def _git_failed(job: Job, error: GitError) -> Ending:
@@ -115,16 +145,15 @@ def _git_failed(job: Job, error: GitError) -> Ending:
 
 
 def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
-    is_new = not mirror.path.exists()
     commit = _refresh(job, mirror, head)
     job.turn.reached()
     try:
         with mirror.reading():
-            if is_new:
+            if mirror.has_fetched:
                 evict(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
             ending = _plan_and_deliver(job, mirror, commit)
     except GitError as error:
-        if error.kind is not ErrorKind.GIT_CORRUPT:
+        if error.kind is not ErrorKind.GIT_CORRUPT or error.at_remote:
             raise
         # Nothing was sent: planning comes before the first request. Once more from a new mirror.
         commit = mirror.heal(head)
@@ -148,14 +177,31 @@ def _refresh(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     """Has the branch's commit in the mirror; what was fetched may be newer than what the remote said before."""
     if head.commit and mirror.has_commit(head.commit):
         return head.commit
-    if not job.trigger.asked_for:
-        enter_host(job.repository)
-    commit = mirror.fetch(head)
+    commit = _fetch(job, mirror, head)
     fetched = RemoteHead(head.branch, commit)
     if fetched != head and not found(job.repository, fetched, but_not=job.subscription):
         ask_remote(job.repository, but_not=job.subscription)
     if mirror.has_fetched:
         wakeup.wake_runs(Subscription.objects.filter(repository=job.repository).fetch_ended())
+    return commit
+
+
+def _fetch(job: Job, mirror: Mirror, head: RemoteHead) -> str:
+    """A fetch that fails is the repository's failure: noted there, and told to all that waited for it."""
+    check_fetchable(job, head.commit or "")
+    repository = job.repository
+    if not job.trigger.asked_for:
+        enter_host(repository)
+    try:
+        commit = fetch_with_room(mirror, head, settings.MIRROR_MAX_BYTES)
+    except GitError as error:
+        if error.kind is ErrorKind.WORKER_DISK:
+            raise
+        Repository.objects.fetch_failed(repository.id, commit=head.commit or "", kind=error.kind, error=str(error))
+        wakeup.wake_runs(Subscription.objects.filter(repository=repository).fetch_ended())
+        raise
+    if repository.fetch_failures:
+        Repository.objects.fetched(repository.id)
     return commit
 
 
@@ -174,12 +220,22 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
         if open_circuit := circuit.enter(early=job.single_retry, known=job.is_fresh):
             return EndpointLeftAlone(open_circuit, Progress(snapshot, plan))
         throttle = EndpointThrottle(job.app, job.lease, job.now)
-        if throttled := throttle.enter(early=job.single_retry, probing=circuit.probing):
+        if throttled := throttle.enter(early=job.single_retry, probing=circuit.probing, known=job.is_fresh):
             circuit.leave()
             return EndpointThrottled(throttled, Progress(snapshot, plan))
         job.turn.sends(job.run_id, commit, time.monotonic() - began)
         delivery = Delivery(job, commit=commit, mirror=mirror, spool=spool, circuit=circuit, throttle=throttle)
-        progress = Progress(snapshot, plan, delivery.deliver())
+        progress = Progress(snapshot, plan, delivery.tally)
+        try:
+            delivery.deliver()
+        except (LeaseLostError, *AWAY):
+            raise
+        except RunEndsError:
+            return _ended_by_operator(job, progress)
+        except GitError as error:
+            return Failed(error.kind, str(error), progress=progress)
+        except Exception as error:
+            return _crashed(job, error, progress)
         return _delivered(progress, circuit, job.turn)
 
 
@@ -194,6 +250,10 @@ def _delivered(progress: Progress, circuit: EndpointCircuit, turn: Turn) -> Endi
             return Stopped(progress)
         case Stop.THROTTLED if tally.throttled is not None:
             return EndpointThrottled(tally.throttled, progress)
+        case Stop.CIRCUIT if tally.kind is None and tally.throttled is not None:
+            # It answered 503 and nothing else: no file has failed.
+            remaining = max(circuit.remaining(), tally.throttled.remaining)
+            return EndpointThrottled(Throttled(remaining, tally.throttled.silent), progress)
         case Stop.CIRCUIT:
             return Incomplete(progress, at_least=circuit.remaining())
         case _:

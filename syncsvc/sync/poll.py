@@ -5,6 +5,7 @@ import uuid
 from datetime import datetime
 
 import structlog
+from django.conf import settings
 from django.db import connection
 from django.db.models.functions import Now
 
@@ -53,7 +54,8 @@ def _hold_no_connection() -> None:
 
 def _failed(repository: Repository, error: GitError, *, token: uuid.UUID, delay: float) -> None:
     logger.warning("poll.failed", repository=repository.name, error_kind=error.kind.value, error=str(error))
-    Repository.objects.check_failed(repository.id, token=token, delay=delay)
+    asked_to_wait = min(error.retry_after or 0.0, settings.RETRY_AFTER_MAX_SECONDS)
+    Repository.objects.check_failed(repository.id, token=token, delay=max(delay, asked_to_wait))
     # Runs count their own failures as well: the streak may pass the number without a poll ever meeting it.
     if error.permanent or repository.failure_streak + 1 >= FAILURES_BEFORE_RUNS:
         unaware = Subscription.objects.filter(repository=repository, status="synced")

@@ -14,9 +14,11 @@ from django.utils import timezone
 
 from syncsvc import wakeup
 from syncsvc.exceptions import GitError, MirrorBusyError, Refused
-from syncsvc.git.mirror import Mirror, evict
+from syncsvc.git.eviction import evict, fetch_with_room
+from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import remote_head
 from syncsvc.models import Snapshot, Subscription, Trigger
+from syncsvc.sync.health import redis_state
 from syncsvc.sync.job import Job, git_limits, mirror_of
 from syncsvc.sync.lease import Lease
 from syncsvc.sync.plan import make_plan
@@ -72,13 +74,16 @@ def previewed(subscription_id: uuid.UUID, page: int) -> list[Change]:
 
 
 def ask_for_preview(subscription: Subscription) -> None:
-    """Wakes a worker; who asks for one that is on its way joins it. Refused `unavailable` where Redis is away."""
+    """Wakes a worker; who asks for one that is on its way joins it. Refused `unavailable` without Redis."""
     known = known_preview(subscription.id)
     if known is not None and known.is_coming and not known.is_late:
         return
-    _keep(subscription.id, SyncPreview(state="asked", asked_at=timezone.now()))
-    if known_preview(subscription.id) is None:
-        raise Refused("unavailable", "Redis does not answer, and previews are kept there. Try again when it is back.")
+    asked = SyncPreview(state="asked", asked_at=timezone.now())
+    _keep(subscription.id, asked)
+    kept = known_preview(subscription.id)
+    if kept is None or kept.asked_at < asked.asked_at:  # it may have one from before, and take no other
+        trouble = redis_state().trouble or "does not answer"
+        raise Refused("unavailable", f"Redis {trouble}, and previews are kept there. Try again when it is back.")
     wakeup.wake_preview(subscription)
 
 
@@ -112,13 +117,12 @@ def _plan(known: SyncPreview, subscription: Subscription) -> SyncPreview:
     if head.commit is None:
         return _failed(known, "The remote has no commit.")
     mirror = mirror_of(repository)
-    is_new = not mirror.path.exists()
     commit = head.commit
     if not mirror.has_commit(commit):
-        commit = mirror.fetch(head, wait=FETCH_WAIT_SECONDS)
+        commit = fetch_with_room(mirror, head, settings.MIRROR_MAX_BYTES, wait=FETCH_WAIT_SECONDS)
         wakeup.wake_runs(Subscription.objects.filter(repository=repository).fetch_ended())
     with mirror.reading(wait=FETCH_WAIT_SECONDS):
-        if is_new:
+        if mirror.has_fetched:
             evict(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
         return _changes(known, subscription, mirror, commit)
 

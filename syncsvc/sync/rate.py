@@ -6,39 +6,39 @@ Where Redis is away each process keeps to the limit by itself: N worker processe
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import cast
 
 import structlog
 from django.conf import settings
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
+
+from syncsvc.redis_connections import redis_at
 
 logger = structlog.get_logger(__name__)
 
 # A batch is this part of a second's permits.
 BATCHES_A_SECOND = 20
+# Batches that a bucket holds at most: a worker that asks late by as much as one batch loses nothing of its rate.
+BUCKET_BATCHES = 2
 # Permits that nobody has used for so long are worth nothing: a burst must not follow a pause.
 KEPT_SECONDS = 0.2
 TIMEOUT_SECONDS = 0.5
 # A Redis that did not answer is not asked again for so long.
-AWAY_SECONDS = 1.0
+AWAY_SECONDS = 10.0
 
-# The generic cell rate algorithm: the key holds the time at which the next permit is due (microseconds), which each
-# permit moves on by 1/limit. Permits for at most a batch may be had ahead of time. Answers how many were granted, and
-# microseconds until the next one.
+# The generic cell rate algorithm: the key holds the time (microseconds) up to which permits have been granted, which
+# each permit moves on by 1/limit, and which may be ahead of the clock by the whole bucket. A batch is granted whole or
+# not at all. Answers 0 where it was granted, else microseconds until it will be.
 GRANT = """
 local now = redis.call('TIME')
 local at = now[1] * 1000000 + now[2]
-local interval, wanted = tonumber(ARGV[1]), tonumber(ARGV[2])
-local due = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), at)
-local granted = math.min(wanted, math.floor((at + wanted * interval - due) / interval + 0.001))
-if granted < 1 then return {0, math.ceil(due - at - (wanted - 1) * interval)} end
-redis.call('SET', KEYS[1], string.format('%.0f', due + granted * interval), 'PX', 60000)
-return {granted, 0}
+local batch, bucket = tonumber(ARGV[1]), tonumber(ARGV[2])
+local due = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), at) + batch
+if due > at + bucket then return math.ceil(due - at - bucket) end
+redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', 60000)
+return 0
 """
 
 
@@ -54,9 +54,10 @@ class _Permits:
 
 
 class Rate:
-    """Permits of this process, by app. Thread-safe; times are in seconds."""
+    """Permits of this process, by app. Thread-safe; times are in seconds, and `clock` gives them."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._permits: dict[str, _Permits] = {}
         self._lock = threading.Lock()
         self._away_until = 0.0
@@ -66,47 +67,38 @@ class Rate:
         with self._lock:
             permits = self._permits.setdefault(app, _Permits())
         with permits.lock:
-            now = time.monotonic()
+            now = self._clock()
             if permits.left and now - permits.granted_at > KEPT_SECONDS:
                 permits.left = 0
             if not permits.left:
                 if now < permits.wait_until:
                     return permits.wait_until - now
-                granted, wait = self._grant(app, per_second, permits, now)
-                if not granted:
-                    permits.wait_until = now + wait
+                batch = max(1, per_second // BATCHES_A_SECOND)
+                if wait := self._grant(app, batch, batch / per_second, permits):
+                    permits.wait_until = self._clock() + wait
                     return wait
-                permits.left, permits.granted_at = granted, now
+                permits.left, permits.granted_at = batch, self._clock()
             permits.left -= 1
             return 0.0
 
-    def _grant(self, app: str, per_second: int, permits: _Permits, now: float) -> tuple[int, float]:
-        wanted = max(1, per_second // BATCHES_A_SECOND)
-        if now >= self._away_until:
+    def _grant(self, app: str, batch: int, seconds: float, permits: _Permits) -> float:
+        """Has a batch, which is worth so many seconds, granted: 0, else the seconds until it may be had."""
+        if self._clock() >= self._away_until:
             try:
-                arguments = (1, f"rate:{app}", 1_000_000 / per_second, wanted)
-                granted, micros = cast("list[int]", _redis(settings.REDIS_URL).eval(GRANT, *arguments))
-                return granted, max(micros / 1_000_000, 0.001)
+                micros = seconds * 1_000_000
+                arguments = (1, f"rate:{app}", micros, micros * BUCKET_BATCHES)
+                redis = redis_at(settings.REDIS_URL, timeout=TIMEOUT_SECONDS)
+                return cast(int, redis.eval(GRANT, *arguments)) / 1_000_000
             except (RedisError, OSError) as error:
                 logger.warning("rate.redis_away", error=type(error).__name__)
-                self._away_until = now + AWAY_SECONDS
-        return _granted_here(per_second, wanted, permits, now)
-
-
-def _granted_here(per_second: int, wanted: int, permits: _Permits, now: float) -> tuple[int, float]:
-    interval = 1 / per_second
-    due = max(permits.due, now)
-    granted = min(wanted, int((now + wanted * interval - due) / interval + 0.001))
-    if granted < 1:
-        return 0, max(due - now - (wanted - 1) * interval, 0.001)
-    permits.due = due + granted * interval
-    return granted, 0.0
-
-
-@lru_cache(maxsize=4)
-def _redis(url: str) -> Redis:
-    retry = Retry(NoBackoff(), 0)
-    return Redis.from_url(url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, retry=retry)
+                self._away_until = self._clock() + AWAY_SECONDS
+        now = self._clock()
+        due = max(permits.due, now) + seconds
+        wait = due - now - seconds * BUCKET_BATCHES
+        if wait > 1e-6:
+            return wait
+        permits.due = due
+        return 0.0
 
 
 RATE = Rate()

@@ -67,6 +67,12 @@ class Recorder:
         if due or time.monotonic() - self._last_flush >= FLUSH_SECONDS:
             self._flush()
 
+    def write_out(self) -> None:
+        """Returns when everything that was acknowledged so far is written. LeaseLostError as `finish`."""
+        self._flush()
+        for write in self._writes:
+            write.result()
+
     def finish(self) -> None:
         """Writes the rest and ends the thread. LeaseLostError where any write found the lease gone."""
         self._flush()

@@ -3,10 +3,9 @@
 from django.conf import settings
 
 from syncsvc.delivery.retry_policy import CircuitPolicy
-from syncsvc.error_kinds import POLICIES, REMOTE_KINDS, Circuit
+from syncsvc.error_kinds import POLICIES, REMOTE_KINDS, UNREACHED_KINDS, Circuit
 from syncsvc.exceptions import GitError, NotAskedError
 from syncsvc.models import Repository, Subscription, Trigger
-from syncsvc.models.remote_host import UNREACHED
 from syncsvc.store import remote_hosts
 from syncsvc.store.remote_hosts import LeftAlone
 from syncsvc.store.repository_circuits import count_failure
@@ -80,8 +79,8 @@ def remote_answered(repository: Repository) -> None:
     if until is not None:
         remote_hosts.make_polls_due(repository.host, until=until)
         waiting = Subscription.objects.filter(repository__host=repository.host)
-        waiting.outage_ended(UNREACHED)
-        ask_for_runs(waiting.filter(status="failed", error_kind__in=UNREACHED), Trigger.POLL)
+        waiting.outage_ended(UNREACHED_KINDS)
+        ask_for_runs(waiting.filter(status="failed", error_kind__in=UNREACHED_KINDS), Trigger.POLL)
 
 
 def remote_failed(repository: Repository, error: GitError) -> None:
@@ -95,7 +94,7 @@ def remote_failed(repository: Repository, error: GitError) -> None:
         remote_hosts.be_quiet(repository.host, wait)
     if isinstance(error, NotAskedError):
         remote_hosts.give_probe_back(repository.host)
-    elif error.kind in UNREACHED and wait is None and error.status is None:
+    elif error.kind in UNREACHED_KINDS and wait is None and error.status is None:
         _count_for_host(repository, error, policy)
     else:
         remote_answered(repository)

@@ -23,7 +23,6 @@ def delete_expired() -> dict[str, int]:
         started_at__lt=_days_ago(settings.RUN_RETENTION_DAYS),
     ).exclude(outcome="")
     operations = Operation.objects.filter(finished_at__lt=_days_ago(settings.OPERATION_RETENTION_DAYS))
-    Operation.objects.filter(retries__in=operations).update(retries=None)
     items = OperationItem.objects.filter(operation__in=operations)
     deleted = {
         "attempts": _in_batches(attempts.order_by()),
@@ -42,6 +41,5 @@ def _days_ago(days: int) -> models.expressions.CombinedExpression:
 def _in_batches[M: models.Model](rows: "models.QuerySet[M]") -> int:
     total = 0
     while batch := list(rows.values_list("pk", flat=True)[:BATCH]):
-        # Nothing is left that refers to these, so no cascade is looked for.
-        total += rows.model._default_manager.filter(pk__in=batch)._raw_delete(using="default")
+        total += rows.model._default_manager.filter(pk__in=batch).delete()[0]
     return total

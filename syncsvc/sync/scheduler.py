@@ -1,6 +1,7 @@
 """What is due, from the database: the sweep that makes every lost message harmless."""
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 
 import structlog
 from django.conf import settings
@@ -9,9 +10,11 @@ from django.db.models.functions import Now
 
 from syncsvc import wakeup
 from syncsvc.models import Operation, Subscription, SyncRun
-from syncsvc.store.operations import put_back_items
+from syncsvc.store.operations import cancel_item, put_back_items
 
 logger = structlog.get_logger(__name__)
+
+STOPPED = "Stopped by an operator; its worker had died before it saw that."
 
 
 def sweep() -> None:
@@ -27,11 +30,21 @@ def end_expired_leases() -> int:
         Operation.objects.lock_for(over)
         expired = Subscription.objects.expire(over)
         if expired:
+            _end_stopped(expired)
             open_runs = SyncRun.objects.filter(subscription__in=expired, outcome="")
             put_back_items(list(open_runs.values_list("id", flat=True)))
             open_runs.update(outcome=SyncRun.Outcome.INTERRUPTED, finished_at=Now())
             logger.warning("sweep.leases_expired", subscriptions=len(expired))
     return len(expired)
+
+
+def _end_stopped(expired: Sequence[uuid.UUID]) -> None:
+    """Runs that an operator had stopped do not begin again because their workers died before they saw it."""
+    stopped = Subscription.objects.stay_stopped(expired, error=STOPPED, delay=settings.RETRY_SLOW_SECONDS)
+    runs = SyncRun.objects.filter(subscription__in=stopped, outcome="")
+    for run_id in runs.values_list("id", flat=True):
+        cancel_item(run_id, reason=STOPPED, files=0)
+    runs.update(outcome=SyncRun.Outcome.STOPPED, finished_at=Now(), error=STOPPED)
 
 
 def wake_due_subscriptions() -> int:

@@ -11,10 +11,12 @@ from django.db import transaction
 from syncsvc.delivery.retry_policy import RetryPolicy
 from syncsvc.error_kinds import POLICIES
 from syncsvc.models import Operation, Subscription, SyncRun
+from syncsvc.store import circuits
 from syncsvc.store.complete import complete
 from syncsvc.store.operations import cancel_item, fail_items_waiting_for, put_back_item, settle_item_as_failed
 from syncsvc.sync.circuit import circuit_policy, pause_gone
-from syncsvc.sync.ending import Ending, EndpointLeftAlone, EndpointThrottled, RemoteLeftAlone, progress_of
+from syncsvc.sync.disk import DISK
+from syncsvc.sync.ending import Ending, EndpointLeftAlone, EndpointThrottled, Failed, RemoteLeftAlone, progress_of
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.notify import tell_app_of_failure
@@ -59,6 +61,8 @@ def settle(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> Sy
 
     `settled` is called with the operation whose item this moved, after the commit.
     """
+    if isinstance(ending, Failed) and ending.kind is ErrorKind.WORKER_DISK:
+        DISK.failed(ending.error)
     settlement = settlement_policy().settlement(ending, _standing(job), random.random)
     match settlement:
         case Complete():
@@ -106,17 +110,25 @@ def _complete(job: Job, ending: Ending, settlement: Complete) -> Written:
 
 def _whose_wait_has_ended(job: Job, ending: Ending, settlement: Settlement) -> list[Operation]:
     """Operations with items that waited for this run's probe, or for the end of a throttle, and have their answer."""
-    progress = progress_of(ending)
     if isinstance(ending, EndpointThrottled) and isinstance(settlement, Fail):
         of_app, slow = Subscription.objects.filter(app=job.app), settlement.delay
         through_outage(job.lease, lambda: of_app.give_up_on_throttled(slow))
         kind = ErrorKind.ENDPOINT_THROTTLED
-    elif progress is not None and progress.tally.probe_failed:
+    elif _probe_failed(job, ending):
         kind = ErrorKind.ENDPOINT_CIRCUIT_OPEN
     else:
         return []
     reason = still_down_text(settlement.delay if isinstance(settlement, Postpone | Fail) else None)
     return through_outage(job.lease, lambda: fail_items_waiting_for(job.app.id, reason=reason, error_kind=kind))
+
+
+def _probe_failed(job: Job, ending: Ending) -> bool:
+    """The probe of this run, or another one since this run's item was released to wait for it no longer."""
+    if isinstance(ending, EndpointLeftAlone):
+        at = job.released_at
+        return at is not None and through_outage(job.lease, lambda: circuits.probe_has_failed_since(job.app.id, at))
+    progress = progress_of(ending)
+    return progress is not None and progress.tally.probe_failed
 
 
 def _write(job: Job, ending: Ending, settlement: Moved) -> Written:
@@ -152,6 +164,8 @@ def _move_item(job: Job, ending: Ending, settlement: Moved) -> Operation | None:
         return put_back_item(job.run_id, released=True, files=files)
     if isinstance(settlement, Stop):
         return cancel_item(job.run_id, reason=settlement.error, files=files)
+    if isinstance(settlement, Postpone) and settlement.failure.kind is ErrorKind.WORKER_DISK:
+        return put_back_item(job.run_id, released=True, files=files)
     if _waits(ending) and isinstance(settlement, Postpone):
         return put_back_item(job.run_id, released=False, files=files)
     return settle_item_as_failed(

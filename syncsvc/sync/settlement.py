@@ -106,7 +106,7 @@ class SettlementPolicy:
             case Incomplete():
                 return self._incomplete(ending, standing, random)
             case Failed():
-                return self._tried(ending.kind, ending.error, standing, standing.approval, random)
+                return self._broken_off(ending, standing, random)
             case Held():
                 # An approval that did not cover these deletes ends.
                 text = held_text(standing.name, ending.progress)
@@ -119,6 +119,12 @@ class SettlementPolicy:
                 return self._throttled(ending, standing)
             case Stopped():
                 return Stop(delay=self.retry.slow, error=stopped_text(ending.progress))
+
+    def _broken_off(self, ending: Failed, standing: Standing, random: Callable[[], float]) -> Postpone | Fail:
+        progress = ending.progress
+        approval = _approval_left(progress, standing) if progress else standing.approval
+        progressed = progress is not None and progress.tally.delivered > 0
+        return self._tried(ending.kind, ending.error, standing, approval, random, progressed=progressed)
 
     def _incomplete(self, ending: Incomplete, standing: Standing, random: Callable[[], float]) -> Postpone | Fail:
         tally = ending.progress.tally

@@ -1,6 +1,7 @@
 """A plan's changes on disk, by kind: a run's memory does not grow with its size."""
 
 import marshal
+import random
 import tempfile
 from collections.abc import Iterator
 from types import TracebackType
@@ -23,8 +24,10 @@ class Spool:
         self._pending: dict[Lane, list[tuple[object, ...]]] = {
             (kind, repeated): [] for kind in ChangeKind for repeated in (False, True)
         }
-        self._written = dict.fromkeys(self._pending, 0)
+        # Where each group begins in its lane's file.
+        self._groups: dict[Lane, list[int]] = {lane: [] for lane in self._pending}
         self._directory = directory or None
+        self._is_scattered = False
         self.counts = dict.fromkeys(ChangeKind, 0)
         self.bytes = 0
 
@@ -47,21 +50,25 @@ class Spool:
         if len(pending) == GROUP:
             self._write(lane)
 
+    def scatter(self) -> None:
+        """Groups that were not read yet come in any order: files of one folder may fail for one reason."""
+        self._is_scattered = True
+
     def groups(self, kind: ChangeKind) -> Iterator[tuple[list[Change], bool]]:
         """Reads one kind's changes, once, at most GROUP at a time, each group with whether it is of repeats."""
         for repeated in (False, True):
             lane = (kind, repeated)
-            if lane in self._files:
-                file = self._files[lane]
-                file.seek(0)
-                for _ in range(self._written[lane]):
-                    yield [Change(kind, *fields) for fields in marshal.load(file)], repeated  # noqa: S302 - our own file
+            left = self._groups[lane]
+            while left:
+                at = random.randrange(len(left)) if self._is_scattered else 0  # noqa: S311 - no secret
+                self._files[lane].seek(left.pop(at))
+                yield [Change(kind, *fields) for fields in marshal.load(self._files[lane])], repeated  # noqa: S302 - our own file
             if rest := self._pending[lane]:
                 yield [Change(kind, *fields) for fields in rest], repeated  # type: ignore[arg-type]
 
     def _write(self, lane: Lane) -> None:
         if lane not in self._files:
             self._files[lane] = tempfile.TemporaryFile(prefix="syncsvc-", dir=self._directory)  # noqa: SIM115
+        self._groups[lane].append(self._files[lane].tell())
         marshal.dump(self._pending[lane], self._files[lane])
         self._pending[lane] = []
-        self._written[lane] += 1

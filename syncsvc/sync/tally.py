@@ -6,6 +6,7 @@ from enum import Enum, auto
 
 from syncsvc.error_kinds import POLICIES
 from syncsvc.store.throttles import Throttled
+from syncsvc.sync.cargo import Refusal
 from syncsvc.types import Change, ErrorKind
 
 
@@ -38,9 +39,16 @@ class Tally:
     throttle_error: str = ""
     # The probe of an open circuit was sent, and failed.
     probe_failed: bool = False
+    # The answer after which the circuit was open.
+    opened_by: Refusal | None = None
 
     def fail(self, kind: ErrorKind, error: str, changes: Sequence[Change]) -> None:
         self.failed += len(changes)
         # What stops the run says more than what came before.
         if self.kind is None or POLICIES[kind].stops_run:
             self.kind, self.error, self.path = kind, error, changes[0].path if changes else None
+
+    def conclude(self) -> None:
+        """What showed that the endpoint is down says more than the run's first failure; a wait is none."""
+        if self.stop is Stop.CIRCUIT and self.opened_by and self.opened_by.kind is not ErrorKind.ENDPOINT_THROTTLED:
+            self.kind, self.error = self.opened_by

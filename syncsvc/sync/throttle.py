@@ -1,6 +1,7 @@
 """One run's view of its app's pace: how long the endpoint wants to be left alone, and which run goes first then."""
 
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,6 +45,13 @@ def throttle_policy() -> ThrottlePolicy:
     )
 
 
+def throttle_has_ended(app_id: uuid.UUID) -> None:
+    """What waited for the end of the app's throttle is due within seconds."""
+    of_app = Subscription.objects.filter(app_id=app_id)
+    of_app.outage_ended([ErrorKind.ENDPOINT_THROTTLED])
+    of_app.wake_ups_are_lost()
+
+
 class _Pace(Enum):
     """FREE: as many requests as the window takes. WAITING: none. FIRST: one at a time, until one succeeds."""
 
@@ -64,12 +72,13 @@ class EndpointThrottle:
         self._heard_at = time.monotonic()
         self._silent = 0.0
 
-    def enter(self, *, early: bool, probing: bool = False) -> Throttled | None:
+    def enter(self, *, early: bool, probing: bool = False, known: bool = False) -> Throttled | None:
         """None where this run may send, as the first one perhaps; `early` does not wait for the end.
 
-        `probing`: this run has the probe of the app's circuit already, and goes first by that.
+        `probing`: this run has the probe of the app's circuit, and goes first by that. `known`: the app was read a
+        moment ago.
         """
-        if self._pace is _Pace.FREE:
+        if known and self._pace is _Pace.FREE:
             return None
         state = self._state()
         if state is None:
@@ -85,6 +94,16 @@ class EndpointThrottle:
     @property
     def one_at_a_time(self) -> bool:
         return self._pace is _Pace.FIRST
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until it is looked again whether this run may send; 0 where it may."""
+        return max(0.0, self._until - time.monotonic()) if self._pace is _Pace.WAITING else 0.0
+
+    @property
+    def state(self) -> Throttled:
+        """The wait as it was known last."""
+        return Throttled(self.remaining, self._silent)
 
     def may_send(self) -> bool:
         """Looks at the database only when a wait is over."""
@@ -102,41 +121,66 @@ class EndpointThrottle:
         self._until = time.monotonic() + (state.remaining or LOOK_SECONDS)
         return False
 
-    def refused(self, retry_after: float | None) -> None:
-        """Takes a refusal into account: the first of its round, or one that asks for a longer wait."""
+    def refused(self, retry_after: float | None) -> bool:
+        """Takes a refusal into account: the first of its round, or one that asks for a longer wait.
+
+        True where a wait began with it, over all runs and workers.
+        """
         asked = self._policy.asked(retry_after)
-        waits_for = self._until - time.monotonic() if self._pace is _Pace.WAITING else 0.0
-        if asked is not None and asked <= waits_for:
-            return
-        state = through_outage(
+        if asked is not None and asked <= self.remaining:
+            return False
+        state, begins = through_outage(
             self._lease,
             lambda: throttles.throttle(self._app_id, asked=asked, first=self._policy.first, most=self._policy.most),
         )
         self.waits(state)
+        return begins
 
     def waits(self, state: Throttled) -> None:
         """Another run met a refusal, or this one."""
         self._pace, self._silent = _Pace.WAITING, state.silent
         self._until = time.monotonic() + state.remaining
 
+    def refused_again(self) -> None:
+        """Takes a refusal into account whose round has been counted, in this run or another."""
+        if self._pace is _Pace.FREE and (state := self._state()):
+            self.met_by_another(state)
+
+    def met_by_another(self, state: Throttled) -> None:
+        """Another run or worker met a refusal meanwhile."""
+        if self._pace is _Pace.FREE and state.remaining:
+            self.waits(state)
+
+    def forget(self) -> None:
+        """The app has another URL, which asked for nothing yet."""
+        self._pace = _Pace.FREE
+
     def acknowledged(self, sent_at: datetime) -> None:
         """Ends the wait for all runs where this request was sent after the last refusal. `sent_at`: the database's."""
         self._heard_at = time.monotonic()
         if self._pace is _Pace.FREE:
             return
-        ended = through_outage(self._lease, lambda: throttles.end_throttle(self._app_id, sent_at=sent_at))
-        if ended:
-            through_outage(self._lease, self._let_runs_go_on)
-        if ended or self._pace is _Pace.FIRST:
+        if through_outage(self._lease, lambda: throttles.end_throttle(self._app_id, sent_at=sent_at)):
+            through_outage(self._lease, lambda: throttle_has_ended(self._app_id))
             self._pace = _Pace.FREE
+        elif self._pace is _Pace.FIRST:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """The first request succeeded and did not end the wait: another run was refused since, or has ended it."""
+        state = self._state()
+        if state is None:
+            self._pace = _Pace.FREE
+        elif state.remaining:
+            self.waits(state)
 
     def ends_run(self) -> Throttled | None:
         """The wait, where it is too long to be spent in the run; None where the run may go on."""
         if self._pace is not _Pace.WAITING:
             return None
-        remaining = max(0.0, self._until - time.monotonic())
+        state = self.state
         silent = time.monotonic() - self._heard_at >= SILENT_SECONDS
-        return Throttled(remaining, self._silent) if remaining > self._policy.in_run or silent else None
+        return state if state.remaining > self._policy.in_run or silent else None
 
     def leave(self) -> None:
         """Gives the place of the first run back where its request was never decided."""
@@ -155,6 +199,3 @@ class EndpointThrottle:
 
     def _state(self) -> Throttled | None:
         return through_outage(self._lease, lambda: throttles.throttled(self._app_id))
-
-    def _let_runs_go_on(self) -> None:
-        Subscription.objects.filter(app_id=self._app_id).outage_ended([ErrorKind.ENDPOINT_THROTTLED])

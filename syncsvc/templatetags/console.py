@@ -1,49 +1,42 @@
 """What the console's templates say in a word: live parts, badges, moments, a subscription's status and buttons."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import template
-from django.template.context import RequestContext
+from django.http import HttpRequest, QueryDict
+from django.template.context import Context, RequestContext
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from syncsvc import words
 from syncsvc.admin import cells
 from syncsvc.admin.buttons import Button
-from syncsvc.admin.status import RESYNC, RETRY, status_context
-from syncsvc.models import Status, Subscription, Trigger
+from syncsvc.admin.operation_bar import Bar
+from syncsvc.admin.parts import PART, VERSION, page_query, period
+from syncsvc.admin.status import RESYNC, RETRY, has_something_to_retry, status_context
+from syncsvc.models import Subscription, Trigger
 
 register = template.Library()
 register.filter("moment", cells.moment)
+register.filter("clock", cells.clock)
 register.filter("size", cells.size_cell)
 register.filter("path", cells.path_cell)
 register.filter("kind", cells.kind_cell)
 register.filter("commit", cells.commit_cell)
 register.filter("block", cells.block)
 register.filter("count", cells.count)
+register.filter("counted", words.counted)
+register.filter("duration", words.exact_span)
 register.simple_tag(cells.badge, name="badge")
 register.simple_tag(cells.link, name="link_to")
-
-
-@register.filter
-def number(value: int) -> str:
-    """`4,512`."""
-    return f"{value:,}"
 
 
 @register.filter
 def trigger(value: str) -> str:
     """What asked for a run, in words: `re-sync`, `back-off`."""
     return str(Trigger(value).label).lower() if value in Trigger.values else value
-
-
-@register.filter
-def duration(seconds: int) -> str:
-    """`90 s`, `15 min`, `6 h`: in the largest unit that leaves no rest."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds // size} {unit}"
-    return f"{seconds:,} s"
 
 
 @register.filter
@@ -54,30 +47,43 @@ def sentence(text: str) -> str:
 
 @register.simple_tag(takes_context=True)
 def live(
-    context: RequestContext, part: str, *, every: int | None = None, on: str = "", wait: str = "", address: str = ""
+    context: Context,
+    part: str,
+    *,
+    moves: bool | None = None,
+    every: int | None = None,
+    version: str = "",
+    on: str = "",
+    wait: str = "",
+    page: str = "",
+    query: Mapping[str, str] | None = None,
 ) -> SafeString:
-    """Attributes of the element that is the part: asked for anew every so many seconds, and on these events.
+    """Attributes of the element that is the part: it asks for itself while its page is open, and on these events.
 
-    It keeps the page's own query. Without `every` it does not poll: a part says so itself when nothing moves any more.
-    `wait`, as `200ms`, leaves what is there for so long. `address` takes the place of the page's own.
+    Polled in the period that `moves` says, or `every` so many seconds; without either it is not. `version` is what it
+    shows. `wait`, as `200ms`, leaves what is there for so long. `page` is the part's, if it is another than this, and
+    `query` its query; what is rendered for all tabs knows no request.
     """
-    if not address:
-        query = context.request.GET.copy()
-        query["part"] = part
-        address = f"{context.request.path}?{query.urlencode()}"
+    request: HttpRequest | None = getattr(context, "request", None)
+    asked = QueryDict(mutable=True)
+    if request is not None and not page:
+        page, asked = request.path, page_query(request)
+    for name, value in {**(query or {}), PART: part, VERSION: version}.items():
+        if value:
+            asked[name] = value
     triggers = ", ".join(["poll", *(f"{event} from:body" for event in on.split())])
-    polls = format_html(' data-every="{}"', every) if every else ""
+    seconds = every if moves is None else period(moves=moves)
     return format_html(
         ' hx-get="{}" hx-trigger="{}" hx-target="this" hx-swap="outerHTML{}"{}',
-        address,
+        f"{page}?{asked.urlencode()}",
         triggers,
         f" swap:{wait}" if wait else "",
-        polls,
+        format_html(' data-every="{}"', seconds) if seconds else "",
     )
 
 
 @register.inclusion_tag("admin/syncsvc/_operation_bar.html")
-def operation_bar(bar: dict[str, Any]) -> dict[str, Any]:
+def operation_bar(bar: Bar) -> Bar:
     """One of those that `bars_for` gives; it follows its operation by itself."""
     return bar
 
@@ -91,7 +97,7 @@ def subscription_status(subscription: Subscription) -> dict[str, Any]:
 @register.inclusion_tag("admin/syncsvc/_subscription_buttons.html", takes_context=True)
 def subscription_buttons(context: RequestContext, subscription: Subscription) -> dict[str, Any]:
     """Retry, where something failed, and Re-sync: of what the user may; none while it is paused, which refuses both."""
-    offered = [RETRY, RESYNC] if subscription.status == Status.FAILED or subscription.is_retrying else [RESYNC]
+    offered = [RETRY, RESYNC] if has_something_to_retry(subscription) else [RESYNC]
     if subscription.paused:
         offered = []
     may = context.request.user.has_perm

@@ -20,14 +20,25 @@ from tests.receiver import Misbehaviour, Receiver, Reply, reset
 from tests.receiver_program import program as example
 
 READY_SECONDS = 20
+# Around WEBHOOK_TIMEOUT of the system under test.
+LATE_SECONDS = (0.5, 1.3)
+SECRETS_KEPT = 3
 
 
 class Mood(NamedTuple):
-    """How the endpoint is: the parts (of 1) of requests that fail, are reset, or whose answer gets lost; a delay."""
+    """How the endpoint is: the parts (of 1) of requests that fail, are reset, are throttled, or are taken while the
+    answer gets lost or comes late; and a delay of every answer.
+
+    `retry_after` is what a throttled request is told, in seconds; None: nothing. `late` answers come after the timeout
+    as often as before it.
+    """
 
     fails: float = 0
     resets: float = 0
+    throttles: float = 0
     loses: float = 0
+    late: float = 0
+    retry_after: int | None = None
     delay: float = 0
     hangs: bool = False
 
@@ -50,12 +61,18 @@ class Sent(NamedTuple):
 
 
 class Client:
-    """Its `files` are what the receiver's store holds; `sent` is everything that came, in order."""
+    """Its `files` are what the receiver's store holds; `sent` is everything that came, in order.
+
+    `bad` are paths that it always refuses, each with a status of its own. `unverified` counts signatures that it did
+    not know.
+    """
 
     def __init__(self, name: str, folder: Path, supervisor: Supervisor) -> None:
         self.name, self._supervisor = name, supervisor
         self.mood = WELL
+        self.bad: dict[bytes, int] = {}
         self.sent: list[Sent] = []
+        self.unverified = 0
         self._connections = threading.local()  # the gate has a thread for each of the worker's
         self._all_connections: list[http.client.HTTPConnection] = []
         self._folder = folder / name
@@ -65,9 +82,34 @@ class Client:
         self.store = self._folder / "files.sqlite"
         self.port = free_port()
         self._start()
-        self._gate = Receiver(self._answer, keep_bodies=False)
-        self._gate.__enter__()
+        self._old_gates: list[Receiver] = []
+        self._gate = self._new_gate()
         self.url = self._gate.url
+
+    def move(self) -> str:
+        """Opens another gate before the same store, and gives its URL; the old one stays until it is closed."""
+        self._old_gates.append(self._gate)
+        self._gate = self._new_gate()
+        self.url = self._gate.url
+        return self.url
+
+    def close_old_gates(self) -> None:
+        while self._old_gates:
+            self._old_gates.pop().close()
+
+    def new_secret(self) -> Path:
+        """A file with a secret that signs from now on; the receiver knows it once `knows` was called with it."""
+        file = self._folder / "next-secret"
+        file.write_text(example.new_secret(), encoding="ascii")
+        return file
+
+    def knows(self, secret_file: Path) -> None:
+        """The receiver takes this secret too, beside the last ones: requests signed by them may be on their way."""
+        known = [*self.secret_file.read_text(encoding="ascii").split(), secret_file.read_text(encoding="ascii")]
+        self.secret_file.write_text("\n".join(known[-SECRETS_KEPT:]), encoding="ascii")
+
+    def _new_gate(self) -> Receiver:
+        return Receiver(self._answer, keep_bodies=False).__enter__()
 
     def restart(self) -> None:
         """kill -9 of the receiver, and a new one; its store stays."""
@@ -89,6 +131,7 @@ class Client:
 
     def close(self) -> None:
         self.mood = WELL
+        self.close_old_gates()
         self._gate.close()
         for connection in self._all_connections:
             connection.close()
@@ -122,19 +165,25 @@ class Client:
         if mood.hangs:
             self._note(headers, body, at, taken=False)
             return 504, {}, b"", 30.0
-        roll = self._rolled()
-        if roll < mood.fails + mood.resets:
+        if status := self.bad.get(_path(body)):
             self._note(headers, body, at, taken=False)
-            return (500, {}, b"the test says no", 0.0) if roll < mood.fails else reset
+            return status, {}, b"the test never takes this file", 0.0
+        roll = self._rolled()
+        if spoiled := _spoiled(mood, roll):
+            self._note(headers, body, at, taken=False)
+            return spoiled
         try:
             status, content = self._ask("POST", "/", body, headers)
         except (OSError, http.client.HTTPException):
             self._note(headers, body, at, taken=False)
             return reset
+        self.unverified += status == 401
         self._note(headers, body, at, taken=200 <= status < 300)
-        if roll < mood.fails + mood.resets + mood.loses:
+        roll -= mood.fails + mood.resets + mood.throttles
+        if roll < mood.loses:
             return reset
-        return status, {}, content, mood.delay
+        is_late = roll < mood.loses + mood.late
+        return status, {}, content, LATE_SECONDS[time.perf_counter_ns() % 2] if is_late else mood.delay
 
     def _rolled(self) -> float:
         return time.perf_counter_ns() % 1009 / 1009  # no seed makes the order of arrival the same
@@ -143,13 +192,12 @@ class Client:
         message = json.loads(body)
         data = message["data"]
         file = data.get("file", {})
-        path = base64.b64decode(file["path_base64"]) if "path_base64" in file else file.get("path", "").encode()
         chunk = file.get("chunk") or {"index": 0}
         self.sent.append(
             Sent(
                 webhook_id=headers["webhook-id"],
                 repository=data.get("repository", {}).get("id", ""),
-                path=path,
+                path=_path(body),
                 event=message["type"],
                 version=(file.get("mode"), file.get("blob_sha"), chunk["index"]),
                 commit=data.get("commit", ""),
@@ -179,3 +227,20 @@ class Client:
         except (OSError, http.client.HTTPException):
             connection.close()
             raise
+
+
+def _spoiled(mood: Mood, roll: float) -> Reply | Misbehaviour | None:
+    """The answer of a request that the receiver never sees; `roll` is a random number below 1."""
+    if roll < mood.fails:
+        return 500, {}, b"the test says no", 0.0
+    if roll < mood.fails + mood.resets:
+        return reset
+    if roll < mood.fails + mood.resets + mood.throttles:
+        told = {} if mood.retry_after is None else {"Retry-After": str(mood.retry_after)}
+        return 429, told, b"the test says later", 0.0
+    return None
+
+
+def _path(body: bytes) -> bytes:
+    file = json.loads(body)["data"].get("file", {})
+    return base64.b64decode(file["path_base64"]) if "path_base64" in file else file.get("path", "").encode()

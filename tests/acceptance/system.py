@@ -192,6 +192,21 @@ class System:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def begin(self, *commands: Sequence[str], pause: float = 0) -> "subprocess.Popen[str]":
+        """Starts these commands, one after another in one process, `pause` seconds apart, and does not wait."""
+        calls = [
+            "import time",
+            "from django.core.management import call_command",
+            *(f"call_command(*{list(command)!r}); time.sleep({pause})" for command in commands),
+        ]
+        return subprocess.Popen(
+            [*MANAGE, "shell", "--no-imports", "-c", "\n".join(calls)],
+            env={**os.environ, **self.settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     def add(self, apps: Sequence[Client], remotes: Sequence[Remote], *options: str, url: str = "") -> None:
         """Lets each of the apps, new or known, follow each of these new remotes: all in one process."""
         commands = [["repository_add", url or remote.url, "--name", remote.name, *options] for remote in remotes]
@@ -216,6 +231,11 @@ class System:
     def poll_now(self, *remotes: Remote) -> None:
         """As if their polls were due: saves a test the second until they are."""
         self.query("UPDATE syncsvc_repository SET due_at = now() WHERE id = ANY(%s)", [r.id for r in remotes])
+
+    def due_now(self, remote: Remote) -> None:
+        """As if the time of another try had come: the scheduler wakes a worker for it."""
+        due = "UPDATE syncsvc_subscription SET status = 'pending', due_at = now() WHERE repository_id = %s"
+        self.query(due, remote.id)
 
     def unsettled(self, remotes: Iterable[Remote]) -> list[tuple[Any, ...]]:
         """The subscriptions that do not stand, synced and clean, at their remote's newest commit; open runs too."""
@@ -256,6 +276,13 @@ class System:
                 )
                 assert [row for row in rows if row[3] is not None] == []
                 assert {bytes(path): (mode, blob) for path, mode, blob, _ in rows} == tree
+
+    def following(self, remote: Remote) -> list[Client]:
+        rows = self.query(
+            "SELECT a.name FROM syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id WHERE repository_id = %s",
+            remote.id,
+        )
+        return [client for client in self.clients if (client.name,) in rows]
 
     def runs(self, remote: Remote) -> list[tuple[str, str, int]]:
         """(outcome, worker, requests) of its runs, in order."""

@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.client import WELL, Client, Mood
 from tests.acceptance.remote import Remote
-from tests.acceptance.system import SCHEDULER, WORKERS, System
+from tests.acceptance.system import SCHEDULER, WORKERS, System, wait_for
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "30"))
 ROUNDS_A_CHECKPOINT = 3
@@ -17,7 +17,19 @@ FIRST_FILES = 120
 MOST_CHANGES = 80
 # What a kill can leave unrecorded in each run: a group, the one that is being written, and what is in flight.
 UNRECORDED = 2 * 200 + 16
-MOODS = (WELL, WELL, WELL, Mood(delay=0.03), Mood(delay=0.03), Mood(fails=0.3), Mood(resets=0.2), Mood(loses=0.3))
+MOODS = (
+    *(WELL, WELL, WELL, Mood(delay=0.03), Mood(delay=0.03), Mood(fails=0.3), Mood(resets=0.2), Mood(loses=0.3)),
+    *(Mood(throttles=0.1), Mood(throttles=0.05, retry_after=1), Mood(late=0.05), Mood(fails=0.1, throttles=0.1)),
+)
+BAD_FILES = 3
+# Short enough that limits and second chances take no longer than a kill.
+PACE = {"RESEND_DELAYS": "0.1,0.3", "THROTTLE_FIRST_SECONDS": "0.1", "THROTTLE_MOST_SECONDS": "0.5"}
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with System(tmp_path_factory.mktemp("system"), **PACE) as system:
+        yield system
 
 
 @pytest.fixture
@@ -47,12 +59,12 @@ def test_apps_equal_git_after_every_kill(system: System, clients: list[Client], 
     for number in range(1, ROUNDS + 1):
         kills += _round(system, clients, remotes, random)
         if number % ROUNDS_A_CHECKPOINT == 0 or number == ROUNDS:
-            for client in clients:
-                client.mood = WELL
-            system.wait_until_synced(*remotes)
+            _checkpoint(system, clients, remotes)
     interrupted = [outcome for remote in remotes for outcome, _, _ in system.runs(remote) if outcome == "interrupted"]
     assert len(interrupted) >= ROUNDS // 3, "most kills met no run: the test has become pointless"
     _same_ids(clients)
+    _newest_last(clients, remotes)
+    assert [client.unverified for client in clients] == [0, 0], "a secret that had ended signed, or a new one alone"
     # Each kill meets at most two runs of an app.
     assert all(client.repeats() <= kills * 2 * UNRECORDED for client in clients)
     taken, again = [len(client.taken()) for client in clients], [client.repeats() for client in clients]
@@ -63,6 +75,8 @@ def _round(system: System, clients: list[Client], remotes: list[Remote], random:
     """Commits, kills and starts again; how many were killed."""
     for client in clients:
         client.mood = random.choice(MOODS)
+        if not client.bad and random.random() < 0.3:
+            client.bad = _bad_files(remotes, random)
     before = [len(client.sent) for client in clients]
     for remote in remotes:
         for _ in range(random.randrange(1, 3)):
@@ -70,6 +84,7 @@ def _round(system: System, clients: list[Client], remotes: list[Remote], random:
     system.poll_now(*remotes)
     if random.random() < 0.7:
         _wait_for_a_request(clients, before)
+    change = Change(system, random.choice(clients), random) if random.random() < 0.4 else None
     time.sleep(random.uniform(0, 0.4))
     victims = random.choice((WORKERS[:1], WORKERS[1:], WORKERS))
     if random.random() < 0.2:
@@ -78,7 +93,75 @@ def _round(system: System, clients: list[Client], remotes: list[Remote], random:
     if random.random() < 0.1:
         random.choice(clients).restart()
     system.restart(*victims)
+    if change:
+        change.finish()
     return len(victims) - (SCHEDULER in victims)
+
+
+class Change:
+    """Another URL, another secret, or a pause and its end: a command that runs while workers are killed."""
+
+    def __init__(self, system: System, client: Client, random: Random) -> None:
+        self._client, self._secret_file = client, None
+        kind = random.choice(("url", "secret", "pause", "pause a repository"))
+        print(f"{client.name}: {kind}")
+        if kind == "url":
+            self._process = system.begin(["app_change", client.name, "--url", client.move()])
+        elif kind == "secret":
+            self._secret_file = file = client.new_secret()
+            rotate = ["secret_rotate", client.name, "--secret-file", str(file), "--yes", "--force"]
+            self._process = system.begin(rotate)
+        else:
+            paused = [client.name] if kind == "pause" else ["--repository", "shared"]
+            commands = [["pause", *paused, "--yes"], ["resume", *paused, "--yes"]]
+            self._process = system.begin(*commands, pause=random.uniform(0, 1.5))
+
+    def finish(self) -> None:
+        said, _ = self._process.communicate(timeout=30)
+        assert self._process.returncode == 0, said
+        if self._secret_file:
+            self._client.knows(self._secret_file)
+
+
+def _checkpoint(system: System, clients: list[Client], remotes: list[Remote]) -> None:
+    """Everything arrives but the bad files, and once nothing is bad these too."""
+    for client in clients:
+        client.mood = WELL
+    if any(client.bad for client in clients):
+        wait_for(lambda: not _missing(system, remotes), lambda: (_missing(system, remotes), system.unsettled(remotes)))
+    for client in clients:
+        client.bad = {}
+    system.wait_until_synced(*remotes)
+    for client in clients:
+        client.close_old_gates()
+
+
+def _bad_files(remotes: list[Remote], random: Random) -> dict[bytes, int]:
+    paths = {path.encode() if isinstance(path, str) else path for remote in remotes for path in remote.tree}
+    return {path: random.choice((422, 500)) for path in random.sample(sorted(paths), BAD_FILES)}
+
+
+def _missing(system: System, remotes: list[Remote]) -> list[tuple[str, str, bytes]]:
+    """(client, remote, path) where the two differ, but for what the client never takes."""
+    found = []
+    for remote in remotes:
+        files = remote.files()
+        for client in system.following(remote):
+            held = client.files(remote.id)
+            differing = {path for path in files.keys() | held.keys() if files.get(path) != held.get(path)}
+            found += [(client.name, remote.name, path) for path in sorted(differing - client.bad.keys())]
+    return found
+
+
+def _newest_last(clients: list[Client], remotes: list[Remote]) -> None:
+    """No file of an older commit came after one of a newer commit."""
+    for remote in remotes:
+        commits = remote.git("rev-list", "--reverse", "HEAD").decode().split()
+        number = {commit: index for index, commit in enumerate(commits)}
+        for client in clients:
+            came = sorted((s for s in client.sent if s.repository == remote.id and s.path), key=lambda sent: sent.at)
+            order = [number[sent.commit] for sent in came]
+            assert order == sorted(order), f"{client.name} was told of an older commit of {remote.name} last"
 
 
 def _wait_for_a_request(clients: list[Client], before: list[int]) -> None:

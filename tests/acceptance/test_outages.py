@@ -65,10 +65,11 @@ def test_a_flushed_redis_in_mid_run_is_not_noticed(system: System, client: Clien
 def test_wake_ups_that_were_flushed_are_sent_again(system: System, client: Client, remote: Remote) -> None:
     system.stop(*WORKERS)
     remote.fill(FILES, "second")
-    system.poll_now(remote)
+    system.due_now(remote)
     wait_for(lambda: system.redis.llen("live.0"), "no wake-up is queued")
     system.redis.flushall()
     system.restart(*WORKERS)
+    system.poll_now(remote)
     system.wait_until_synced(remote)
 
 
@@ -83,6 +84,23 @@ def test_valkey_may_be_away_for_seconds(system: System, client: Client, remote: 
     time.sleep(0.5)
     start_valkey()
     system.wait_until_synced(remote)
+
+
+def test_valkey_may_be_a_replica_for_seconds(system: System, client: Client, remote: Remote) -> None:
+    """As after a fail-over: it answers, and takes no writes. No process ends, and each works when it takes them."""
+    before = in_mid_run(system, client, remote)
+    system.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    wait_for(lambda: not system.unsettled([remote]), "a run ends without wake-ups")
+    assert len(client.sent) == before + FILES
+    remote.fill(FILES, "third")
+    system.poll_now(remote)
+    time.sleep(3)
+    assert "TAKES NO WRITES" in system.manage("status")
+    assert [system.child(name).poll() for name in (*WORKERS, SCHEDULER)] == [None, None, None]
+    system.redis.execute_command("REPLICAOF", "NO", "ONE")
+    system.wait_until_synced(remote)
+    assert [system.child(name).poll() for name in (*WORKERS, SCHEDULER)] == [None, None, None]
+    assert "redis answers" in system.manage("status")
 
 
 def test_postgres_may_crash_for_longer_than_a_lease(system: System, client: Client, remote: Remote) -> None:
@@ -128,8 +146,7 @@ def test_many_wake_ups_make_one_run(system: System, client: Client, remote: Remo
 
 def test_a_scheduler_that_was_away_catches_up(system: System, client: Client, remote: Remote) -> None:
     system.kill(SCHEDULER)
-    remote.fill(FILES, "second")
-    system.poll_now(remote)
+    system.due_now(remote)
     time.sleep(1)
     assert system.unsettled([remote])
     system.restart(SCHEDULER)

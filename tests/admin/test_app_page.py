@@ -14,8 +14,8 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from syncsvc.admin import kept
 from syncsvc.models import App, Status, Subscription
-from syncsvc.store import circuits
 from tests import factories
+from tests.outages import open_circuit
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -52,7 +52,7 @@ def test_the_page_says_whether_the_app_is_well(console: Client) -> None:
 
     ill = factories.AppFactory()
     factories.SubscriptionFactory(app=ill, failed=True)
-    factories.SubscriptionFactory(app=ill, retry_count=2)
+    factories.SubscriptionFactory(app=ill, retry_count=2, error_kind="endpoint_error")
     page = console.get(page_of(ill)).text
     assert "1 of 2 repositories did not get through" in page
     assert "1 of 2 repositories tries again by itself." in page
@@ -60,7 +60,7 @@ def test_the_page_says_whether_the_app_is_well(console: Client) -> None:
 
 def test_an_open_circuit_is_explained(console: Client) -> None:
     app = factories.AppFactory()
-    circuits.count_failures(app.pk, 5, threshold=5, cooldown=30)
+    open_circuit(app.pk)
 
     page = console.get(page_of(app)).text
 
@@ -188,7 +188,7 @@ def test_without_redis_the_page_still_works(console: Client, settings: Settings)
 def test_what_moves_is_asked_for_every_two_seconds(console: Client) -> None:
     row = factories.SubscriptionFactory()
     context = console.get(page_of(row.app)).context
-    assert (context["every"], context["counts"]["moving"]) == (2, 1)
+    assert (context["moves"], context["counts"]["moving"]) == (True, 1)
 
 
 def test_pause_says_its_effect_and_resume_takes_it_back(console: Client) -> None:
@@ -206,7 +206,7 @@ def test_pause_says_its_effect_and_resume_takes_it_back(console: Client) -> None
     assert button(app, "resume") in page
     assert button(app, "pause") not in page
 
-    App.objects.pause("The endpoint answered 410 Gone.")
+    App.objects.update(pause_reason="The endpoint answered 410 Gone.")
     assert "It was paused: The endpoint answered 410 Gone." in console.get(button(app, "resume"), headers=HTMX).text
     console.post(button(app, "resume"), headers=HTMX)
     resumed = App.objects.get()
@@ -267,3 +267,15 @@ def test_a_paused_row_offers_nothing_that_would_be_refused(console: Client) -> N
     assert f"/{row.pk}/resync/" in console.get(page_of(row.app)).text
     Subscription.objects.filter(pk=row.pk).update(is_active=False)
     assert f"/{row.pk}/re" not in console.get(page_of(row.app)).text
+
+
+def test_the_page_says_what_the_app_takes(console: Client) -> None:
+    plain = console.get(page_of(factories.AppFactory())).text
+    assert "no limit" in plain
+    assert "15 s a request" in plain
+
+    page = console.get(page_of(factories.AppFactory(max_per_second=96, timeout=600))).text
+
+    assert "at most 96 requests, all workers together" in page
+    assert "48 s a request" in page
+    assert "600 s are stored" in page

@@ -14,8 +14,8 @@ from standardwebhooks import Webhook
 
 from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App
-from syncsvc.store import circuits
-from tests.factories import AppFactory
+from tests.factories import AppFactory, app_form
+from tests.outages import open_circuit
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db
@@ -33,15 +33,7 @@ def button(app: App, press: str) -> str:
 
 
 def form(**values: str) -> dict[str, str]:
-    return {
-        "name": "shop",
-        "url": "https://shop.example.com/hook",
-        "max_batch": "1",
-        "max_in_flight": "16",
-        "is_active": "on",
-        "new_secret": "",
-        **values,
-    }
+    return app_form(**{"name": "shop", "url": "https://shop.example.com/hook", **values})
 
 
 def test_a_new_apps_secret_is_shown_once(console: Client) -> None:
@@ -86,6 +78,16 @@ def test_a_blank_secret_keeps_the_one_there_is(console: Client) -> None:
     assert (changed.max_batch, changed.secret.reveal()) == (50, app.secret.reveal())
 
 
+def test_limits_are_set_and_taken_back(console: Client) -> None:
+    AppFactory(name="shop")
+
+    console.post(page_of(App.objects.get()), form(max_per_second="96", timeout="2.5"))
+    assert App.objects.values_list("max_per_second", "timeout").get() == (96, 2.5)
+
+    console.post(page_of(App.objects.get()), form())
+    assert App.objects.values_list("max_per_second", "timeout").get() == (None, None)
+
+
 def test_a_typed_secret_replaces_the_old_one_which_signs_for_a_day(console: Client) -> None:
     app, secret = AppFactory(name="shop"), new_secret()
 
@@ -108,14 +110,45 @@ def test_rotating_makes_a_secret_and_shows_it_once(console: Client) -> None:
     assert not SECRET.search(console.get(page_of(app)).text)
 
 
+def test_rotating_again_while_the_one_before_is_valid_is_refused_unless_the_question_was_answered(
+    console: Client,
+) -> None:
+    app = AppFactory()
+    console.post(button(app, "rotate"))
+    before = App.objects.get().signing_secrets(timezone.now())
+
+    refused = console.post(button(app, "rotate"), follow=True).text
+    assert "Failed to rotate the secret" in refused
+    assert App.objects.get().signing_secrets(timezone.now()) == before
+
+    question = console.get(button(app, "rotate"), headers={"HX-Request": "true"}).text
+    assert "those before until their ends" in " ".join(question.split())
+    assert '<input type="hidden" name="force" value="1">' in question
+    page = console.post(button(app, "rotate"), {"force": "1"}, follow=True).text
+    new, *old = App.objects.get().signing_secrets(timezone.now())
+    assert (SECRET.findall(page), old) == ([new], before)
+    assert "3 secrets sign" in page
+
+
+def test_a_typed_secret_is_refused_while_the_one_before_is_valid(console: Client) -> None:
+    app = AppFactory(name="shop")
+    console.post(button(app, "rotate"))
+    before = App.objects.get().signing_secrets(timezone.now())
+
+    response = console.post(page_of(app), form(new_secret=new_secret()))
+
+    assert response.context["adminform"].form.errors.keys() == {"new_secret"}
+    assert App.objects.get().signing_secrets(timezone.now()) == before
+
+
 def test_no_secret_is_in_the_admin_log(console: Client) -> None:
     console.post(ADD, form())
     app = App.objects.get()
     console.post(page_of(app), form(new_secret=new_secret()))
-    console.post(button(app, "rotate"))
+    console.post(button(app, "rotate"), {"force": "1"})
 
     entries = list(LogEntry.objects.all())
-    assert len(entries) == 3
+    assert len(entries) == 4
     assert not any(SECRET.search(f"{entry.object_repr} {entry.change_message}") for entry in entries)
 
 
@@ -138,6 +171,17 @@ def test_test_says_what_went_wrong(console: Client) -> None:
 
     assert "endpoint_unreachable" in page
     assert App.objects.get().failure_streak == 0
+
+
+def test_a_good_test_says_that_it_closed_the_circuit_and_the_page_is_well_again(console: Client) -> None:
+    with Receiver() as receiver:
+        app = AppFactory(url=receiver.url)
+        open_circuit(app.pk)
+        assert "Circuit open" in console.get(page_of(app)).text
+        page = console.post(button(app, "test"), follow=True).text
+
+    assert "This closed the circuit" in page
+    assert "Circuit open" not in page
 
 
 def test_test_reaches_no_address_that_is_not_allowed(console: Client, settings: pytest.FixtureRequest) -> None:
@@ -164,7 +208,7 @@ def test_buttons_are_posts_of_people_who_may_change_apps(press: str, staff: Call
 
 def test_saving_leaves_what_workers_write_meanwhile(console: Client) -> None:
     app = AppFactory(name="shop", url="https://shop.example.com/hook", is_active=False, pause_reason="answered 410")
-    circuits.count_failures(app.pk, 5, threshold=5, cooldown=30)
+    open_circuit(app.pk)
 
     console.post(page_of(app), form())
 
@@ -174,7 +218,7 @@ def test_saving_leaves_what_workers_write_meanwhile(console: Client) -> None:
 
 def test_a_new_url_starts_with_a_closed_circuit(console: Client) -> None:
     app = AppFactory(name="shop")
-    circuits.count_failures(app.pk, 5, threshold=5, cooldown=30)
+    open_circuit(app.pk)
 
     console.post(page_of(app), form(url="https://new.example.com/hook"))
 

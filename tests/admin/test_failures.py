@@ -168,7 +168,7 @@ def test_a_list_that_looks_the_same_is_not_sent_again(console: Client) -> None:
     console.get(URL)
     asked = {"part": "list", "kept": str(row.pk)}
     shown = console.get(URL, asked, headers=HTMX).content.decode()
-    version = re.search(r'name="v" value="([0-9a-f]+)"', shown)
+    version = re.search(r"&amp;v=([0-9a-f]+)", shown)
     assert version
 
     same = console.get(URL, {**asked, "v": version[1]}, headers=HTMX)
@@ -177,7 +177,7 @@ def test_a_list_that_looks_the_same_is_not_sent_again(console: Client) -> None:
 
     assert (same.status_code, same.content) == (204, b"")
     assert other.status_code == 200
-    assert "v=" not in other.content.decode().partition("hx-get=")[2].partition('"')[2][:200]
+    assert other.content.decode().count("v=") == 1
 
 
 def test_a_cause_is_asked_for_retried_and_shows_its_bar_instead_of_the_button(console: Client) -> None:
@@ -247,7 +247,7 @@ def test_the_page_and_its_parts_cost_the_same_however_much_failed(console: Clien
     console.get(URL)
 
     def cost(**query: str) -> int:
-        cache.delete(failing.KEY)
+        failing.forget_numbers()
         return queries(lambda: console.get(URL, query, headers=HTMX if query else {}))
 
     one = [cost(), cost(part="causes"), cost(part="list")]

@@ -153,7 +153,7 @@ def test_all_that_a_filter_leaves_is_taken_without_an_id_in_the_form(
     assert len(page) < 20_000
     fields = fields_of(page)
     without_count = console.post(url, fields)
-    assert "Failed to start bulk retry: This is about 1200 subscriptions" in said(console, without_count)
+    assert "Failed to start bulk retry: This is about 1,200 subscriptions" in said(console, without_count)
     assert not Operation.objects.exists()
 
     # Between the preview and its confirmation: one is well again, another fails, and one more joins.

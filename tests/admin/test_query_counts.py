@@ -46,7 +46,7 @@ PAGES: dict[str, tuple[Callable[[App], str], int]] = {
     "a new subscription": (lambda app: reverse("admin:syncsvc_subscription_add"), 1),
     "retry all": (lambda app: reverse("admin:failures_retry"), 9),
     "retry an app": (lambda app: press_of(app, "retry_failed"), 10),
-    "re-sync an app": (lambda app: press_of(app, "resync_all"), 11),
+    "re-sync an app": (lambda app: press_of(app, "resync_all"), 10),
     "pause an app": (lambda app: press_of(app, "pause"), 3),
     "re-sync one": (lambda app: press_of(app.subscriptions.first(), "resync"), 3),
     "re-sync for": (lambda app: press_of(app.subscriptions.first().repository, "resync_for"), 4),  # type: ignore[union-attr]

@@ -4,6 +4,7 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
+from django.contrib.admin.models import DELETION, LogEntry
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -54,6 +55,20 @@ def test_deleting_takes_all_that_hangs_on_it_and_nothing_else(model: type, conso
     assert (DeliveryAttempt.objects.count(), SyncRun.objects.count()) == (1, 1)
     assert Snapshot.objects.filter(repository=staying.repository).count() == 2
     assert Snapshot.objects.count() == (2 if model is Repository else 4)
+
+
+@pytest.mark.parametrize("model", [App, Repository, Subscription])
+def test_what_was_in_an_operation_is_deleted_and_the_log_says_so_once(model: type, console: Client) -> None:
+    item = factories.OperationItemFactory()
+    row = item.subscription if model is Subscription else getattr(item.subscription, model.__name__.lower())
+    name = str(row)
+
+    console.post(reverse(f"admin:syncsvc_{model.__name__.lower()}_delete", args=[row.pk]), {"post": "yes"})
+
+    item.refresh_from_db()
+    assert item.subscription_id is None
+    entry = LogEntry.objects.get()
+    assert (entry.action_flag, entry.object_repr) == (DELETION, name)
 
 
 def test_the_confirmation_and_the_delete_of_200_000_rows_are_small(console: Client) -> None:

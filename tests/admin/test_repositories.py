@@ -1,6 +1,7 @@
 """Repositories in the console: names and credentials."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,12 +10,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from syncsvc.models import Repository
+from tests.delivery.authority import Authority
 from tests.factories import RepositoryFactory
+from tests.keys import private_key
 
 pytestmark = pytest.mark.django_db
 
 ADD = "/admin/syncsvc/repository/add/"
-KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----"
+KEY = private_key()
 
 
 def page_of(repository: Repository) -> str:
@@ -23,6 +26,7 @@ def page_of(repository: Repository) -> str:
 
 def form(**values: str) -> dict[str, str]:
     blank = dict.fromkeys(("name", "branch", "poll_seconds", "username", "known_hosts", "new_token", "new_ssh_key"), "")
+    blank["ca_certificate"] = ""
     return {**blank, "url": "https://git.example.com/owner/repo.git", "is_active": "on", **values}
 
 
@@ -58,6 +62,9 @@ def test_urls_that_git_could_misread_are_refused(url: str, console: Client) -> N
         ({"new_ssh_key": KEY, "known_hosts": "host ssh-ed25519 AAAA"}, {"new_ssh_key"}),
         ({"url": "git://host/a/b", "new_token": "t"}, {"new_token"}),
         ({"username": "me"}, {"username"}),
+        ({"url": "git@host:a/b.git", "new_ssh_key": "nonsense", "known_hosts": "h k v"}, {"new_ssh_key"}),
+        ({"new_ssh_key": "ssh-ed25519 AAAA me"}, {"new_ssh_key", "known_hosts"}),
+        ({"ca_certificate": "nonsense"}, {"ca_certificate"}),
     ],
 )
 def test_credentials_must_fit_the_url(values: dict[str, str], wrong: set[str], console: Client) -> None:
@@ -75,6 +82,47 @@ def test_credentials_go_in_and_never_come_out(console: Client) -> None:
     assert "BEGIN OPENSSH" not in console.get(page_of(ssh)).text
     refused = console.post(page_of(http), form(name="http", url="nonsense", new_token="another-token"))
     assert "another-token" not in refused.text
+
+
+@pytest.mark.parametrize(("values", "username"), [({}, "acme"), ({"username": "mary"}, "mary")])
+def test_a_user_name_in_the_url_becomes_the_credentials(console: Client, values: dict[str, str], username: str) -> None:
+    console.post(ADD, form(url="https://acme@dev.azure.com/acme/web/_git/web ", new_token="t", **values))
+
+    repository = Repository.objects.get()
+    assert (repository.url, repository.username, repository.name) == (
+        "https://dev.azure.com/acme/web/_git/web",
+        username,
+        "web/web",
+    )
+
+
+def test_a_user_name_in_the_url_of_a_public_repository_is_no_mistake(console: Client) -> None:
+    console.post(ADD, form(name="a", url="https://mary@bitbucket.org/acme/web.git"))
+
+    repository = Repository.objects.get()
+    assert (repository.url, repository.username, repository.token) == (
+        "https://bitbucket.org/acme/web.git",
+        "mary",
+        None,
+    )
+    console.post(page_of(repository), form(name="b", url=repository.url, username="mary"))
+    assert Repository.objects.get().name == "b"
+
+
+def test_a_ca_certificate_is_kept_and_shown_and_a_new_one_polls_afresh(console: Client, tmp_path: Path) -> None:
+    due = timezone.now() + timedelta(hours=1)
+    repository = RepositoryFactory(name="a", url="https://git.example.com/owner/repo.git", due_at=due)
+    certificate = Authority(tmp_path).file.read_text()
+
+    console.post(page_of(repository), form(name="a", ca_certificate=certificate))
+
+    changed = Repository.objects.get()
+    assert changed.ca_certificate == changed.remote.ca_certificate == certificate.strip()
+    assert changed.due_at < due
+    assert "BEGIN CERTIFICATE" in console.get(page_of(changed)).text
+    Repository.objects.update(due_at=due)
+    console.post(page_of(repository), form(name="b", ca_certificate=certificate))
+    assert Repository.objects.get().due_at == due
 
 
 def test_a_blank_token_keeps_the_stored_one_and_a_tick_removes_it(console: Client) -> None:

@@ -85,16 +85,16 @@ def test_a_run_that_goes_on_is_followed_to_its_end(console: Client) -> None:
     run = SyncRunFactory(running=True, worker="worker@here", trigger=Trigger.RETRY)
     whole = console.get(page(run)).content.decode()
     assert "Runs now" in whole
-    assert '"was": "running"' in whole
-    goes_on = console.get(page(run), {"part": "facts", "was": "running"}, headers=HTMX)
-    assert (goes_on.status_code, "HX-Trigger-After-Swap" in goes_on.headers) == (200, False)
+    assert "?part=facts&amp;v=running" in whole
+    goes_on = console.get(page(run), {"part": "facts", "v": "running"}, headers=HTMX)
+    assert (goes_on.status_code, "HX-Trigger" in goes_on.headers) == (200, False)
     assert 'data-every="2"' in goes_on.content.decode()
     end_run(run.pk, outcome=SyncRun.Outcome.SYNCED, record=RunRecord())
 
-    ended = console.get(page(run), {"part": "facts", "was": "running"}, headers=HTMX)
+    ended = console.get(page(run), {"part": "facts", "v": "running"}, headers=HTMX)
 
     assert ended.status_code == 286
-    assert "changed" in ended.headers["HX-Trigger-After-Swap"]
+    assert "moved" in ended.headers["HX-Trigger"]
     assert "data-every" not in ended.content.decode()
 
 

@@ -8,9 +8,9 @@ import pytest
 from django.utils import timezone
 
 from syncsvc.models import Operation, Status, Subscription
-from syncsvc.store import circuits
 from tests.api.conftest import Calls
 from tests.factories import AppFactory, RepositoryFactory, SnapshotFactory, SubscriptionFactory
+from tests.outages import open_circuit
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +32,7 @@ def test_one_is_retried(operator: Calls) -> None:
 
 def test_an_open_circuit_is_told(operator: Calls) -> None:
     subscription = SubscriptionFactory(failed=True)
-    circuits.count_failures(subscription.app_id, 5, threshold=5, cooldown=30)
+    open_circuit(subscription.app_id)
 
     note = operator("post", "retry", target(subscription)).json()["data"]["note"]
 

@@ -7,11 +7,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from syncsvc.models import App, Subscription
-from syncsvc.store import circuits
 from tests import factories
 from tests.browser.looking import look
 from tests.gitrepo import GitRepo
 from tests.management.working import workers
+from tests.outages import open_circuit
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -62,7 +62,7 @@ def test_the_page_of_an_app_says_what_is_wrong_and_is_paused_in_place(
 
     console.emulate_media(color_scheme="dark")
     App.objects.update(is_active=True)
-    circuits.count_failures(acme.pk, 5, threshold=5, cooldown=30)
+    open_circuit(acme.pk)
     console.goto(page_of(acme))
     expect(console.locator("#health")).to_contain_text("The endpoint failed 5 times in a row.")
     look(console, "app-dark")

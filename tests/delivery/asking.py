@@ -14,14 +14,24 @@ LOOPBACK = AddressPolicy(["127.0.0.0/8", "::1/128"])
 
 
 @contextmanager
-def sender(policy: AddressPolicy = LOOPBACK, *, ca_file: Path | None = None) -> Iterator[Transport]:
-    authorities = str(ca_file) if ca_file else None
-    with Transport(policy, connect_timeout=2, user_agent="syncsvc/test", ca_file=authorities) as transport:
+def sender(
+    policy: AddressPolicy = LOOPBACK, *, ca_file: Path | None = None, connection_seconds: float = 60
+) -> Iterator[Transport]:
+    with Transport(
+        policy,
+        connect_timeout=2,
+        user_agent="syncsvc/test",
+        ca_file=str(ca_file) if ca_file else None,
+        connection_seconds=connection_seconds,
+    ) as transport:
         yield transport
 
 
-def request(url: str, *, body: bytes = b"{}", timeout: float = 5, webhook_id: str = "id") -> Request:
-    return Request(webhook_id, url, [b"webhook-id: " + webhook_id.encode()], body, timeout, tag="mine")
+def request(
+    url: str, *, body: bytes = b"{}", timeout: float = 5, webhook_id: str = "id", fresh: bool = False
+) -> Request:
+    headers = [b"webhook-id: " + webhook_id.encode()]
+    return Request(webhook_id, url, headers, body, timeout, tag="mine", fresh=fresh)
 
 
 def answers(transport: Transport, count: int, timeout: float = 10) -> list[Answer]:

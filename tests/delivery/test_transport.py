@@ -73,7 +73,7 @@ def test_cookies_and_netrc_are_not_sent(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 @pytest.mark.parametrize(("status", "kind"), [(200, None), (500, ErrorKind.ENDPOINT_ERROR)])
-def test_a_huge_answer_is_read_to_4_kib_and_keeps_its_status(status: int, kind: ErrorKind | None) -> None:
+def test_a_huge_answer_is_kept_to_4_kib_and_keeps_its_status(status: int, kind: ErrorKind | None) -> None:
     with Receiver(always(status, body=b"y" * 5_000_000)) as receiver, sender() as transport:
         for _ in range(2):
             transport.send(request(receiver.url))
@@ -82,13 +82,29 @@ def test_a_huge_answer_is_read_to_4_kib_and_keeps_its_status(status: int, kind: 
             assert answer.seconds < 2
 
 
-@pytest.mark.parametrize("size", [4095, 4096])
-def test_an_answer_that_fits_keeps_the_connection(size: int) -> None:
-    with Receiver(always(200, body=b"y" * size)) as receiver, sender() as transport:
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize(
+    ("size", "connections"),
+    [(0, 1), (4095, 1), (4096, 1), (4097, 1), (8192, 1), (65_536, 1), (65_537, 3), (1_000_000, 3)],
+)
+def test_an_answer_of_up_to_64_kib_keeps_the_connection(status: int, size: int, connections: int) -> None:
+    with Receiver(always(status, body=b"y" * size)) as receiver, sender() as transport:
         for _ in range(3):
             transport.send(request(receiver.url))
-            assert len(answers(transport, 1)[0].body) == size
-    assert receiver.connections == 1
+            answer = answers(transport, 1)[0]
+            assert (answer.status, len(answer.body)) == (status, min(size, 4096))
+    assert receiver.connections == connections
+
+
+def test_an_answer_without_end_is_left_after_64_kib() -> None:
+    def stream(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            connection.sendall(b"1000\r\n" + b"y" * 0x1000 + b"\r\n")
+
+    with Receiver(lambda _headers, _body: stream) as receiver:
+        answer = ask(receiver.url)
+    assert (answer.status, answer.error_kind, answer.body) == (200, None, b"y" * 4096)
 
 
 def test_a_kept_alive_connection_that_the_endpoint_closed_costs_no_failure() -> None:
@@ -98,9 +114,10 @@ def test_a_kept_alive_connection_that_the_endpoint_closed_costs_no_failure() -> 
     with Receiver(lambda _headers, _body: answer_and_close) as receiver, sender() as transport:
         for _ in range(5):
             transport.send(request(receiver.url))
-            assert answers(transport, 1)[0].status == 204
+            answer = answers(transport, 1)[0]
+            assert (answer.status, answer.earlier) == (204, ())
             time.sleep(0.01)
-    assert receiver.connections == 5
+    assert (receiver.connections, len(receiver.requests)) == (5, 5)
 
 
 def test_wait_ends_at_its_time_out_with_nothing() -> None:

@@ -1,16 +1,18 @@
-"""Real git servers on the loopback: http with basic auth, git's own daemon, sshd, and one that never answers."""
+"""Real servers on the loopback: git over http, git's own daemon, sshd, plain files, and ones that answer oddly."""
 
 import base64
 import contextlib
+import functools
 import getpass
 import gzip
 import os
 import socket
+import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,9 +20,13 @@ SSHD = Path("/usr/sbin/sshd")
 
 
 class GitHttpServer:
-    """`git http-backend` over all repositories of a folder. `stall` makes an answer to a fetch stop at its half."""
+    """`git http-backend` over all repositories of a folder. `stall` makes an answer to a fetch stop at its half.
 
-    def __init__(self, root: Path, *, username: str = "", token: str = "") -> None:
+    With a `pace` each answer comes in twelve pieces with so many seconds before each. `shallow` False takes the
+    capability away.
+    """
+
+    def __init__(self, root: Path, *, username: str = "", token: str = "", tls: ssl.SSLContext | None = None) -> None:
         self.root = root
         self.authorization = "Basic " + base64.b64encode(f"{username}:{token}".encode()).decode() if token else ""
         self.stall = threading.Event()
@@ -28,17 +34,22 @@ class GitHttpServer:
         self.redirect_to = ""
         self.status = 0
         self.delay = 0.0
+        self.pace = 0.0
+        self.shallow = True
         self.discoveries = 0
         self.bytes_sent = 0
         self.seen_authorizations: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
+        self._scheme = "https" if tls else "http"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
 
     @property
     def base(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def url(self, name: str) -> str:
         return f"{self.base}/{name}"
@@ -70,6 +81,8 @@ def _handler(server: GitHttpServer) -> type[BaseHTTPRequestHandler]:
                 return self._refuse(401, "WWW-Authenticate", 'Basic realm="git"')
             server.discoveries += self.path.endswith("service=git-upload-pack")
             head, _, content = self._backend(body).partition(b"\r\n\r\n")
+            if not server.shallow:
+                content = content.replace(b"shallow", b"no-such")
             headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
             self.send_response(int(headers.pop("Status", "200").split()[0]))
             for name, value in headers.items():
@@ -84,7 +97,10 @@ def _handler(server: GitHttpServer) -> type[BaseHTTPRequestHandler]:
                     time.sleep(0.01)
                 self.close_connection = True
                 return None
-            self.wfile.write(content)
+            for piece in _pieces(content) if server.pace else [content]:
+                time.sleep(server.pace)
+                self.wfile.write(piece)
+                self.wfile.flush()
             server.bytes_sent += len(content)
             return None
 
@@ -112,12 +128,126 @@ def _handler(server: GitHttpServer) -> type[BaseHTTPRequestHandler]:
                 "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
                 "REMOTE_ADDR": "127.0.0.1",
             }
-            return subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True, check=True).stdout
+            # Not checked: of a damaged repository it gives what it can, as a real server would.
+            return subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True).stdout
 
         def log_message(self, format: str, *args: object) -> None:
             pass
 
     return Handler
+
+
+def _pieces(content: bytes) -> list[bytes]:
+    size = len(content) // 12 + 1
+    return [content[start : start + size] for start in range(0, len(content), size)]
+
+
+@contextlib.contextmanager
+def odd_server(
+    body: bytes = b"",
+    *,
+    post_body: bytes = b"",
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    pace: float = 0.0,
+    endless: bool = False,
+) -> Iterator[str]:
+    """The base URL of a server that answers everything alike; with a `pace` a byte each so many seconds."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(body)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._answer(post_body or body)
+
+        def _answer(self, body: bytes) -> None:
+            self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            if not endless:
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for byte in body if pace else [body]:
+                    self.wfile.write(bytes([byte]) if isinstance(byte, int) else byte)
+                    self.wfile.flush()
+                    time.sleep(pace)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with serving(Handler) as base:
+        yield base
+
+
+@contextlib.contextmanager
+def plain_files(root: Path) -> Iterator[str]:
+    """The base URL of a server of files that knows nothing of git."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with serving(functools.partial(Handler, directory=str(root))) as base:
+        yield base
+
+
+@contextlib.contextmanager
+def serving(handler: "type[BaseHTTPRequestHandler] | functools.partial[SimpleHTTPRequestHandler]") -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def slow_line(port: int, *, size: int, pace: float) -> Iterator[int]:
+    """The port of a relay to another, which passes on so many bytes of an answer each so many seconds."""
+
+    def carry(client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", port)) as server:
+            asking = threading.Thread(target=pass_on, args=(client, server, 65536, 0.0))
+            asking.start()
+            pass_on(server, client, size, pace)
+            for end in (client, server):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            asking.join()
+
+    def pass_on(source: socket.socket, target: socket.socket, size: int, pace: float) -> None:
+        with contextlib.suppress(OSError):
+            while piece := source.recv(size):
+                target.sendall(piece)
+                time.sleep(pace)
+            target.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            connections.append(threading.Thread(target=carry, args=(client,)))
+            connections[-1].start()
+
+    connections: list[threading.Thread] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in (accepting, *connections):
+                thread.join()
 
 
 def _plain(body: bytes) -> bytes:

@@ -1,41 +1,160 @@
+"""Kinds come from git's, curl's and ssh's own lines, and from no word of a URL, a branch or a remote."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from syncsvc.exceptions import GitError
 from syncsvc.git.errors import MAX_MESSAGE, git_error
+from syncsvc.git.wire import HttpAnswer
 from syncsvc.types import ErrorKind
+
+COMPLAINTS = tomllib.loads((Path(__file__).parent / "complaints.toml").read_text(encoding="utf-8"))["complaint"]
+# Each of these means something where git itself says it.
+WORDS = [
+    "inflate",
+    "bad-object",
+    "early-EOF",
+    "error:-403",
+    "not-found",
+    "Repository-not-found.",
+    "authentication-failed",
+    "Permission-denied-(publickey)",
+    "No-space-left-on-device",
+    "certificate-has-expired",
+    "timed-out",
+    "is-corrupt",
+    "hung-up",
+    "404",
+    "fatal:",
+]
+REMOTE_SAYS = [
+    "Repository not found.",
+    "fatal: repository 'https://git.example/team/handbook.git/' not found",
+    "fatal: Authentication failed for 'https://git.example/'",
+    "The requested URL returned error: 404",
+    "fatal: unable to read tree",
+    "Permission denied (publickey).",
+    "No space left on device",
+    "Connection timed out",
+    "SSL certificate problem: certificate has expired",
+    "Host key verification failed.",
+    "sign_and_send_pubkey: no mutual signature supported",
+    "Unauthorized",
+]
+# What a status, curl or ssh decides before anything that a remote says.
+DECIDED = [
+    complaint
+    for complaint in COMPLAINTS
+    if re.search(r"fatal: unable to access|RPC failed|ssh: |Permission denied \(|not found$", complaint["stderr"], re.M)
+    and not complaint.get("at_remote")
+]
+
+
+def test_there_are_many_complaints_of_each_kind() -> None:
+    kinds = {complaint["kind"] for complaint in COMPLAINTS}
+    assert len(COMPLAINTS) >= 80
+    assert kinds == {kind for kind in ErrorKind if kind.startswith("git_")} | {
+        ErrorKind.WORKER_DISK,
+        ErrorKind.INTERNAL,
+    }
+
+
+@pytest.mark.parametrize("complaint", COMPLAINTS, ids=[complaint["from"] for complaint in COMPLAINTS])
+def test_what_git_says_tells_the_kind(complaint: dict[str, Any]) -> None:
+    error = git_error(complaint["stderr"].encode())
+    assert error.kind == complaint["kind"]
+    assert error.at_remote is complaint.get("at_remote", False)
+    assert error.retry_after == complaint.get("retry_after")
+    assert len(str(error)) <= MAX_MESSAGE
+    assert len(str(error).split(" git said: ")[0]) > 40
+    assert "{" not in str(error)
+
+
+@given(complaint=st.sampled_from(COMPLAINTS), words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=3))
+def test_the_words_of_a_url_change_nothing(complaint: dict[str, Any], words: list[str]) -> None:
+    name = "/".join(words)
+    stderr = re.sub(
+        r"(?<=/)(?:team/handbook|acme/web|o/r|a|nothing)(?=\.git)", lambda _: name, complaint["stderr"]
+    ).replace("refs/heads/gone", f"refs/heads/{name}")
+    assert git_error(stderr.encode()).kind == complaint["kind"]
+    assert git_error(stderr.encode(), url=f"https://git.example/{name}.git").kind == complaint["kind"]
+
+
+@given(complaint=st.sampled_from(DECIDED), said=st.lists(st.sampled_from(REMOTE_SAYS), min_size=1, max_size=3))
+def test_the_words_of_a_remote_change_nothing(complaint: dict[str, Any], said: list[str]) -> None:
+    stderr = "".join(f"remote: {line}\n" for line in said) + complaint["stderr"]
+    assert git_error(stderr.encode()).kind == complaint["kind"]
 
 
 @pytest.mark.parametrize(
-    ("stderr", "kind"),
+    ("status", "headers", "kind", "retry_after"),
     [
-        ("ERROR: Repository not found.\nfatal: Could not read from remote repository.", ErrorKind.GIT_NOT_FOUND),
-        ("fatal: repository 'https://h/a/' not found", ErrorKind.GIT_NOT_FOUND),
-        ("fatal: couldn't find remote ref refs/heads/x", ErrorKind.GIT_NOT_FOUND),
-        ("fatal: could not read Username for 'https://h': terminal prompts disabled", ErrorKind.GIT_AUTH),
-        ("remote: Invalid username or token.\nfatal: Authentication failed for 'https://h/a/'", ErrorKind.GIT_AUTH),
-        ("git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.", ErrorKind.GIT_AUTH),
-        ("fatal: unable to access 'https://h/a/': The requested URL returned error: 403", ErrorKind.GIT_AUTH),
-        ("fatal: unable to access 'https://h/a/': Could not resolve host: h", ErrorKind.GIT_UNREACHABLE),
-        ("fatal: unable to access 'https://h/a/': SSL certificate problem: expired", ErrorKind.GIT_UNREACHABLE),
-        ("error: RPC failed; curl 18\nfatal: early EOF\nfatal: fetch-pack: invalid", ErrorKind.GIT_UNREACHABLE),
-        ("fatal: the remote end hung up unexpectedly", ErrorKind.GIT_UNREACHABLE),
-        ("error: RPC failed; curl 28 Operation too slow.\nfatal: early EOF", ErrorKind.GIT_TIMEOUT),
-        ("ssh: connect to host h port 22: Connection timed out", ErrorKind.GIT_TIMEOUT),
-        ("error: object file objects/aa/bb is empty\nfatal: loose object aabb is corrupt", ErrorKind.GIT_CORRUPT),
-        ("fatal: bad object refs/syncsvc/commits/aa", ErrorKind.GIT_CORRUPT),
-        ("fatal: write error: No space left on device", ErrorKind.INTERNAL),
-        ("fatal: something new", ErrorKind.INTERNAL),
-        ("", ErrorKind.INTERNAL),
+        (403, {}, ErrorKind.GIT_AUTH, None),
+        (403, {"retry-after": "60"}, ErrorKind.GIT_UNREACHABLE, 60.0),
+        (403, {"x-ratelimit-remaining": "12"}, ErrorKind.GIT_AUTH, None),
+        (429, {}, ErrorKind.GIT_UNREACHABLE, None),
+        (429, {"retry-after": "7"}, ErrorKind.GIT_UNREACHABLE, 7.0),
+        (429, {"retry-after": "soon"}, ErrorKind.GIT_UNREACHABLE, None),
+        (503, {"retry-after": "120"}, ErrorKind.GIT_UNREACHABLE, 120.0),
+        (503, {}, ErrorKind.GIT_UNREACHABLE, None),
+        (
+            429,
+            {"date": "Wed, 25 Nov 2026 10:00:00 GMT", "retry-after": "Wed, 25 Nov 2026 10:00:30 GMT"},
+            ErrorKind.GIT_UNREACHABLE,
+            30.0,
+        ),
+        (
+            403,
+            {"date": "Wed, 25 Nov 2026 10:00:00 GMT", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "1795600860"},
+            ErrorKind.GIT_UNREACHABLE,
+            60.0,
+        ),
+        (404, {"retry-after": "5"}, ErrorKind.GIT_NOT_FOUND, None),
     ],
 )
-def test_what_git_says_tells_the_kind(stderr: str, kind: ErrorKind) -> None:
-    error = git_error(stderr.encode())
-    assert error.kind is kind
-    assert str(error).count(";") or str(error).count(".") > 0
+def test_a_limit_of_the_forge_says_how_long_it_lasts(
+    status: int, headers: dict[str, str], kind: ErrorKind, retry_after: float | None
+) -> None:
+    said = f"fatal: unable to access 'https://git.example/a.git/': The requested URL returned error: {status}"
+    error = git_error(said.encode(), url="https://git.example/a.git", answer=HttpAnswer(status, headers))
+    assert (error.kind, error.retry_after) == (kind, retry_after)
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://new.example/a.git/info/refs?service=git-upload-pack", "redirect to https://new.example/a.git,"),
+        ("https://me:s3cret@new.example:8443/b/info/refs?token=s3cret#x", "redirect to https://new.example:8443/b,"),
+        ("/other/info/refs?service=git-upload-pack", "redirect to https://git.example/other,"),
+        ("//new.example/c", "redirect to https://new.example/c,"),
+        ("javascript:alert(1)", "a redirect,"),
+        ("http://[::bad/", "a redirect,"),
+        ("", "a redirect,"),
+    ],
+)
+def test_a_redirect_says_where_to_without_what_is_secret(location: str, shown: str) -> None:
+    said = b"fatal: unable to access 'https://git.example/a.git/': The requested URL returned error: 301"
+    error = git_error(said, url="https://git.example/a.git", answer=HttpAnswer(301, {"location": location}))
+    assert error.kind is ErrorKind.GIT_NOT_FOUND
+    assert shown in str(error)
+    assert "s3cret" not in str(error)
 
 
 def test_a_reader_takes_unknown_words_for_damage() -> None:
     assert git_error(b"fatal: something new", otherwise=ErrorKind.GIT_CORRUPT).kind is ErrorKind.GIT_CORRUPT
+
+
+def test_trouble_with_the_disk_names_the_folder_and_what_to_do() -> None:
+    full = str(git_error(b"fatal: write error: No space left on device", folder="/srv/mirrors"))
+    assert "/srv/mirrors" in full
+    assert "MIRROR_MAX_BYTES" in full
+    assert "writable" in str(git_error(b"fatal: cannot mkdir x: Permission denied", folder="/srv/mirrors"))
 
 
 def test_messages_are_short_and_hold_no_secret_userinfo_path_or_control_character() -> None:
@@ -44,6 +163,11 @@ def test_messages_are_short_and_hold_no_secret_userinfo_path_or_control_characte
     assert len(text) <= MAX_MESSAGE
     assert not any(word in text for word in ("s3cret", "robot", "/srv", "\x1b"))
     assert "'https://h/a'" in text
+
+
+def test_progress_is_not_what_git_said() -> None:
+    stderr = b"remote: Counting objects:  50% (1/2)\rReceiving objects: 100% (2/2), 1 KiB\r\nfatal: something new\n"
+    assert str(git_error(stderr)).endswith("git said: fatal: something new")
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ import pytest
 
 from syncsvc.exceptions import GitError, MirrorBusyError
 from syncsvc.git.blobs import BlobReader
+from syncsvc.git.eviction import evict
 from syncsvc.git.leftovers import FETCH_MARK
 from syncsvc.git.manifest import read_manifest
-from syncsvc.git.mirror import Mirror, evict
+from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits, Remote, remote_head
 from syncsvc.types import CommitInfo, ErrorKind, RemoteHead
 from tests.git.conftest import LIMITS

@@ -1,7 +1,7 @@
 import pytest
 
 from syncsvc.exceptions import InvalidUrlError
-from syncsvc.git.url import check_url, default_name, scheme_of
+from syncsvc.git.url import check_url, default_name, read_url, scheme_of
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_urls_that_git_can_fetch_from_are_kept_in_one_form(url: str, kept: str) 
         "file::/tmp/x",
         "https://user:token@host/a",
         "https://:token@host/a",
-        "https://token@host/a",
+        "https://user@host/a",
         "http://@host/a",
         "git://user@host/a",
         "ssh://git:pw@host/a",
@@ -83,6 +83,62 @@ def test_urls_that_git_could_misread_are_refused_with_a_reason(url: str) -> None
     assert "token@" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "url", "username"),
+    [
+        ("https://acme@dev.azure.com/acme/web/_git/web", "https://dev.azure.com/acme/web/_git/web", "acme"),
+        ("https://dev.azure.com/acme/My%20Web/_git/web", "https://dev.azure.com/acme/My%20Web/_git/web", ""),
+        ("https://mary@bitbucket.org/acme/web.git", "https://bitbucket.org/acme/web.git", "mary"),
+        (
+            "https://mary.m@Bitbucket.Example:7990/scm/acme/web.git/",
+            "https://bitbucket.example:7990/scm/acme/web.git",
+            "mary.m",
+        ),
+        ("  https://git.example/acme/web.git \n", "https://git.example/acme/web.git", ""),
+        ("http://mary%40example.com@git.example/a", "http://git.example/a", "mary@example.com"),
+        ("https://@git.example/a", "https://git.example/a", ""),
+        ("https://ATLAS@git.example/a", "https://git.example/a", "ATLAS"),
+        ("https://x-token-auth@bitbucket.org/a/b", "https://bitbucket.org/a/b", "x-token-auth"),
+        ("https://mary:@git.example/a", "https://git.example/a", "mary"),
+        ("git@ssh.dev.azure.com:v3/acme/My%20Web/web", "git@ssh.dev.azure.com:v3/acme/My%20Web/web", ""),
+        ("acme@vs-ssh.visualstudio.com:v3/acme/web/web", "acme@vs-ssh.visualstudio.com:v3/acme/web/web", ""),
+        ("ssh://git@git.example:7999/acme/web.git", "ssh://git@git.example:7999/acme/web.git", ""),
+    ],
+)
+def test_a_clone_url_is_taken_as_hosts_show_it_and_its_user_apart(text: str, url: str, username: str) -> None:
+    assert read_url(text, allow_local=False) == (url, username)
+    assert read_url(url, allow_local=False) == (url, "")
+    assert check_url(url, allow_local=False) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://mary:s3cret@git.example/a",
+        "https://:s3cret@git.example/a",
+        "https://ghp_0123456789abcdefABCDEF0123456789abcd@github.com/a/b",
+        "https://github_pat_11AAAA0123456789@github.com/a/b",
+        "https://glpat-0123456789abcdefghij@gitlab.com/a/b",
+        "https://0123456789abcdef0123456789abcdef01234567@github.com/a/b",
+        "https://abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrst@dev.azure.com/a/_git/b",
+        "https://oauth2:glpat-x@gitlab.com/a/b",
+        "https://mary%3As3cret@git.example/a",
+        "https://ma ry@git.example/a",
+        "https://mary%0a@git.example/a",
+        "https://a@b@git.example/a",
+        "https://mary@/a",
+        "https://mary@git.example",
+        "git://mary@git.example/a",
+    ],
+)
+def test_a_url_that_holds_a_secret_or_no_name_is_refused_and_not_shown(text: str) -> None:
+    with pytest.raises(InvalidUrlError) as caught:
+        read_url(text, allow_local=False)
+    assert len(str(caught.value)) > 30
+    for secret in ("s3cret", "ghp_", "glpat", "0123456789", "abcdefgh"):
+        assert secret not in str(caught.value)
+
+
 def test_local_paths_are_taken_only_where_they_are_allowed() -> None:
     assert check_url("/srv/repo/", allow_local=True) == "/srv/repo"
     assert check_url("file:///srv/repo.git", allow_local=True) == "file:///srv/repo.git"
@@ -101,6 +157,13 @@ def test_local_paths_are_taken_only_where_they_are_allowed() -> None:
         ("/srv/git/thing.git", "git/thing"),
         ("/home/me/thing/.git", "me/thing"),
         ("file:///thing", "thing"),
+        ("https://dev.azure.com/acme/My%20Web/_git/My%20Repository", "My Web/My Repository"),
+        ("https://dev.azure.com/acme/_git/web", "acme/web"),
+        ("git@ssh.dev.azure.com:v3/acme/My%20Web/r%C3%A9po", "My Web/répo"),
+        ("https://git.example/a/100%25", "a/100%"),
+        ("https://git.example/a/%ff", "a/%ff"),
+        ("https://git.example/a/x%0ay", "a/x%0ay"),
+        ("https://git.example/a/%20x%20", "a/ x"),
     ],
 )
 def test_a_repository_is_named_after_its_owner_and_itself(url: str, name: str) -> None:

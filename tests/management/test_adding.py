@@ -8,7 +8,9 @@ import pytest
 
 from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App, Repository, Subscription, Trigger
+from tests.delivery.authority import Authority
 from tests.factories import AppFactory, RepositoryFactory
+from tests.keys import private_key
 from tests.management.conftest import Run
 
 HOOK = "https://client.example.com/hook"
@@ -26,8 +28,9 @@ def test_app_add_shows_the_secret_it_made_this_once(run: Run) -> None:
     done = run("app_add", "client", HOOK, "--json")
     app = App.objects.get()
     assert done.code == 0
-    assert done.json == {"id": str(app.id), "name": "client", "url": HOOK, "secret": app.secret.reveal()}
-    assert (app.max_batch, app.max_in_flight) == (1, 16)
+    limits = {"max_batch": 1, "max_in_flight": 16, "max_per_second": None, "timeout": None, "request_timeout": 15.0}
+    secret = app.secret.reveal()
+    assert done.json == {"id": str(app.id), "name": "client", "url": HOOK, "secret": secret, **limits}
 
 
 def test_app_add_in_words(run: Run) -> None:
@@ -39,9 +42,11 @@ def test_app_add_in_words(run: Run) -> None:
 def test_app_add_takes_a_secret_from_a_file_and_its_limits(run: Run, tmp_path: Path) -> None:
     secret = new_secret()
     (tmp_path / "s").write_text(f"{secret}\n")
-    assert run("app_add", "c", HOOK, "--secret-file", tmp_path / "s", "--max-batch=50", "--max-in-flight=4").code == 0
+    limits = ("--max-batch=50", "--max-in-flight=4", "--max-per-second=100", "--timeout=2.5")
+    assert run("app_add", "c", HOOK, "--secret-file", tmp_path / "s", *limits).code == 0
     app = App.objects.get()
     assert (app.secret.reveal(), app.max_batch, app.max_in_flight) == (secret, 50, 4)
+    assert (app.max_per_second, app.timeout) == (100, 2.5)
 
 
 def test_app_add_takes_a_secret_from_stdin(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,14 +127,55 @@ def test_repository_add_keeps_a_token_to_itself(run: Run, secret_file: Path) -> 
     assert "nobody-may-see" not in done.out + done.err
 
 
-def test_repository_add_takes_a_key_with_its_known_hosts(run: Run, secret_file: Path, tmp_path: Path) -> None:
+def test_repository_add_takes_a_key_with_its_known_hosts(run: Run, tmp_path: Path) -> None:
     (tmp_path / "hosts").write_text("git.example.com ssh-ed25519 AAAA\n")
-    files = ("--ssh-key-file", secret_file, "--known-hosts-file", tmp_path / "hosts")
+    (tmp_path / "key").write_text(f"{private_key()}\n")
+    files = ("--ssh-key-file", tmp_path / "key", "--known-hosts-file", tmp_path / "hosts")
     done = run("repository_add", "git@git.example.com:owner/repo.git", *files)
     repository = Repository.objects.get()
     assert done.out == "owner/repo added, following the branch of its HEAD\n"
-    assert repository.ssh_key.reveal() == "a-token-that-nobody-may-see"
+    assert repository.ssh_key.reveal() == private_key()
     assert repository.known_hosts == "git.example.com ssh-ed25519 AAAA"
+
+
+def test_repository_add_refuses_what_is_no_key_and_does_not_show_it(run: Run, secret_file: Path) -> None:
+    files = ("--ssh-key-file", secret_file, "--known-hosts-file", secret_file)
+    refused = run("repository_add", "git@git.example.com:owner/repo.git", *files, "--json")
+    assert refused.refusal == "invalid"
+    assert "no private key" in refused.json["error"]["message"]
+    assert "nobody-may-see" not in refused.out + refused.err
+    assert not Repository.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "stored", "username"),
+    [
+        ("https://acme@dev.azure.com/acme/My%20Web/_git/web", "https://dev.azure.com/acme/My%20Web/_git/web", "acme"),
+        (" https://mary@bitbucket.org/acme/web.git/ ", "https://bitbucket.org/acme/web.git", "mary"),
+    ],
+)
+def test_repository_add_takes_the_user_from_a_hosts_clone_url(
+    run: Run, secret_file: Path, url: str, stored: str, username: str
+) -> None:
+    done = run("repository_add", url, "--token-file", secret_file, "--json")
+    repository = Repository.objects.get()
+    assert done.json["url"] == repository.url == stored
+    assert repository.username == username
+    assert repository.remote.credential is not None
+
+
+def test_repository_add_takes_a_name_that_is_given_before_the_urls(run: Run, secret_file: Path) -> None:
+    run("repository_add", "https://acme@dev.azure.com/a/b", "--username=mary", "--token-file", secret_file)
+    assert Repository.objects.get().username == "mary"
+
+
+def test_repository_add_takes_a_ca(run: Run, tmp_path: Path, secret_file: Path) -> None:
+    authority = Authority(tmp_path).file
+    assert run("repository_add", REMOTE, "--ca-file", authority).code == 0
+    assert Repository.objects.get().ca_certificate == authority.read_text().strip()
+    refused = run("repository_add", REMOTE, "--name=other", "--ca-file", secret_file, "--json")
+    assert refused.refusal == "invalid"
+    assert "certificate" in refused.json["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 import redis
@@ -18,6 +19,7 @@ from syncsvc.management.embedded import free_port
 from syncsvc.stopping import STOPPING
 from tests.management.noting import note, note_long_work
 from tests.management.test_process import wait_for
+from tests.valkey import OwnValkey
 
 WORKER = (sys.executable, "-m", "tests.management.noting", "--quiet", "worker", "--disable-prefetch", "--concurrency=2")
 OPTIONS = ("--queues=live.0,bulk.0", "--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -62,6 +64,63 @@ def test_a_worker_holds_no_reserve_takes_live_first_and_finishes_what_it_began(n
     assert set(lines[4:]) == {"stop live-1", "stop bulk-0"}, "the running ones saw the signal, and ended by themselves"
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         assert client.llen("bulk.0") == 3, "the others are left for another worker"
+
+
+class Worker:
+    """A worker process of two threads, and the tasks that it noted."""
+
+    def __init__(self, url: str, notes: Path) -> None:
+        environment = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings", "REDIS_URL": url}
+        self._notes, self._url = notes, url
+        self._log = notes.with_suffix(".log")
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen([*WORKER, *OPTIONS], env=environment, stderr=log)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def does(self, name: str) -> None:
+        """Gives it a task, and fails the test where it is not done."""
+        with app.connection_for_write(self._url) as connection:
+            note.apply_async(args=[str(self._notes), name, 0], queue="live.0", connection=connection)
+        wait_for(lambda: f"end {name}\n" in self._notes.read_text(), 60)
+
+    def waits(self, times: int) -> None:
+        wait_for(lambda: self._log.read_text().count("redis.refuses_writes") >= times, 30)
+        assert self.process.poll() is None
+
+
+def test_a_worker_waits_for_a_redis_that_takes_no_writes_and_works_when_it_does(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.touch()
+    with OwnValkey(tmp_path) as valkey, Worker(valkey.url, notes) as worker:
+        worker.does("before")
+        for times, how in enumerate(["a replica", "a replica without its primary", "a user who may not write"], 1):
+            valkey.refuse(how)
+            worker.waits(times)
+            valkey.accept()
+            worker.does(f"after {how}")
+        valkey.fail_over()
+        worker.does("after a fail-over")
+        valkey.refuse("a replica")
+        worker.waits(4)
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.process.wait(30) == 0
+
+
+def test_a_worker_that_starts_beside_a_redis_that_refuses_works_when_it_does_not(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.touch()
+    with OwnValkey(tmp_path) as valkey:
+        valkey.refuse("no memory left")
+        with Worker(valkey.url, notes) as worker:
+            worker.waits(1)
+            valkey.accept()
+            worker.does("afterwards")
 
 
 def test_sending_while_redis_is_away_fails_within_seconds() -> None:

@@ -1,9 +1,13 @@
 """`make demo CHECK=1` as a person runs it: real processes, on a small repository with odd content."""
 
+import base64
+import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,16 @@ import pytest
 from syncsvc.management.demo_check import compare
 from syncsvc.management.demo_receiver import DemoReceiver, ReceiverClient
 from syncsvc.management.demo_source import GitFailedError, Source, find_source, repository_with
+from syncsvc.management.demo_trouble import (
+    A_SECOND,
+    CRAWLS,
+    HICCUPS,
+    REJECTED,
+    THROTTLES,
+    Spoiled,
+    Trouble,
+    paths_of,
+)
 from syncsvc.management.embedded import free_port
 from syncsvc.management.stack import BASE_DIR
 from syncsvc.management.supervisor import StartError, Supervisor
@@ -149,3 +163,48 @@ def test_urls_are_taken_as_they_are_and_nonsense_is_refused(tmp_path: Path) -> N
 def test_a_commit_that_is_not_on_this_machine_is_fetched(tmp_path: Path) -> None:
     with pytest.raises(GitFailedError), repository_with(Source("git://127.0.0.1:1/a/b"), "1" * 40):
         pass
+
+
+def test_on_a_bad_day_everything_but_the_rejected_files_arrives(tmp_path: Path) -> None:
+    repo = GitRepo(tmp_path / "remote")
+    repo.commit({f"folder/{number:03}": b"%d\n" % number for number in range(150)})
+    data_dir = tmp_path / "data"
+    done = demo(data_dir, f"--repo={repo.path}", "--trouble=0.1", "--check", "--timeout=120")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    (arrived,) = [line for line in lines if " of 150 files arrived in " in line]
+    assert arrived.startswith("demo: 147 of 150 ")
+    assert re.search(r"throttled [1-9]\d* times", arrived)
+    (rejected,) = [line for line in lines if line.startswith("demo: these 3 are rejected: ")]
+    assert sorted(re.findall(r"\((\d+)\)", rejected)) == ["422", "422", "500"]
+    assert "the other 147 of commit" in lines[-1]
+
+
+def test_each_kind_of_trouble_has_its_time_and_bad_files_have_all_of_it() -> None:
+    trouble = Trouble()
+    paths = [b"%d" % number for number in range(max(REJECTED))]
+
+    def statuses(start: float, count: int) -> Counter[int]:
+        met = [trouble.meets([b"good"], start + number / count) for number in range(count)]
+        return Counter(spoiled.status or (-1 if spoiled.resets else 0) for spoiled in met)
+
+    assert trouble.meets([], 0) == Spoiled()
+    first = [trouble.meets([path], 100.0) for path in paths]
+    assert [spoiled.status for spoiled in first if spoiled.status] == list(REJECTED.values())
+    assert statuses(101, 100) == {0: A_SECOND, 429: 100 - A_SECOND}
+    assert statuses(100 + THROTTLES, 100) == {0: 100}
+    assert trouble.meets([b"good"], 101 + THROTTLES).delay > 0
+    assert statuses(100 + THROTTLES + CRAWLS, 200) == {0: 194, 503: 4, -1: 2}
+    assert statuses(100 + THROTTLES + CRAWLS + HICCUPS, 200) == {0: 200}
+    for at in (101 + THROTTLES, 101 + THROTTLES + CRAWLS, 10_000):
+        assert [trouble.meets([path], at).status for path in trouble.rejected] == list(REJECTED.values())
+
+
+def test_paths_are_found_in_messages_of_one_file_and_of_many() -> None:
+    odd = {"path_base64": base64.b64encode(b"\xff").decode()}
+    assert paths_of(json.dumps({"data": {"file": {"path": "a/b"}}}).encode()) == [b"a/b"]
+    assert paths_of(json.dumps({"data": {"files": [{"file": {"path": "a"}}, {"file": odd}]}}).encode()) == [
+        b"a",
+        b"\xff",
+    ]
+    assert paths_of(b'{"data": {"app": {"id": "1"}}}') == paths_of(b"\xff") == paths_of(b"[]") == []

@@ -32,7 +32,8 @@ def test_it_shows_counts_and_errors(run: Run) -> None:
     done = run("operation", operation.id, "--json")
 
     assert done.code == 0
-    assert set(done.json) == FIELDS | {"errors"}
+    assert set(done.json) == FIELDS | {"errors", "waits"}
+    assert done.json["waits"] == []
     assert done.json["errors"] == [{"error_kind": "git_auth", "count": 1, "example": "The remote refuses the token."}]
     lines = run("operation", operation.id).out.splitlines()
     assert "finished, 2/2 completed, 1 succeeded, 1 failed" in lines[0]

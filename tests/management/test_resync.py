@@ -29,7 +29,7 @@ def test_one_that_is_named_is_queued_at_once(run: Run) -> None:
 
 
 def test_the_preview_says_how_many_files_and_bytes(run: Run) -> None:
-    snapshot = SnapshotFactory.create(files=4512, bytes=31 * 1024 * 1024)
+    snapshot = SnapshotFactory.create(files=4512, bytes=31_000_000)
     for _ in range(2):
         SubscriptionFactory.create(
             app__name=f"client-{_}", repository=snapshot.repository, synced=True, snapshot=snapshot
@@ -38,10 +38,10 @@ def test_the_preview_says_how_many_files_and_bytes(run: Run) -> None:
     done = run("resync", "--all", "--dry-run", "--json")
 
     shown = done.json
-    assert (shown["total"], shown["files"], shown["bytes"]) == (2, 9024, 62 * 1024 * 1024)
+    assert (shown["total"], shown["files"], shown["bytes"]) == (2, 9024, 62_000_000)
     assert set(shown) == {"total", "by_app", "by_error", "skipped", "files", "bytes", "digest"}
     in_words = run("resync", "--app=client-0", "--dry-run").out
-    assert in_words.startswith("Re-sync of 1 subscriptions: 4512 files (31.0 MB) are sent again\n")
+    assert in_words.startswith("Re-sync of 1 subscription: 4,512 files (31 MB) are sent again\n")
 
 
 def test_many_files_need_the_count_typed_and_more_files_another_preview(run: Run, settings: Settings) -> None:

@@ -12,6 +12,7 @@ from syncsvc.models import App, Repository, Subscription
 from syncsvc.sync.health import BEAT_KEY, WORKERS_KEY, beat_seen, worker_seen
 from tests.factories import AppFactory, RepositoryFactory, SnapshotFactory, SubscriptionFactory
 from tests.management.conftest import Run
+from tests.outages import throttle
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def test_the_document(run: Run, three: list[Subscription]) -> None:
         "last_error": None,
         "due_at": None,
         "last_success_at": synced.last_success_at.isoformat().replace("+00:00", "Z"),
+        "throttled_until": None,
     }
     assert second["id"] == str(failed.id)
     assert (second["error_kind"], second["retry_count"]) == ("endpoint_error", 6)
@@ -52,7 +54,7 @@ def test_the_document(run: Run, three: list[Subscription]) -> None:
     assert (second["commit"], second["files"]) == (None, None)
     assert (third["id"], third["paused"], third["status"]) == (str(paused.id), True, "pending")
     assert third["due_at"] is not None
-    assert set(done.json["health"]) == {"database", "redis", "scheduler", "workers"}
+    assert set(done.json["health"]) == {"database", "redis", "scheduler", "workers", "trouble"}
 
 
 def test_selectors_combine_and_totals_follow_them(run: Run, three: list[Subscription]) -> None:
@@ -72,9 +74,22 @@ def test_what_is_not_there_is_said(run: Run, three: list[Subscription], selector
     assert run("status", selector).code == 2
 
 
+def test_what_waits_for_a_throttled_endpoint_says_until_when(run: Run) -> None:
+    row = SubscriptionFactory.create(app__name="client", repository__name="owner/a")
+    throttle(row.app_id)
+    until = App.objects.values_list("throttled_until", flat=True).get()
+    assert until is not None
+
+    (shown,) = run("status", "--json").json["subscriptions"]
+    assert (shown["status"], shown["throttled_until"]) == ("pending", until.isoformat().replace("+00:00", "Z"))
+    first, last, _ = run("status").out.splitlines()
+    assert first == f"client/owner/a: pending, throttled until {until:%Y-%m-%d %H:%M:%S} UTC"
+    assert last.endswith("0 failed, 1 throttled")
+
+
 def test_in_words(run: Run, three: list[Subscription]) -> None:
     lines = run("status").out.splitlines()
-    assert lines[0].startswith("client/owner/a: synced, 412 files at cccccccccccc, synced 0 minutes ago")
+    assert lines[0].startswith("client/owner/a: synced, 412 files at cccccccccccc, synced now")
     assert lines[1] == "client/owner/b: failed, endpoint_error: The endpoint failed with 500 Internal Server Error."
     assert lines[2] == "other/owner/c: pending, paused"
     assert lines[3] == "3 subscriptions: 1 pending, 0 syncing, 1 synced, 1 failed, 1 paused"
@@ -102,7 +117,7 @@ def test_health_counts_what_was_seen(run: Run) -> None:
     worker_seen("one")
     worker_seen("two")
     health = run("status", "--json").json["health"]
-    assert health == {"database": True, "redis": True, "scheduler": True, "workers": 2}
+    assert health == {"database": True, "redis": True, "scheduler": True, "workers": 2, "trouble": {}}
 
 
 def test_ten_thousand_subscriptions_cost_the_same_few_queries_and_a_moment(run: Run) -> None:

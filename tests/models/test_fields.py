@@ -1,14 +1,18 @@
 """Secrets at rest."""
 
+from datetime import timedelta
+
 import pytest
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from django.core.serializers import serialize
 from django.db import connection
+from django.utils import timezone
 from pytest_django import Settings
 
 from syncsvc.models import App, Repository
-from syncsvc.models.fields import Sealed
+from syncsvc.models.fields import EndingSecret, Sealed
+from syncsvc.store.statements import columns_of, fetch_one, row_of
 from tests.factories import AppFactory, RepositoryFactory
 
 pytestmark = pytest.mark.django_db
@@ -38,7 +42,9 @@ def test_a_sealed_secret_shows_nothing_of_itself() -> None:
     RepositoryFactory(token=SECRET, ssh_key=SECRET)
     repository, app = Repository.objects.get(), AppFactory()
 
+    app.previous_secrets = [EndingSecret(Sealed.seal(SECRET), timezone.now())]
     shown = f"{repository.token} {repository.token!r} {vars(repository)} {serialize('json', [repository, app])}"
+    shown += f"{vars(app)} {app.previous_secrets[0]}"
     assert SECRET not in shown
     assert app.secret.reveal() not in serialize("json", [App.objects.get()])
 
@@ -67,6 +73,19 @@ def test_saving_a_row_again_keeps_its_secret() -> None:
     token = Repository.objects.get().token
     assert token is not None
     assert token.reveal() == SECRET
+
+
+def test_secrets_with_their_ends_are_stored_encrypted_and_read_back_however_they_are_read() -> None:
+    before = [EndingSecret(Sealed.seal(SECRET), timezone.now() + timedelta(hours=n)) for n in (2, 1)]
+    app = AppFactory(previous_secrets=before)
+
+    assert SECRET.encode() not in stored("previous_secrets::text::bytea", "syncsvc_app")
+    sql = f"SELECT {columns_of(App, 'a')} FROM syncsvc_app a WHERE id = %(id)s"  # noqa: S608 - constants
+    row = fetch_one(sql, {"id": app.id})
+    assert row is not None
+    for read in (App.objects.get(), row_of(App, row)):
+        assert [secret.until for secret in read.previous_secrets] == [secret.until for secret in before]
+        assert [secret.sealed.reveal() for secret in read.previous_secrets] == [SECRET, SECRET]
 
 
 def test_a_new_key_reads_what_the_old_one_wrote_until_it_is_rotated_and_then_without_the_old_one(

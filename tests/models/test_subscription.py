@@ -74,6 +74,17 @@ def resync(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
     return Subscription.objects.resync(id, asked_by="a test")
 
 
+def stop(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
+    return Subscription.objects.stop(id, token=token, error="Stopped.", delay=3600)
+
+
+def give_up_on_throttled(id: uuid.UUID, token: uuid.UUID = TOKEN) -> bool:
+    """Of one whose endpoint has asked for fewer requests."""
+    rows = Subscription.objects.filter(id=id)
+    rows.update(error_kind=ErrorKind.ENDPOINT_THROTTLED)
+    return rows.give_up_on_throttled(3600) == 1
+
+
 VERBS: dict[str, Callable[..., bool]] = {
     "claim": claim,
     "claim_released": claim_released,
@@ -83,10 +94,12 @@ VERBS: dict[str, Callable[..., bool]] = {
     "postpone": postpone,
     "fail": fail,
     "hand_back": hand_back,
+    "stop": stop,
+    "give_up_on_throttled": give_up_on_throttled,
     "expire": expire,
     "request": request,
 }
-SETTLING = ["complete", "postpone", "fail", "hand_back"]
+SETTLING = ["complete", "postpone", "fail", "hand_back", "stop"]
 
 
 def in_status(status: Status, **values: Any) -> uuid.UUID:
@@ -409,18 +422,44 @@ def test_a_subscription_is_named_by_app_and_repository_split_at_the_first_slash_
             Subscription.objects.named(name)
 
 
+OUTAGE = [ErrorKind.ENDPOINT_ERROR, ErrorKind.ENDPOINT_CIRCUIT_OPEN]
+
+
 @pytest.mark.django_db
-def test_runs_that_a_circuit_held_back_are_spread_over_a_few_seconds_when_it_closes() -> None:
-    ids = [in_status(Status.PENDING, due_at=timezone.now() + timedelta(hours=1)) for _ in range(20)]
+def test_back_offs_of_an_outage_are_spread_over_a_few_seconds_when_it_ends() -> None:
+    values = {"due_at": timezone.now() + timedelta(hours=1), "error_kind": ErrorKind.ENDPOINT_ERROR}
+    ids = [in_status(Status.PENDING, **values) for _ in range(20)]
     soon = in_status(Status.PENDING, due_at=timezone.now() - timedelta(seconds=1))
 
-    assert Subscription.objects.all().circuit_closed() == 20
+    assert Subscription.objects.all().outage_ended(OUTAGE) == 20
 
     due = Subscription.objects.filter(id__in=ids).values_list("due_at", flat=True)
     seconds = [(at - timezone.now()).total_seconds() for at in due if at]
     assert -1 < min(seconds) < max(seconds) < 5.1
     assert max(seconds) - min(seconds) > 1
     assert claim(soon)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("status", "kind", "moves"),
+    [
+        (Status.PENDING, ErrorKind.ENDPOINT_CIRCUIT_OPEN, True),
+        (Status.PENDING, ErrorKind.ENDPOINT_REJECTED, False),
+        (Status.PENDING, ErrorKind.GIT_UNREACHABLE, False),
+        (Status.PENDING, "", False),
+        (Status.FAILED, ErrorKind.ENDPOINT_ERROR, False),
+    ],
+)
+def test_the_end_of_an_outage_moves_back_offs_of_its_kinds_alone(status: Status, kind: str, moves: bool) -> None:
+    later = timezone.now() + timedelta(hours=1)
+    id = in_status(status, due_at=later, error_kind=kind)
+
+    assert Subscription.objects.all().outage_ended(OUTAGE) == moves
+    assert (Subscription.objects.get(id=id).due_at == later) is not moves
+    assert Subscription.objects.all().outage_ended(OUTAGE) in {0, moves}
+    if moves:  # a second end makes none of them later
+        assert Subscription.objects.get(id=id).due_at <= timezone.now() + timedelta(seconds=5)  # type: ignore[operator]
 
 
 @pytest.mark.django_db

@@ -13,12 +13,24 @@ from syncsvc.models import Operation, OperationItem, Subscription, SyncRun
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.release import go_on
 from syncsvc.operations.scope import Scope
+from syncsvc.store.throttles import Throttled
 from syncsvc.sync.circuit import OpenCircuit
-from syncsvc.sync.ending import Ending, EndpointLeftAlone, Failed, HandedBack, Progress, Synced
+from syncsvc.sync.ending import (
+    Ending,
+    EndpointLeftAlone,
+    EndpointThrottled,
+    Failed,
+    HandedBack,
+    Incomplete,
+    Progress,
+    Stopped,
+    Synced,
+)
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.plan import Plan
 from syncsvc.sync.settle import settle
+from syncsvc.sync.tally import Stop, Tally
 from syncsvc.types import ErrorKind
 from tests.factories import AppFactory, RepositoryFactory, SnapshotFactory, SubscriptionFactory
 
@@ -31,6 +43,7 @@ SYNCED = Synced()
 FAILED = Failed(ErrorKind.GIT_NOT_FOUND, "There is no such repository.")
 POSTPONED = Failed(ErrorKind.GIT_UNREACHABLE, "The remote does not answer.")
 HANDED_BACK = HandedBack()
+STOPPED = Stopped()
 
 
 def fleet(apps: int, each: int, **values: Any) -> list[Subscription]:
@@ -74,9 +87,23 @@ def work(subscriptions: Iterable[Subscription], ending: Ending = SYNCED) -> None
         pass
 
 
-def meets_open_circuit(job: Job) -> EndpointLeftAlone:
+def _progress(job: Job, tally: Tally | None = None) -> Progress:
     snapshot = SnapshotFactory(repository=job.repository)
-    return EndpointLeftAlone(OpenCircuit(for_seconds=10, remaining=30), Progress(snapshot, Plan(known=0, deletes=0)))
+    return Progress(snapshot, Plan(known=0, deletes=0, created=1), tally or Tally())
+
+
+def meets_open_circuit(job: Job) -> EndpointLeftAlone:
+    return EndpointLeftAlone(OpenCircuit(for_seconds=10, remaining=30), _progress(job))
+
+
+def is_throttled(job: Job, *, remaining: float = 0.0, silent: float = 0.0) -> EndpointThrottled:
+    return EndpointThrottled(Throttled(remaining, silent), _progress(job))
+
+
+def probe_fails(job: Job) -> Incomplete:
+    """Of an endpoint that has not answered for long, and still does not."""
+    tally = Tally(failed=1, kind=ErrorKind.ENDPOINT_TIMEOUT, error="No answer.", stop=Stop.CIRCUIT, probe_failed=True)
+    return Incomplete(_progress(job, tally))
 
 
 def hand_back_beside(jobs: Sequence[Job | None], act: Callable[[], object]) -> None:

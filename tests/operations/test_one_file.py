@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 
 from syncsvc.exceptions import Refused
 from syncsvc.models import DeliveredFile, Operation, Status, Subscription
-from syncsvc.operations import single
+from syncsvc.operations import pausing, single
 from syncsvc.operations.asker import Asker
 from syncsvc.sync.pipeline import run_subscription
 from tests.operations.fleet import ASKER, SYNCED, claim, end
@@ -119,13 +119,12 @@ def test_what_is_held_by_now_is_not_what_was_shown(world: World) -> None:
 def test_a_paused_subscription_refuses_and_goes_on_when_it_is_resumed(world: World) -> None:
     world.repo.commit({"a": b"1"})
 
-    single.pause(world.id, ASKER)
-    single.pause(world.id, ASKER)
+    pausing.pause(Subscription.objects.all(), ASKER)
 
     assert run_subscription(world.id, worker="test") is None
     with pytest.raises(Refused, match="paused"):
         single.send_again(world.id, b"a", ASKER)
-    single.resume(world.id, ASKER)
+    pausing.resume(Subscription.objects.all(), ASKER)
     assert run_what_was_asked_for(world) == "synced"
     with pytest.raises(Refused, match="There is no subscription"):
-        single.pause(uuid.uuid4(), ASKER)
+        single.send_again(uuid.uuid4(), b"a", ASKER)

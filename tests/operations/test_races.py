@@ -4,18 +4,23 @@ import itertools
 import os
 import time
 from collections import Counter
+from datetime import timedelta
+from functools import partial
 from random import Random
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection
+from django.utils import timezone
 
 from syncsvc.exceptions import Refused
-from syncsvc.models import Operation, Repository, Status, Subscription, SyncRun, Trigger
+from syncsvc.models import App, Operation, Repository, Status, Subscription, SyncRun, Trigger
 from syncsvc.operations import bulk, control, single
 from syncsvc.operations.release import sweep_operations
+from syncsvc.store import circuits, throttles
 from syncsvc.store.leases import renew_leases
 from syncsvc.sync.asking import ask_for_runs
+from syncsvc.sync.circuit import OUTAGE_KINDS
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.scheduler import end_expired_leases, wake_due_subscriptions
 from tests.operations.fleet import (
@@ -25,12 +30,16 @@ from tests.operations.fleet import (
     POSTPONED,
     RESYNC,
     RETRY,
+    STOPPED,
     SYNCED,
     adds_up,
     claim,
     end,
     fleet,
     in_threads,
+    is_throttled,
+    meets_open_circuit,
+    probe_fails,
     sampling,
 )
 
@@ -42,6 +51,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_nothing_waits_for_each_other_and_every_look_adds_up() -> None:
     ids = [s.id for s in fleet(apps=4, each=10)]
     repositories = list(Repository.objects.values_list("id", flat=True))
+    apps = list(App.objects.values_list("id", flat=True))
     until = time.monotonic() + SECONDS
     done: Counter[str] = Counter()
     errors: list[Exception] = []
@@ -61,8 +71,10 @@ def test_nothing_waits_for_each_other_and_every_look_adds_up() -> None:
         if random.random() < 0.1:
             Subscription.objects.filter(id=job.subscription.id).update(lease_expires_at="2020-01-01T00:00:00Z")
             time.sleep(random.random() / 10)
+        met = [meets_open_circuit, is_throttled, partial(is_throttled, silent=9e9), probe_fails]
+        of_job = random.choice(met)(job) if random.random() < 0.4 else None
         try:
-            end(job, random.choice([SYNCED, FAILED, POSTPONED, HANDED_BACK]))
+            end(job, of_job or random.choice([SYNCED, FAILED, POSTPONED, HANDED_BACK, STOPPED]))
         except LeaseLostError:
             done["fenced"] += 1
 
@@ -75,11 +87,28 @@ def test_nothing_waits_for_each_other_and_every_look_adds_up() -> None:
 
     def ask(random: Random) -> None:
         mine = Subscription.objects.filter(repository=random.choice(repositories))
-        random.choice([ask_for_runs, ask_for_runs, lambda *_: mine.circuit_closed(), lambda *_: mine.fetch_ended()])(
-            Subscription.objects.all() if random.random() < 0.3 else mine, Trigger.PUSH
-        )
+        ends = [mine.fetch_ended, mine.wake_ups_are_lost, partial(mine.outage_ended, OUTAGE_KINDS)]
+        if random.random() < 0.5:
+            ask_for_runs(Subscription.objects.all() if random.random() < 0.3 else mine, Trigger.PUSH)
+        else:
+            random.choice(ends)()
         call = random.choice([single.retry, single.resync])
         call(random.choice(ids), ASKER)
+
+    def answer(random: Random) -> None:
+        """As endpoints do to the runs of their apps."""
+        app = random.choice(apps)
+        for _ in range(random.choice([1, 5])):
+            circuits.note_failure(app, str(random.random())[:16], threshold=5)
+        circuits.open_circuit(app, threshold=5, cooldown=0.05)
+        if circuits.take_probe(app, early=False, seconds=0.1):
+            circuits.probe_failed(app, cooldown=0.05)
+        throttles.throttle(app, asked=random.choice([None, 0.05]), first=0.01, most=0.1)
+        if throttles.go_first(app, early=False, seconds=0.1):
+            throttles.give_way(app)
+        time.sleep(random.random() / 10)
+        circuits.endpoint_answered(app)
+        throttles.end_throttle(app, sent_at=timezone.now())
 
     def sweep(random: Random) -> None:
         end_expired_leases()
@@ -88,7 +117,7 @@ def test_nothing_waits_for_each_other_and_every_look_adds_up() -> None:
         tokens = Subscription.objects.filter(status=Status.SYNCING).values_list("lease_token", flat=True)
         renew_leases([token for token in tokens if token])
 
-    actors = [work] * 6 + [operate] * 2 + [ask] * 2 + [sweep] * 2
+    actors = [work] * 6 + [operate] * 2 + [ask] * 2 + [sweep] * 2 + [answer] * 2
 
     def act(number: int) -> None:
         random = Random(number)
@@ -116,6 +145,9 @@ def _everything_ends(ids: list[object]) -> None:
     Subscription.objects.filter(status=Status.SYNCING).update(lease_expires_at="2020-01-01T00:00:00Z")
     for id in Operation.objects.filter(status="paused").values_list("id", flat=True):
         control.resume(id, ASKER)
+    for app in App.objects.all():
+        circuits.endpoint_answered(app.id)
+        throttles.end_throttle(app.id, sent_at=timezone.now() + timedelta(days=1))
     for _ in itertools.takewhile(lambda _: Operation.objects.open().exists(), range(60)):
         end_expired_leases()
         Subscription.objects.update(queued_at=None)

@@ -5,9 +5,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from syncsvc.models import App, Status, Subscription
-from syncsvc.models.status import FAILING, FAILING_SQL, RETRYING, RETRYING_SQL
+from syncsvc.models.status import FAILING, FAILING_SQL, RETRYING, RETRYING_SQL, THROTTLED, THROTTLED_SQL
 from syncsvc.store.statements import columns_of, fetch_all, fetch_one, numbered, row_of
+from syncsvc.types import ErrorKind
 from tests.factories import AppFactory, SubscriptionFactory
+from tests.outages import throttle
 
 pytestmark = pytest.mark.django_db
 
@@ -48,12 +50,10 @@ def test_a_row_comes_back_as_the_orm_gives_it() -> None:
             assert getattr(found, field.attname) == getattr(expected, field.attname), field.attname
 
 
-@pytest.mark.parametrize("retry_count", [0, 1, 3])
+@pytest.mark.parametrize("kind", ["", *ErrorKind])
 @pytest.mark.parametrize("status", [Status.PENDING, Status.FAILED, Status.SYNCED])
-def test_retrying_and_failing_mean_one_thing_in_the_orm_in_sql_and_on_a_row(status: Status, retry_count: int) -> None:
-    row = SubscriptionFactory(
-        status=status, retry_count=retry_count, **({"due_at": None} if status == Status.SYNCED else {})
-    )
+def test_retrying_and_failing_mean_one_thing_in_the_orm_in_sql_and_on_a_row(status: Status, kind: str) -> None:
+    row = SubscriptionFactory(status=status, error_kind=kind, **({"due_at": None} if status == Status.SYNCED else {}))
     with connection.cursor() as cursor:
         sql = f"SELECT {RETRYING_SQL}, {FAILING_SQL} FROM syncsvc_subscription s WHERE id = %s"  # noqa: S608
         cursor.execute(sql, [row.id])
@@ -62,3 +62,25 @@ def test_retrying_and_failing_mean_one_thing_in_the_orm_in_sql_and_on_a_row(stat
 
     assert in_sql == (row.is_retrying, row.is_retrying or status == Status.FAILED)
     assert in_sql == (found.filter(RETRYING).exists(), found.filter(FAILING).exists())
+
+
+@pytest.mark.parametrize("app_is_throttled", [True, False])
+@pytest.mark.parametrize("kind", ["", "endpoint_throttled", "endpoint_error"])
+@pytest.mark.parametrize("status", [Status.PENDING, Status.FAILED, Status.SYNCED])
+def test_throttled_means_one_thing_in_the_orm_in_sql_and_on_a_row(
+    status: Status, kind: str, app_is_throttled: bool
+) -> None:
+    due = {"due_at": None} if status == Status.SYNCED else {}
+    row = SubscriptionFactory(status=status, error_kind=kind, **due)
+    if app_is_throttled:
+        throttle(row.app_id)
+    with connection.cursor() as cursor:
+        tables = "syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id"
+        cursor.execute(f"SELECT {THROTTLED_SQL}, {RETRYING_SQL} FROM {tables} WHERE s.id = %s", [row.id])  # noqa: S608
+        in_sql = cursor.fetchone()
+    found = Subscription.objects.filter(id=row.id)
+
+    read = found.select_related("app").get()
+    expected = status == Status.PENDING and (kind == "endpoint_throttled" or (kind == "" and app_is_throttled))
+    assert (in_sql[0], read.is_throttled, found.filter(THROTTLED).exists()) == (expected, expected, expected)
+    assert not (expected and (in_sql[1] or read.is_retrying)), "nothing is both"

@@ -10,7 +10,7 @@ from pytest_django import Settings
 from syncsvc.delivery.payload import batch_id
 from syncsvc.models import App, DeliveryAttempt, Status
 from tests.receiver import OK, Reply, accept
-from tests.sync.answers import always, files_of, refuses
+from tests.sync.answers import always, files_of, in_turn, refuses
 from tests.sync.world import World, contents
 
 
@@ -87,34 +87,50 @@ def test_files_that_come_in_parts_never_travel_in_a_batch(world: World, settings
     assert [part["data"]["file"]["chunk"]["index"] for part in parts] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("status", [400, 422, 500])
-def test_a_refused_batch_goes_out_again_file_by_file_in_the_same_run_and_only_the_bad_one_fails(
-    world: World, status: int
+@pytest.mark.parametrize(("status", "times"), [(400, 1), (422, 1), (500, 2)])
+def test_a_refused_batch_goes_out_file_by_file_in_the_same_run_and_only_the_bad_one_fails(
+    world: World, status: int, times: int
 ) -> None:
+    """Once again as it is, before, where the refusal may pass by itself."""
     world.repo.commit({f"{n:02}": b"%d" % n for n in range(10)})
     world.receiver.answer = refuses("03", status=status)
 
     run = world.run()
 
-    assert (run.outcome, run.delivered, run.failed, run.requests) == ("postponed", 9, 1, 11)
+    assert (run.outcome, run.delivered, run.failed, run.requests) == ("postponed", 9, 1, times + 10)
     assert run.error_kind == ("endpoint_error" if status == 500 else "endpoint_rejected")
-    batch, *singles = world.events()
-    ids = {file["file"]["path"]: file["id"] for file in batch["data"]["files"]}
-    sent = {event["data"]["file"]["path"]: r for event, r in zip(singles, world.receiver.requests[1:], strict=True)}
+    events, requests = world.events(), world.receiver.requests
+    assert len({request.headers["webhook-id"] for request in requests[:times]}) == 1
+    ids = {file["file"]["path"]: file["id"] for file in events[0]["data"]["files"]}
+    sent = {e["data"]["file"]["path"]: r for e, r in zip(events[times:], requests[times:], strict=True)}
     assert {path: request.headers["webhook-id"] for path, request in sent.items()} == ids
     assert [path for path, row in world.ledger().items() if row.in_doubt] == [b"03"]
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(410, "endpoint_gone"), (429, "endpoint_throttled"), (503, "endpoint_throttled")]
+    ("status", "kind", "failed"),
+    [(410, "endpoint_gone", 10), (429, "endpoint_throttled", 0), (503, "endpoint_throttled", 0)],
 )
-def test_answers_that_are_not_about_the_batch_end_the_run_instead(world: World, status: int, kind: str) -> None:
+def test_answers_that_are_not_about_the_batch_end_the_run_instead(
+    world: World, status: int, kind: str, failed: int
+) -> None:
     world.repo.commit({f"{n:02}": b"%d" % n for n in range(10)})
-    world.receiver.answer = always(status)
+    world.receiver.answer = always(status, {"Retry-After": "600"})
 
     run = world.run()
 
-    assert (run.requests, run.error_kind, run.failed) == (1, kind, 10)
+    assert (run.requests, run.error_kind, run.failed) == (1, kind, failed)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_throttled_batch_goes_out_again_as_it_is(world: World, status: int) -> None:
+    world.repo.commit({f"{n:02}": b"%d" % n for n in range(10)})
+    world.receiver.answer = in_turn(always(status), always(status), accept)
+
+    run = world.run()
+
+    assert (run.outcome, run.delivered, run.requests) == ("synced", 10, 3)
+    assert len({request.headers["webhook-id"] for request in world.receiver.requests}) == 1
 
 
 @pytest.mark.parametrize("threshold", [1, 5])

@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -16,10 +17,11 @@ from pytest_django import Settings
 from syncsvc.models import App, DeliveryAttempt, Repository, Status, Subscription, SyncRun, Trigger
 from syncsvc.store import circuits
 from syncsvc.sync.asking import ask_for_runs
+from syncsvc.sync.circuit import PROOF
 from syncsvc.sync.pipeline import run_subscription
 from tests.factories import RepositoryFactory, SubscriptionFactory
 from tests.receiver import Reply, accept
-from tests.sync.answers import always, in_turn
+from tests.sync.answers import always, refuses
 from tests.sync.world import World
 
 
@@ -57,13 +59,19 @@ def end_cooldown() -> None:
     App.objects.update(circuit_until=Now())
 
 
-def test_five_failures_in_a_row_end_the_run_and_open_the_circuit(world: World) -> None:
+def test_an_endpoint_that_fails_whatever_it_is_sent_opens_the_circuit(world: World) -> None:
+    """After CIRCUIT_THRESHOLD messages others are tried; PROOF more of them, and a ping, settle it."""
     world.repo.commit({f"{n}": b"1" for n in range(50)})
     world.receiver.answer = always(500)
 
     ended = world.run()
 
-    assert (ended.outcome, ended.requests, ended.failed, ended.error_kind) == ("postponed", 5, 5, "endpoint_error")
+    most = 5 + PROOF
+    assert (ended.outcome, ended.failed, ended.error_kind) == ("postponed", most, "endpoint_error")
+    sent = Counter(DeliveryAttempt.objects.values_list("path", flat=True))
+    assert sent.pop(None) == 3, "the ping has its second chances too"
+    assert len(sent) == most
+    assert max(sent.values()) <= 3
     assert app().circuit_opened_at is not None
     due_at = world.subscription.due_at
     assert due_at is not None
@@ -95,10 +103,10 @@ def test_any_other_answer_in_between_resets_the_count(world: World, status: int)
 
 def test_a_success_in_the_middle_of_a_run_resets_the_count(world: World) -> None:
     world.repo.commit({f"{n}": b"1" for n in range(9)})
-    world.receiver.answer = in_turn(*[always(500)] * 4, accept, always(500))
+    world.receiver.answer = refuses("0", "1", "2", "3", status=500)
 
-    assert world.run().requests == 9
-    assert app().failure_streak == 4
+    assert world.run().delivered == 5
+    assert (app().failure_streak, app().circuit_opened_at) == (4, None), "they were tried again, and count once each"
 
 
 def test_other_runs_wait_for_the_cooldowns_end_without_a_request_and_without_using_up_a_try(world: World) -> None:
@@ -155,6 +163,26 @@ def test_a_probe_goes_out_alone_even_where_the_window_is_wide(world: World) -> N
 
     assert ended is not None
     assert (ended.requests, len(world.receiver.requests) - before) == (1, 1)
+
+
+@pytest.mark.parametrize("answer", [always(500), always(503), always(204, delay=1)])
+def test_a_probe_that_fails_is_told_as_what_it_met(world: World, answer: Any) -> None:
+    """Files that the last run sent are no probe: a ping is, and none of them has failed again."""
+    world.repo.commit({f"{n}": b"1" for n in range(10)})
+    open_circuit(world)
+    end_cooldown()
+    App.objects.update(timeout=0.2)
+    before = len(world.receiver.requests)
+    world.receiver.answer = answer
+
+    ended = world.run_when_due()
+
+    assert ended is not None
+    assert [event["type"] for event in world.events(before)] == ["ping"]
+    attempt = ended.attempts.get()
+    assert (ended.failed, ended.error_kind) == (0, attempt.error_kind)
+    assert "10 changes" in ended.error
+    assert attempt.error in ended.error
 
 
 def test_a_failed_probe_doubles_the_cooldown_up_to_the_maximum(world: World, settings: Settings) -> None:

@@ -8,11 +8,11 @@ import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from syncsvc.admin.repository import poll_afresh
 from syncsvc.exceptions import GitError
 from syncsvc.models import Operation, Repository, Status, Subscription, Trigger
 from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
+from syncsvc.operations.repositories import poll_afresh
 from syncsvc.operations.scope import Scope
 from syncsvc.store.repository_circuits import count_failure
 from syncsvc.sync.heads import ask_remote, found, head_for

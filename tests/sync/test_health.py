@@ -20,7 +20,7 @@ def redis(settings: Settings) -> Redis:
 
 
 def test_what_was_not_seen_is_not_there(redis: Redis, db: None) -> None:
-    assert health() == {"database": True, "redis": True, "scheduler": False, "workers": 0}
+    assert health() == {"database": True, "redis": True, "scheduler": False, "workers": 0, "trouble": {}}
 
 
 def test_what_was_seen_is_there_for_a_while(redis: Redis, db: None) -> None:
@@ -28,7 +28,7 @@ def test_what_was_seen_is_there_for_a_while(redis: Redis, db: None) -> None:
     worker_seen("one@host")
     worker_seen("two@host")
     worker_seen("two@host")
-    assert health() == {"database": True, "redis": True, "scheduler": True, "workers": 2}
+    assert health() == {"database": True, "redis": True, "scheduler": True, "workers": 2, "trouble": {}}
     assert 25 <= redis.ttl(BEAT_KEY) <= 30
     seconds, _ = redis.time()
     redis.zadd(WORKERS_KEY, {"one@host": seconds - 61})
@@ -41,7 +41,7 @@ def test_a_redis_that_is_gone_is_no_error(settings: Settings, db: None) -> None:
     settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
     beat_seen()
     worker_seen("one@host")
-    assert health() == {"database": True, "redis": False, "scheduler": False, "workers": 0}
+    assert health() == {"database": True, "redis": False, "scheduler": False, "workers": 0, "trouble": {}}
 
 
 def test_servers_that_hang_cost_two_seconds_each(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_servers_that_hang_cost_two_seconds_each(settings: Settings, monkeypatch
         for name, value in (("HOST", "127.0.0.1"), ("PORT", str(port))):
             monkeypatch.setitem(connection.settings_dict, name, value)
         started = time.monotonic()
-        assert health() == {"database": False, "redis": False, "scheduler": False, "workers": 0}
+        assert health() == {"database": False, "redis": False, "scheduler": False, "workers": 0, "trouble": {}}
         assert time.monotonic() - started < 6
 
 
@@ -59,3 +59,16 @@ def test_a_database_that_is_gone_is_false(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(connection.settings_dict, "HOST", "127.0.0.1")
     monkeypatch.setitem(connection.settings_dict, "PORT", str(free_port()))
     assert database_answers() is False
+
+
+def test_a_worker_says_what_is_wrong_with_it_until_it_is_well() -> None:
+    worker_seen("one", disk="This worker cannot write.")
+    worker_seen("two")
+    found = health()
+    assert (found["workers"], found["trouble"]) == (2, {"one": {"kind": "disk", "text": "This worker cannot write."}})
+
+    worker_seen("one", crash="A task failed.")
+    assert health()["trouble"] == {"one": {"kind": "crash", "text": "A task failed."}}
+
+    worker_seen("one")
+    assert health()["trouble"] == {}

@@ -115,6 +115,7 @@ def test_a_newer_commit_that_deletes_more_is_held_again(world: World) -> None:
     world.repo.commit(without(*range(30)))
     world.receiver.answer = always(429)
     world.run(allow_deletes=True)
+    world.end_wait()
     world.receiver.answer = accept
     world.repo.commit(without(*range(30, 35)))
 
@@ -131,6 +132,7 @@ def test_a_newer_commit_that_deletes_no_more_is_covered(world: World) -> None:
     world.repo.commit(without(*range(30)))
     world.receiver.answer = always(429)
     world.run(allow_deletes=True)
+    world.end_wait()
     world.receiver.answer = accept
     world.repo.commit({"000": b"back", "new": b"1"})
 

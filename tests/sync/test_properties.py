@@ -4,6 +4,7 @@ import base64
 import hashlib
 import itertools
 import json
+import os
 import socket
 import threading
 import time
@@ -25,10 +26,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from pytest_django import Settings
 
 from syncsvc.models import App, DeliveredFile, Repository, Status, Subscription, SyncRun, Trigger
-from syncsvc.store import circuits
+from syncsvc.store import circuits, throttles
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.pipeline import run_subscription
 from syncsvc.sync.scheduler import end_expired_leases
+from syncsvc.sync.window import WINDOWS
 from tests.gitrepo import Content, Executable, GitRepo, Submodule, Symlink
 from tests.receiver import Misbehaviour, Receiver, Reply, reset
 from tests.sync.world import World, contents
@@ -49,6 +51,12 @@ FAULTS = {
     "fail": (500, False),
     "fail after taking it": (500, True),
     "throttle": (429, False),
+    "throttle for a while": (429, False),
+    "be busy": (503, False),
+    "be busy for a while": (503, False),
+    "be busy after taking it": (503, True),
+    "hang": (204, False),
+    "take, and hang": (204, True),
     "lose": (0, True),
     "drop": (0, False),
     "take, and the lease is lost": (204, True),
@@ -60,6 +68,8 @@ faults = st.lists(st.sampled_from(list(FAULTS)), min_size=1, max_size=8)
 triggers = st.sampled_from((Trigger.SYNC, Trigger.RETRY, Trigger.POLL))
 batches = st.sampled_from((1, 3))
 parts = st.sampled_from((SMALL_PARTS, NO_PARTS))
+# A request that hangs takes longer than it may.
+TIMEOUT, HANGS = 0.25, 0.4
 
 
 @dataclass
@@ -130,11 +140,14 @@ class Endpoint:
             fault = self.faults.popleft() if self.faults else "accept"
             status, takes = FAULTS[fault]
             try:
-                self._receive(headers["webhook-id"], json.loads(body), takes=takes)
+                event = json.loads(body)
+                if event["type"] != "ping":
+                    self._receive(headers["webhook-id"], event, takes=takes)
                 self._meanwhile(fault)
             except Exception as error:
                 self.problems.append(f"{type(error).__name__}: {error}")
-            return (status, {}, b"", 0.0) if status else reset
+            asked = {"Retry-After": "60"} if "a while" in fault else {}
+            return (status, asked, b"", HANGS if "hang" in fault else 0.0) if status else reset
 
     def _receive(self, webhook_id: str, event: dict[str, Any], *, takes: bool) -> None:
         assert event["data"]["commit"] == self.planned, "what is sent is of the newest commit"
@@ -207,6 +220,10 @@ class Syncing(RuleBasedStateMachine):
         self.world.repo.commit_tree(self.world.repo.rev(f"{commits[back % len(commits)]}^{{tree}}"))
 
     @rule()
+    def wait_as_long_as_was_asked(self) -> None:
+        self.world.end_wait()
+
+    @rule()
     def empty(self) -> None:
         self.world.repo.commit({}, replace_all=True)
 
@@ -219,7 +236,9 @@ class Syncing(RuleBasedStateMachine):
         App.objects.update(max_batch=most)
         self.environment.CONTENT_CHUNK_BYTES = part
         self.endpoint.faults.extend(faults)
+        App.objects.update(timeout=TIMEOUT)
         self._run(trigger)
+        App.objects.update(timeout=None)
         self.endpoint.faults.clear()
 
     @rule(files=edits, faults=faults, trigger=triggers, most=batches, part=parts)
@@ -233,11 +252,13 @@ class Syncing(RuleBasedStateMachine):
     @rule()
     def converge(self) -> None:
         circuits.endpoint_answered(self.world.app.id)
+        self.world.end_wait()
         with self._noting_failure():
             run = self._run(Trigger.SYNC)
             assert run is not None
             assert run.outcome == "synced", run.error
             self._check_all_is_equal()
+            self._check_nothing_stands_against_the_endpoint(run)
             before = len(self.receiver.requests)
             self._run(Trigger.SYNC)
             assert len(self.receiver.requests) == before, "nothing is sent to a client that has everything"
@@ -257,8 +278,12 @@ class Syncing(RuleBasedStateMachine):
             endpoint.planned = self.world.repo.head
             endpoint.tree = files_of(self.world.repo)
             ask_for_runs(Subscription.objects.filter(id=self.world.id), trigger)
+            throttled = throttles.throttled(self.world.app.id)
+            before = len(self.receiver.requests)
             run = run_subscription(self.world.id, worker="test")
             self._wait_for_stragglers()
+            if throttled and throttled.remaining > 1 and trigger is not Trigger.RETRY:
+                assert (run, len(self.receiver.requests)) == (None, before), "the app wants to be left alone"
             assert endpoint.problems == []
             self._check_the_ledger_is_sound()
             if run is not None and run.outcome in {"postponed", "failed"}:
@@ -291,6 +316,14 @@ class Syncing(RuleBasedStateMachine):
                 mode, content = self.endpoint.client.files[path]
                 assert (row.mode, row.blob) == (mode, blob_id(content))
 
+    def _check_nothing_stands_against_the_endpoint(self, run: SyncRun) -> None:
+        app = App.objects.get(id=self.world.app.id)
+        assert app.circuit_opened_at is None
+        if run.requests:
+            assert (app.throttled_until, app.throttled_since, app.probe_until) == (None, None, None)
+        assert WINDOWS.take(str(app.id), limit=1) is not None, "every place was given back"
+        WINDOWS.give_back(str(app.id))
+
     def _check_all_is_equal(self) -> None:
         assert self.endpoint.client.files == contents(self.world.repo)
         rows = DeliveredFile.objects.filter(subscription_id=self.world.id)
@@ -320,7 +353,7 @@ def test_a_client_that_drops_repeats_ends_with_git_s_files_whatever_went_wrong(
 
 
 STATEFUL = settings(
-    max_examples=15,
+    max_examples=int(os.environ.get("SYNCING_EXAMPLES", "15")),
     stateful_step_count=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -86,8 +86,8 @@ def test_retry_after_is_honoured_and_no_file_is_sent_after_it(world: World, sett
     run = world.run()
 
     assert (run.outcome, run.error_kind) == ("postponed", "endpoint_throttled")
-    assert (run.requests, run.delivered, run.failed) == (3, 2, 1)
-    assert 595 <= seconds_until_due(world) <= 600 * 1.1
+    assert (run.requests, run.delivered, run.failed) == (3, 2, 0)
+    assert 595 <= seconds_until_due(world) <= 600, "exactly as long as it asked for"
 
 
 def test_retry_after_is_capped(world: World, settings: Settings) -> None:
@@ -97,7 +97,7 @@ def test_retry_after_is_capped(world: World, settings: Settings) -> None:
 
     world.run()
 
-    assert 95 <= seconds_until_due(world) <= 110
+    assert 95 <= seconds_until_due(world) <= 100
 
 
 def test_retry_after_holds_even_where_somebody_asked_meanwhile_for_another_run(world: World) -> None:
@@ -118,11 +118,11 @@ def test_retry_after_holds_even_where_somebody_asked_meanwhile_for_another_run(w
 def test_throttling_by_429_says_nothing_against_the_endpoint_but_503_does(world: World) -> None:
     App.objects.update(max_in_flight=1)
     world.repo.commit({"a": b"1"})
-    world.receiver.answer = always(503)
+    world.receiver.answer = always(503, {"Retry-After": "60"})
     world.run()
     assert App.objects.get().failure_streak == 1
 
-    world.receiver.answer = always(429)
+    world.receiver.answer = always(429, {"Retry-After": "60"})
     world.run_when_due()
 
     assert App.objects.get().failure_streak == 0
@@ -191,8 +191,8 @@ def test_what_went_wrong_stands_with_the_subscription_the_run_and_the_attempt(
 
     run = world.run()
 
-    attempt = run.attempts.get()
-    assert {run.error_kind, attempt.error_kind, world.subscription.error_kind} == {kind}
+    kinds = set(run.attempts.values_list("error_kind", flat=True))
+    assert {run.error_kind, world.subscription.error_kind, *kinds} == {kind}
     assert run.outcome == "postponed"
     assert world.subscription.last_error == run.error
 

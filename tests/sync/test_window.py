@@ -5,11 +5,11 @@ import time
 
 import pytest
 from django.db import connection
-from syncsvc.sync.in_flight import IN_FLIGHT
 
 from syncsvc.models import App, SyncRun
 from syncsvc.sync.pipeline import run_subscription
 from syncsvc.sync.recorder import FEW
+from syncsvc.sync.window import WINDOWS
 from tests.factories import RepositoryFactory, SubscriptionFactory
 from tests.receiver import OK, Reply
 from tests.sync.world import World, contents
@@ -68,8 +68,8 @@ def test_the_runs_of_an_app_share_its_window(world: World) -> None:
     assert [run.outcome for run in ended if run] == ["synced"] * 3
     assert gauge.most == 3
     assert len(world.receiver.requests) == 90
-    assert IN_FLIGHT.take(world.app.id, limit=1), "every place was given back"
-    IN_FLIGHT.give_back(world.app.id)
+    assert WINDOWS.take(str(world.app.id), limit=1) is not None, "every place was given back"
+    WINDOWS.give_back(str(world.app.id))
 
 
 def test_one_kind_is_over_before_the_next_begins(world: World) -> None:

@@ -71,8 +71,14 @@ class World:
 
     def run_when_due(self) -> SyncRun | None:
         """Lets the time pass until the next try is due, and runs it here."""
+        self.end_wait()
         Subscription.objects.filter(id=self.id, due_at__isnull=False).update(due_at=Now())
         return run_subscription(self.id, worker="test")
+
+    @staticmethod
+    def end_wait() -> None:
+        """Lets the time pass that an endpoint asked for."""
+        App.objects.filter(throttled_until__isnull=False).update(throttled_until=Now())
 
     def mirrored(self, path: bytes) -> Path:
         """The file that has a path's content in the mirror: what is fetched in small amounts stays loose."""

@@ -7,6 +7,7 @@ from typing import Any
 from syncsvc.exceptions import Refused
 from syncsvc.management import base
 from syncsvc.management.adding import add, read_secret
+from syncsvc.management.app_profile import add_profile, capped_note, profile_given, profile_of
 from syncsvc.models import App
 
 
@@ -17,18 +18,18 @@ class Command(base.Command):
         parser.add_argument("name", metavar="NAME", help="a-z, 0-9, dot, dash, underscore")
         parser.add_argument("url", metavar="URL", help="where its webhooks go")
         parser.add_argument("--secret-file", metavar="F", help="its whsec_ secret, - for stdin (default: one is made)")
-        base.add_positive(parser, "--max-batch", metavar="N", default=1, help="changes in a request, at most")
-        base.add_positive(parser, "--max-in-flight", metavar="N", default=16, help="requests at once, a worker process")
+        add_profile(parser, with_defaults=True)
 
     def answer(self, options: Mapping[str, Any]) -> base.Answer:
-        limits = {name: options[name] for name in ("max_batch", "max_in_flight")}
-        app = App(name=options["name"], url=options["url"], **limits)
+        app = App(name=options["name"], url=options["url"], **profile_given(options))
         if options["secret_file"] is not None:
             self._take_secret(app, read_secret(options["secret_file"]))
         add(app, taken=f"There is an app {app.name!r} already; choose another name.")
         secret = app.secret.reveal()
+        if note := capped_note(app):
+            self.note(note)
         return base.Answer(
-            document={"id": app.id, "name": app.name, "url": app.url, "secret": secret},
+            document={"id": app.id, "name": app.name, "url": app.url, "secret": secret, **profile_of(app)},
             lines=[f"{app.name} added. Its signing secret, shown this once: {secret}"],
         )
 

@@ -15,14 +15,16 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from syncsvc.management.commands.up import ROUND_SECONDS, stop_on_sigterm
+from syncsvc.management.demo_bad_day import BadDay
 from syncsvc.management.demo_receiver import DemoReceiver, ReceiverClient
 from syncsvc.management.demo_source import Source, find_source
-from syncsvc.management.demo_watch import Demo, Facts, put_away
+from syncsvc.management.demo_watch import APP, Demo, Facts, put_away
 from syncsvc.management.stack import BASE_DIR, MANAGE, Stack
 from syncsvc.management.supervisor import StartError
 from syncsvc.management.terminal import CLEAR
 
 LOOPBACK = "127.0.0.0/8,::1/128"
+TROUBLED_APP = "demo-trouble"
 RECEIVER = BASE_DIR / "examples" / "receiver" / "receiver.py"
 
 
@@ -34,6 +36,14 @@ class Command(BaseCommand):
         parser.add_argument("--repo", help="URL or path of a git repository (default: this checkout)")
         parser.add_argument("--branch", help="default: the one that its HEAD is on")
         parser.add_argument("--check", action="store_true", help="compare every byte with git, then end")
+        parser.add_argument(
+            "--trouble",
+            type=float,
+            nargs="?",
+            const=1,
+            metavar="SCALE",
+            help="the receiver throttles, hiccups, crawls and rejects three files; SCALE stretches these times",
+        )
         parser.add_argument(
             "--timeout", type=float, default=600, help="seconds for everything to arrive (default: 600)"
         )
@@ -59,7 +69,9 @@ class Command(BaseCommand):
 
     def _run(self, options: dict[str, Any]) -> bool:
         source = find_source(options["repo"], options["branch"], checkout=BASE_DIR)
-        receiver = DemoReceiver(Path(settings.DATA_DIR) / "demo", program=RECEIVER)
+        trouble = options["trouble"]
+        folder = Path(settings.DATA_DIR) / ("demo" if trouble is None else "demo-trouble")
+        receiver = DemoReceiver(folder, program=RECEIVER, trouble=trouble)
         self._say(f"starting servers, workers, console and a receiver, to show {source.url}")
         environment = {"GIT_ALLOW_LOCAL": "1", "WEBHOOK_ALLOWED_NETWORKS": _with_loopback()}
         with Stack(
@@ -98,7 +110,8 @@ class Command(BaseCommand):
         stop_on_sigterm()
         try:
             with ReceiverClient(facts.receiver_port) as receiver:
-                well = Demo(facts, receiver, sys.stdout).run()
+                demo = BadDay if facts.trouble else Demo
+                well = demo(facts, receiver, sys.stdout).run()
         except KeyboardInterrupt:
             return
         finally:
@@ -128,4 +141,6 @@ def _facts(stack: Stack, source: Source, receiver: DemoReceiver, options: dict[s
         log_dir=str(stack.supervisor.log_dir),
         check=options["check"],
         timeout=options["timeout"],
+        app=APP if options["trouble"] is None else TROUBLED_APP,
+        trouble=options["trouble"] is not None,
     )

@@ -1,24 +1,25 @@
 """One bulk retry or re-sync: how far it is, its items, and what can be done with it."""
 
 import sys
-import uuid
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
 from syncsvc.exceptions import Refused
+from syncsvc.ids import uuid_of
 from syncsvc.management import base
 from syncsvc.management.asking import add_asker, add_confirmation, asker, make_sure
 from syncsvc.management.bulk import exit_code
 from syncsvc.management.following import follow
 from syncsvc.management.operation_lines import item_line, operation_lines, preview_lines
-from syncsvc.management.terminal import Progress
+from syncsvc.management.terminal import ProgressLine
 from syncsvc.models import Operation
 from syncsvc.operations import bulk, control
 from syncsvc.operations.document import full_document, item_document
 from syncsvc.operations.items import items_after
 from syncsvc.operations.preview import preview
 from syncsvc.operations.scope import Scope
+from syncsvc.words import counted
 
 CONTROLS = {"cancel": control.cancel, "pause": control.pause, "resume": control.resume}
 
@@ -43,7 +44,7 @@ class Command(base.Command):
 
     def answer(self, options: Mapping[str, Any]) -> base.Answer:
         _check_usage(options)
-        operation = control.get_operation(_id(options["id"]))
+        operation = _found(options["id"])
         if options["items"]:
             return _items(operation, options["after"])
         if options["retry_failed"]:
@@ -52,7 +53,7 @@ class Command(base.Command):
             if options[name]:
                 operation = act(operation.id, asker("operation", options))
         if options["watch"]:
-            progress = Progress(sys.stderr, quiet=options["json"])
+            progress = ProgressLine(sys.stderr, quiet=options["json"])
             who = asker("operation", options)
             operation = follow(operation, who, progress, timeout=options["timeout"], note=self.note)
             self.exit_code = exit_code(operation)
@@ -74,7 +75,7 @@ class Command(base.Command):
         if again.retries_id != operation.id:
             raise Refused("conflict", "This key has started another operation already; take a new one.")
         self.note_if_nobody_works()
-        lines = [f"Retry queued for {again.total} subscriptions: {again.id}"]
+        lines = [f"Retry queued for {counted(again.total, 'subscription')}: {again.id}"]
         return base.Answer(document={"operation_id": again.id, "total_count": again.total}, lines=lines)
 
 
@@ -85,11 +86,10 @@ def _check_usage(options: Mapping[str, Any]) -> None:
         raise Refused("usage", "--timeout is for --watch; give both.")
 
 
-def _id(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise Refused("not_found", f"There is no operation {text!r}; `manage.py operations` lists them.") from None
+def _found(text: str) -> Operation:
+    if operation_id := uuid_of(text):
+        return control.get_operation(operation_id)
+    raise Refused("not_found", f"There is no operation {text!r}; `manage.py operations` lists them.")
 
 
 def _items(operation: Operation, after: str | None) -> base.Answer:

@@ -7,7 +7,7 @@ from typing import Any
 from syncsvc.management import base
 from syncsvc.management.operation_lines import operation_line
 from syncsvc.models import Operation
-from syncsvc.operations.document import operation_document
+from syncsvc.operations.document import OperationDocument, operation_document
 
 LIMIT = 50
 PAGE = 100
@@ -27,7 +27,7 @@ class Command(base.Command):
         return base.Answer(document={"operations": documents}, lines=_lines(documents))
 
 
-def _lines(documents: Iterator[dict[str, Any]]) -> Iterator[str]:
+def _lines(documents: Iterator[OperationDocument]) -> Iterator[str]:
     empty = True
     for document in documents:
         empty = False

@@ -4,10 +4,12 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
-from syncsvc.exceptions import Refused
+from syncsvc.exceptions import InvalidUrlError, Refused
 from syncsvc.management import base
-from syncsvc.management.adding import add_repository, read_secret
+from syncsvc.management.adding import add_repository
+from syncsvc.management.credentials import add_credential, credential_given
 from syncsvc.models import Repository
+from syncsvc.models.repository import given_url
 
 
 class Command(base.Command):
@@ -18,15 +20,15 @@ class Command(base.Command):
         parser.add_argument("--name", metavar="N", help="default: the URL's last two parts, such as owner/repo")
         parser.add_argument("--branch", metavar="B", default="", help="default: the one that the remote's HEAD is on")
         base.add_positive(parser, "--poll", metavar="SECONDS", help="between two polls (default: POLL_SECONDS)")
-        parser.add_argument("--username", metavar="U", help="for http and https, with --token-file")
-        parser.add_argument("--token-file", metavar="F", help="holds the token or password; - for stdin")
-        parser.add_argument("--ssh-key-file", metavar="F", help="holds the private key; - for stdin")
-        parser.add_argument("--known-hosts-file", metavar="F", help="holds the host keys that are accepted, for ssh")
+        add_credential(parser)
 
     def answer(self, options: Mapping[str, Any]) -> base.Answer:
         credential = _credential(options)
         repository = Repository(
-            url=options["url"], branch=options["branch"], poll_seconds=options["poll"], **credential
+            url=options["url"],
+            branch=options["branch"],
+            poll_seconds=options["poll"],
+            **credential,
         )
         add_repository(repository, name=options["name"])
         row = {"id": repository.id, "name": repository.name, "url": repository.url, "branch": repository.branch}
@@ -34,20 +36,21 @@ class Command(base.Command):
         return base.Answer(document=row, lines=[f"{repository.name} added, following {branch}"])
 
 
+def _names_user(url: str) -> bool:
+    """As Azure's and Bitbucket's clone URLs do: https://user@host/…"""
+    try:
+        return bool(given_url(url).username)
+    except InvalidUrlError:  # which is said when it is added
+        return False
+
+
 def _credential(options: Mapping[str, Any]) -> dict[str, Any]:
-    token, key, hosts = (options[name] for name in ("token_file", "ssh_key_file", "known_hosts_file"))
-    if (options["username"] is None) != (token is None):
+    lacks_token = options["username"] is not None and options["token_file"] is None
+    nameless = options["username"] is None and options["token_file"] is not None
+    if lacks_token or (nameless and not _names_user(options["url"])):
         raise Refused("usage", "--username and --token-file go together; give both.")
-    if (key is None) != (hosts is None):
+    if (options["ssh_key_file"] is None) != (options["known_hosts_file"] is None):
         raise Refused(
             "usage", "--ssh-key-file and --known-hosts-file go together; `ssh-keyscan HOST` prints host keys."
         )
-    if token is not None and key is not None:
-        raise Refused("usage", "Give a token (http, https) or a private key (ssh), not both.")
-    if key == hosts == "-":
-        raise Refused("usage", "Only one file can be stdin; give the other by its name.")
-    if token is not None:
-        return {"username": options["username"], "token": read_secret(token)}
-    if key is not None:
-        return {"ssh_key": read_secret(key), "known_hosts": read_secret(hosts)}
-    return {}
+    return credential_given(options)

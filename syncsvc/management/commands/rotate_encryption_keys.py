@@ -9,7 +9,7 @@ from django.apps import apps
 from django.db import models, transaction
 
 from syncsvc.management import base
-from syncsvc.models.fields import SealedField
+from syncsvc.models.fields import EndingSecretsField, SealedField
 
 BATCH = 200
 
@@ -36,7 +36,7 @@ class Command(base.Command):
 
 def _sealed_models() -> Iterator[tuple[type[models.Model], list[str]]]:
     for model in apps.get_models():
-        fields = [field.attname for field in model._meta.concrete_fields if isinstance(field, SealedField)]
+        fields = [f.attname for f in model._meta.concrete_fields if isinstance(f, SealedField | EndingSecretsField)]
         if fields:
             yield model, fields
 
@@ -49,24 +49,28 @@ def _rotate(
     with transaction.atomic():
         rows = model._default_manager.select_for_update().filter(pk__in=ids).order_by("pk").only("pk", *fields)
         for row in rows:
-            values, failed = _rotated(row, fields)
+            values, secrets, failed = _rotated(row, fields)
             unreadable += [
                 {"model": model._meta.model_name, "id": row.pk, "name": str(row), "field": field} for field in failed
             ]
             if values:
                 model._default_manager.filter(pk=row.pk).update(**values)
-                count += len(values)
+                count += secrets
     return count
 
 
-def _rotated(row: models.Model, fields: list[str]) -> tuple[dict[str, Any], list[str]]:
+def _rotated(row: models.Model, fields: list[str]) -> tuple[dict[str, Any], int, list[str]]:
+    """New values, how many secrets these hold, and the fields that no key reads."""
     values: dict[str, Any] = {}
-    failed: list[str] = []
-    for field in fields:
-        sealed = getattr(row, field)
-        if sealed is not None:
-            try:
-                values[field] = sealed.rotated()
-            except InvalidToken:
-                failed.append(field)
-    return values, failed
+    count, failed = 0, list[str]()
+    for name in fields:
+        field: Any = row._meta.get_field(name)
+        try:
+            value, secrets = field.rotated(getattr(row, name))
+        except InvalidToken:
+            failed.append(name)
+        else:
+            if secrets:
+                values[name] = value
+                count += secrets
+    return values, count, failed

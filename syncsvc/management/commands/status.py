@@ -6,19 +6,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.utils import timezone
-from django.utils.timesince import timesince
 
 from syncsvc.management import base
 from syncsvc.management.selectors import add_selectors, selected
 from syncsvc.models import Status
-from syncsvc.models.status import is_retrying
+from syncsvc.models.status import is_retrying, is_throttled
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.sync.health import Health, health
+from syncsvc.words import counted, relative, span
 
 PAGE = 2_000
 COLUMNS = (
     *("id", "app__name", "repository__name", "status", "is_active", "app__is_active", "repository__is_active"),
     *("snapshot__commit", "snapshot__files", "retry_count", "error_kind", "last_error", "due_at", "last_success_at"),
+    "app__throttled_until",
 )
 
 
@@ -42,7 +43,8 @@ def _rows(subscriptions: SubscriptionQuerySet) -> Iterator[dict[str, Any]]:
     """As `status --json` shows them, read in pages by one query."""
     found = subscriptions.order_by("app__name", "repository__name").values_list(*COLUMNS)
     for id, app, repository, status, active, app_active, repository_active, *rest in found.iterator(PAGE):
-        commit, files, retry_count, error_kind, last_error, due_at, last_success_at = rest
+        commit, files, retry_count, error_kind, last_error, due_at, last_success_at, app_until = rest
+        throttled = is_throttled(status, error_kind, app_is_throttled=app_until is not None)
         yield {
             "id": id,
             "app": app,
@@ -56,6 +58,7 @@ def _rows(subscriptions: SubscriptionQuerySet) -> Iterator[dict[str, Any]]:
             "last_error": last_error or None,
             "due_at": due_at,
             "last_success_at": last_success_at,
+            "throttled_until": max(filter(None, (due_at, app_until))) if throttled else None,
         }
 
 
@@ -70,28 +73,44 @@ def _lines(rows: Iterator[dict[str, Any]], totals: dict[str, int], state: Health
     for row in rows:
         kinds["paused"] += row["paused"]
         kinds["retrying"] += is_retrying(row["status"], row["error_kind"] or "")
+        kinds["throttled"] += row["throttled_until"] is not None
         yield _line(row)
-    notes = "".join(f", {count} {kind}" for kind, count in kinds.items() if count)
-    yield f"{sum(totals.values())} subscriptions: {', '.join(f'{n} {status}' for status, n in totals.items())}{notes}"
-    answers = ", ".join(f"{name} {'answers' if state[name] else 'DOES NOT ANSWER'}" for name in ("database", "redis"))
-    yield f"{answers}, scheduler {'seen' if state['scheduler'] else 'NOT SEEN'}, {state['workers']} workers seen"
+    notes = "".join(f", {count:,} {kind}" for kind, count in kinds.items() if count)
+    statuses = ", ".join(f"{number:,} {status}" for status, number in totals.items())
+    yield f"{counted(sum(totals.values()), 'subscription')}: {statuses}{notes}"
+    for name, trouble in state["trouble"].items():
+        yield f"worker {name}: {trouble['text']}"
+    database = "answers" if state["database"] else "DOES NOT ANSWER"
+    scheduler = "seen" if state["scheduler"] else "NOT SEEN"
+    workers = counted(state["workers"], "worker")
+    yield f"database {database}, redis {_redis(state)}, scheduler {scheduler}, {workers} seen"
+
+
+def _redis(state: Health) -> str:
+    if error := state.get("redis_error"):
+        return f"{error.upper()}: no worker is woken, and none can be seen"
+    return "answers" if state["redis"] else "DOES NOT ANSWER"
 
 
 def _line(row: dict[str, Any]) -> str:
     words = [f"{row['app']}/{row['repository']}: {row['status']}"]
     if row["paused"]:
         words.append("paused")
+    if row["throttled_until"]:
+        words.append(f"throttled until {row['throttled_until']:%Y-%m-%d %H:%M:%S} UTC")
     if row["commit"]:
-        words.append(f"{row['files']} files at {row['commit'][:12]}")
+        words.append(f"{counted(row['files'], 'file')} at {row['commit'][:12]}")
     if row["last_success_at"]:
-        words.append(f"synced {timesince(row['last_success_at'], depth=1)} ago".replace("\xa0", " "))
+        words.append(f"synced {relative(row['last_success_at'] - timezone.now())}")
     if row["error_kind"]:
         words.append(f"{row['error_kind']}: {row['last_error']}")
-        if row["due_at"] and not row["paused"]:
+        if row["due_at"] and not row["paused"] and not row["throttled_until"]:
             words.append(_next_try(row))
+    elif row["last_error"]:
+        words.append(row["last_error"])
     return ", ".join(words)
 
 
 def _next_try(row: dict[str, Any]) -> str:
     seconds = (row["due_at"] - timezone.now()).total_seconds()
-    return "tries again now" if seconds < 1 else f"tries again in {seconds:.0f} s"
+    return "tries again now" if seconds < 1 else f"tries again in {span(seconds)}"

@@ -17,10 +17,11 @@ from syncsvc.exceptions import Refused
 from syncsvc.management import base
 from syncsvc.management.runs import run_line, run_row
 from syncsvc.management.selectors import add_selectors, selected
-from syncsvc.management.terminal import Progress
-from syncsvc.management.waiting import Waiting, database_time
+from syncsvc.management.terminal import ProgressLine
+from syncsvc.management.waiting import Waiting
 from syncsvc.models import Subscription, SyncRun, Trigger
 from syncsvc.stopping import STOPPING
+from syncsvc.store.clock import database_time
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.health import health
 from syncsvc.sync.pipeline import run_subscription
@@ -43,7 +44,7 @@ class Command(base.Command):
         parser.add_argument("--allow-deletes", action="store_true", help="these runs may delete as much as they find")
 
     def answer(self, options: Mapping[str, Any]) -> base.Answer:
-        self.progress = Progress(sys.stderr, quiet=True)
+        self.progress = ProgressLine(sys.stderr, quiet=True)
         self.waits = options["wait"] or options["inline"]
         rows = self._rows(self._runs(options))
         allow_deletes = options["allow_deletes"]

@@ -43,7 +43,7 @@ CAUSES = (
     Cause(
         ErrorKind.ENDPOINT_THROTTLED,
         429,
-        "The endpoint answered 429 Too Many Requests: fewer requests, please.",
+        "The endpoint answered 429 Too Many Requests: it wants fewer requests.",
         2,
     ),
     Cause(ErrorKind.ENDPOINT_TLS, None, "The certificate has expired. Renew the endpoint's certificate.", 2),

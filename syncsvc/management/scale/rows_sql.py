@@ -2,12 +2,13 @@
 
 APPS = """
 INSERT INTO syncsvc_app (id, name, url, secret, max_batch, max_in_flight, is_active, pause_reason, created_at,
-  failure_streak, circuit_opened_at, circuit_until, circuit_openings)
+  failure_streak, circuit_opened_at, circuit_until, circuit_openings, previous_secrets)
 SELECT id, name, 'https://' || host || '/syncsvc/' || name, %(secret)s, max_batch, 16, is_active,
   CASE WHEN is_active THEN '' ELSE 'The client moves house.' END, now() - interval '400 days' * random(),
   CASE WHEN circuit_open THEN 8 WHEN in_trouble THEN 2 ELSE 0 END,
   CASE WHEN circuit_open THEN now() - interval '25 minutes' END,
-  CASE WHEN circuit_open THEN now() + interval '5 minutes' END, CASE WHEN circuit_open THEN 4 ELSE 0 END
+  CASE WHEN circuit_open THEN now() + interval '5 minutes' END, CASE WHEN circuit_open THEN 4 ELSE 0 END,
+  '[]'
 FROM scale_app
 """
 

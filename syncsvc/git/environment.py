@@ -1,0 +1,44 @@
+"""What git is told: settings that are ours alone, and nothing of this machine's."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+_CONFIG = {
+    "protocol.allow": "never",
+    "protocol.version": "2",
+    "core.hooksPath": os.devnull,
+    "core.bigFileThreshold": "16m",
+    "core.attributesFile": os.devnull,
+    "credential.helper": "",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "fetch.recurseSubmodules": "false",
+    "submodule.recurse": "false",
+    # Off: index-pack checks every object's hash and fetch that all are there. fsck would also refuse many old but
+    # readable repositories, and guards against what a checkout could do; nothing is checked out here.
+    "fetch.fsckObjects": "false",
+}
+
+
+def environment(config: Mapping[str, str], *, git_dir: Path | None = None) -> dict[str, str]:
+    """What git is told; of our own environment it hears nothing that begins with GIT_."""
+    settings = {**_CONFIG, **config}
+    env = {
+        "HOME": "/nonexistent",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "",
+        "SSH_ASKPASS": "",
+        "SSH_AUTH_SOCK": "",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_DEFAULT_REF_FORMAT": "files",
+        "GIT_DIR": str(git_dir or os.devnull),
+        "GIT_CONFIG_COUNT": str(len(settings)),
+    }
+    for index, (key, value) in enumerate(settings.items()):
+        env[f"GIT_CONFIG_KEY_{index}"] = key
+        env[f"GIT_CONFIG_VALUE_{index}"] = value
+    return env

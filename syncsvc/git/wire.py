@@ -1,0 +1,140 @@
+"""The heads of HTTP answers, read from git's own trace of its requests (GIT_TRACE_CURL)."""
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import IO
+
+# "<time> <file:line>   <= Recv header: <line>", and "<time> <file:line>   packet:   ls-remote< <packet>".
+_HEADER = b"<= Recv header: "
+_PACKET = b"ls-remote< "
+_SMART = "application/x-git-upload-pack-"
+_MAX_LINES = 2000
+_MAX_LINE = 4000
+# As much as the list of millions of refs.
+MAX_TRACE = 512 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """Status and headers; the names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_smart(self) -> bool:
+        """True for an answer in git's own protocol, and not a page or a file."""
+        return self.headers.get("content-type", "").startswith(_SMART)
+
+    @property
+    def is_page(self) -> bool:
+        return self.headers.get("content-type", "").startswith("text/html")
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds for which the server asks to be left alone: Retry-After, or when a used-up rate limit begins anew."""
+        given = self.headers.get("retry-after", "").strip()
+        if given.isdecimal():
+            return float(given)
+        if given:
+            return self._seconds_until(_http_date(given))
+        return self._rate_limit_reset() if self.is_out_of_calls else None
+
+    @property
+    def is_out_of_calls(self) -> bool:
+        """The rate limit's headers, as GitHub and GitLab write them, say that nothing is left."""
+        return "0" in (self.headers.get("x-ratelimit-remaining"), self.headers.get("ratelimit-remaining"))
+
+    def _rate_limit_reset(self) -> float | None:
+        reset = self.headers.get("x-ratelimit-reset") or self.headers.get("ratelimit-reset") or ""
+        return (
+            self._seconds_until(datetime.fromtimestamp(int(reset), UTC)) if re.fullmatch("[0-9]{1,11}", reset) else None
+        )
+
+    def _seconds_until(self, moment: datetime | None) -> float | None:
+        """By the server's own clock, where it tells the time."""
+        now = _http_date(self.headers.get("date", "")) or datetime.now(UTC)
+        return max(0.0, (moment - now).total_seconds()) if moment else None
+
+
+class Trace:
+    """A file in memory that git and its helpers write their traces to: nobody has to read it while they run."""
+
+    def __init__(self, variables: Sequence[str]) -> None:
+        self._file = _memory() if variables else None
+        self._variables = variables
+
+    @property
+    def environment(self) -> dict[str, str]:
+        # git takes a path, or a number below 10.
+        return dict.fromkeys(self._variables, f"/dev/fd/{self._file.fileno()}") if self._file else {}
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What git must inherit."""
+        return (self._file.fileno(),) if self._file else ()
+
+    def size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size if self._file else 0
+
+    def read(self) -> "Wire":
+        return Wire(os.pread(self._file.fileno(), MAX_TRACE, 0) if self._file else b"")
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
+
+
+class Wire:
+    """What a remote has answered. `answer` is the last answer's head, None for a remote that is not HTTP.
+
+    `packets` is what `ls-remote` was sent in git's protocol, where that is traced.
+    """
+
+    def __init__(self, trace: bytes) -> None:
+        self.answer: HttpAnswer | None = None
+        self.is_smart = False
+        self.packets = [text.decode("utf-8", "replace") for text in _lines(trace, _PACKET, b"packet:")]
+        for text in _lines(trace, _HEADER, b""):
+            self._take(text.decode("latin-1").strip())
+
+    def _take(self, line: str) -> None:
+        if status := re.match(r"HTTP/[0-9.]+ ([0-9]{3})", line):
+            self.answer = HttpAnswer(int(status[1]), {})
+        name, colon, value = line.partition(":")
+        if colon and self.answer:
+            self.answer = HttpAnswer(self.answer.status, {**self.answer.headers, name.strip().lower(): value.strip()})
+            self.is_smart = self.is_smart or self.answer.is_smart
+
+
+def _lines(trace: bytes, marker: bytes, before: bytes) -> list[bytes]:
+    """What follows the marker in the lines that begin with it, but for git's time, place and `before`."""
+    found: list[bytes] = []
+    position = trace.find(marker)
+    while position >= 0 and len(found) < _MAX_LINES:
+        begin, end = trace.rfind(b"\n", 0, position) + 1, trace.find(b"\n", position)
+        head, end = trace[begin:position], end if end >= 0 else len(trace)
+        if b"<=" not in head and before in head:  # a traced body may hold what looks like a header
+            found.append(trace[position + len(marker) : end][:_MAX_LINE])
+        position = trace.find(marker, end)
+    return found
+
+
+def _memory() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("git-trace"), "rb", buffering=0)
+    return tempfile.TemporaryFile()
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC)

@@ -1,0 +1,66 @@
+"""Changing an app: its columns, and what follows from another endpoint or another state."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from syncsvc.models import App, Subscription
+from syncsvc.operations import pausing
+from syncsvc.operations.asker import Asker
+from syncsvc.operations.due import make_due
+from syncsvc.operations.removal import still_there
+from syncsvc.store import circuits, throttles
+from syncsvc.store.moves import note_old_url_of_app
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileColumn:
+    """A column of App that an operator sets. `help` says to people what it limits or decides.
+
+    `none` says what holds where the column is null; blank where it is never null.
+    """
+
+    name: str
+    help: str
+    metavar: str = "N"
+    none: str = ""
+
+    def help_with_none(self, typed: str) -> str:
+        """With what holds where this is typed for null."""
+        return f"{self.help} {typed}: {self.none}" if self.none else self.help
+
+
+# The console's form and the options of `app_add` and `app_change` are made of these.
+PROFILE = (
+    ProfileColumn("max_batch", "Changed files that travel in one request; 1 sends each by itself."),
+    ProfileColumn("max_in_flight", "Requests that each worker process keeps open to this app."),
+    ProfileColumn("max_per_second", "Requests a second over all workers together.", none="no limit"),
+    ProfileColumn("timeout", "Seconds that a request may take.", metavar="SECONDS", none="the setting WEBHOOK_TIMEOUT"),
+)
+PROFILE_NAMES = tuple(column.name for column in PROFILE)
+
+
+def save_app(app: App, asker: Asker, *, changed: Collection[str]) -> None:
+    """Writes these fields of an app that has been validated, and no other: workers move its circuit meanwhile.
+
+    Another URL is another endpoint: the circuit, the failures in a row and the wait that was asked for were the other
+    one's, and each subscription that failed there is due within seconds. The numbers of files that the old one
+    acknowledged are noted, until a re-sync or until somebody dismisses them. Refused: `not_found` where somebody has
+    deleted the app meanwhile.
+    """
+    rows = App.objects.filter(pk=app.pk)
+    with still_there(app), transaction.atomic():
+        if "url" in changed:
+            # All of them, and before the app: whatever locks several does, and a delete of the app too.
+            Subscription.objects.filter(app=app).in_order()
+            make_due(Subscription.objects.filter(app=app, error_kind__startswith="endpoint_"))
+        if "is_active" in changed:
+            change = pausing.resume if app.is_active else pausing.pause
+            change(rows, asker)
+        if columns := set(changed) - {"is_active"}:
+            app.save(update_fields=columns)
+        if "url" in changed:
+            circuits.endpoint_answered(app.pk)
+            throttles.forget(app.pk)
+            note_old_url_of_app(app.pk)

@@ -1,0 +1,69 @@
+"""*Send test*: one signed `ping` that an operator sends to an app's endpoint, and what a good answer ends."""
+
+import uuid
+from dataclasses import dataclass
+
+from syncsvc.delivery.answers import Answer
+from syncsvc.exceptions import Refused
+from syncsvc.models import App
+from syncsvc.operations.asker import Asker
+from syncsvc.store import circuits, throttles
+from syncsvc.store.clock import database_time
+from syncsvc.sync.circuit import circuit_has_closed
+from syncsvc.sync.ping import send_ping
+from syncsvc.sync.throttle import throttle_has_ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """The endpoint's answer, and what it ended: an open circuit, a wait that the endpoint had asked for."""
+
+    answer: Answer[None]
+    closed_circuit: bool = False
+    ended_throttle: bool = False
+
+    @property
+    def succeeded(self) -> bool:
+        return self.answer.error_kind is None
+
+    @property
+    def milliseconds(self) -> int:
+        return round(self.answer.seconds * 1000)
+
+
+def send_test(app_id: uuid.UUID, asker: Asker) -> Tested:
+    """Sends a `ping` at once, also to an endpoint that is left alone.
+
+    A good answer closes an open circuit and ends a throttle: subscriptions that wait for that are due within seconds.
+    A bad one changes nothing, and counts for nothing. Refused: `not_found`.
+    """
+    app = App.objects.filter(id=app_id).first()
+    if app is None:
+        raise Refused("not_found", f"There is no app {app_id}; somebody may have deleted it.")
+    at = database_time()
+    answer = send_ping(app, at)
+    tested = Tested(answer=answer)
+    # What another URL answered says nothing of the one that the app has by now.
+    if tested.succeeded and App.objects.filter(id=app_id, url=app.url).exists():
+        closed, ended = circuits.endpoint_answered(app_id), throttles.end_throttle(app_id, sent_at=at)
+        if closed:
+            circuit_has_closed(app_id)
+        if ended:
+            throttle_has_ended(app_id)
+        tested = Tested(answer=answer, closed_circuit=closed, ended_throttle=ended)
+    asker.log(app, _logged(tested))
+    return tested
+
+
+def effect_text(tested: Tested) -> str:
+    """What a good answer ended, in a sentence; blank where it ended nothing."""
+    ended = [
+        *(["closed the circuit"] if tested.closed_circuit else []),
+        *(["ended the wait that the endpoint had asked for"] if tested.ended_throttle else []),
+    ]
+    return f"This {' and '.join(ended)}: what waited for it is sent within seconds." if ended else ""
+
+
+def _logged(tested: Tested) -> str:
+    said = tested.answer.status if tested.answer.status is not None else tested.answer.error_kind
+    return f"Sent a test: {said} in {tested.milliseconds} ms. {effect_text(tested)}".rstrip()

@@ -1,0 +1,52 @@
+"""What an operation's waiting items wait for, in words and for scripts."""
+
+from datetime import UTC, datetime
+from typing import TypedDict
+
+from syncsvc.models import Operation
+from syncsvc.statistics.waiting import Reason, Waits, waiting_of
+from syncsvc.words import clock, plural
+
+
+class WaitsDocument(TypedDict):
+    """So many items wait, for what, of which app or host, and until when; `text` says so in words."""
+
+    count: int
+    reason: Reason
+    name: str | None
+    until: datetime | None
+    text: str
+
+
+def waits_of(operation: Operation) -> list[WaitsDocument]:
+    """The largest group first; empty without a query where nothing waits."""
+    if operation.ended or not operation.waiting:
+        return []
+    now = datetime.now(UTC)
+    return [
+        WaitsDocument(
+            count=waits.count,
+            reason=waits.reason,
+            name=waits.name or None,
+            until=waits.until,
+            text=waits_text(waits, now=now, max_running=operation.max_running),
+        )
+        for waits in waiting_of(operation.pk)
+    ]
+
+
+def waits_text(waits: Waits, *, now: datetime, max_running: int) -> str:
+    """`12 wait: acme's circuit is open until 10:05:00 UTC`, `3 wait for a run that goes on`."""
+    until = f" until {clock(waits.until, now=now)}" if waits.until else ""
+    said = {
+        "paused": " until the operation is resumed",
+        "throttled": f": {waits.name} asked for fewer requests{until}",
+        "host": f": {waits.name} asked to be left alone{until}",
+        "released": " for a worker, and begin within seconds",
+        "circuit": f": {waits.name}'s circuit is open{until}, and one request tries it then",
+        "running": " for a run that goes on",
+        "elsewhere": " for another operation that has them in hand",
+        "queued": " for a run that is queued already",
+        "turn": f" for their turn: at most {max_running:,} run at once",
+    }
+    return f"{waits.count:,} {plural(waits.count, 'waits', 'wait')}{said[waits.reason]}"

@@ -1,0 +1,148 @@
+"""Every form of the console with bad values in every field: the field's error, the input kept, and no error page."""
+
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.test import Client
+from django.urls import reverse
+
+from syncsvc.models import ApiToken, App, Repository, Subscription
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+BAD = (
+    *(
+        "",
+        "x" * 5_000,
+        "a#b",
+        "https://",
+        "https://[::1",
+        "https://hook.example.com/a b",
+        "https://h.example.com/#part",
+    ),
+    *("-1", "1.5", "9" * 20, "\x00", "two\nlines", "ünïcödé \N{SNOWMAN}", "ext::sh -c id", "0001-01-01", "24:61"),
+)
+MODELS = {
+    App: factories.AppFactory,
+    Repository: factories.RepositoryFactory,
+    Subscription: factories.SubscriptionFactory,
+    ApiToken: factories.ApiTokenFactory,
+}
+
+
+class Inputs(HTMLParser):
+    """What a browser would post of the page's own form, as it is shown."""
+
+    def __init__(self, page: str, form_id: str) -> None:
+        super().__init__()
+        self._form_id, self._inside, self._open = form_id, False, ""
+        self.values: dict[str, str] = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        named = {name: value or "" for name, value in attributes}
+        self._inside = named.get("id") == self._form_id if tag == "form" else self._inside
+        name = named.get("name", "")
+        if not self._inside or (tag == "input" and named.get("type") in ("submit", "hidden", "file")):
+            return
+        if tag in ("select", "textarea") and name:
+            self._open = name
+            self.values[name] = ""
+        elif tag == "option" and self._open and ("selected" in named or not self.values[self._open]):
+            self.values[self._open] = named.get("value", "")
+        elif tag == "input" and name and (named.get("type") not in ("checkbox", "radio") or "checked" in named):
+            self.values[name] = named.get("value", "on" if named.get("type") == "checkbox" else "")
+
+    def handle_data(self, data: str) -> None:
+        if self._inside and self._open:
+            self.values[self._open] += data.strip() if self.lasttag == "textarea" else ""
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = "" if tag in ("select", "textarea") else self._open
+        self._inside = self._inside and tag != "form"
+
+
+def pages() -> list[Any]:
+    return [pytest.param(model, page, id=f"{page} {model.__name__}") for model in MODELS for page in ("add", "change")]
+
+
+@pytest.mark.parametrize(("model", "page"), pages())
+def test_a_bad_value_is_the_fields_error_and_is_kept(model: Any, page: str, console: Client) -> None:
+    row = MODELS[model]()
+    name = model._meta.model_name
+    address = reverse(f"admin:syncsvc_{name}_{page}", args=[row.pk] if page == "change" else [])
+    shown = console.get(address)
+    fields = shown.context["adminform"].form.fields
+    posted = {key: value for key, value in Inputs(shown.text, f"{name}_form").values.items() if _field(key, fields)}
+    posted |= _valid(model) if page == "add" else {}
+    assert _post(console, address, posted).status_code == 302
+
+    for key in posted:
+        field = _field(key, fields)
+        for value in BAD:
+            answer = _post(console, address, {**posted, key: value})
+            assert answer.status_code in (200, 302), (key, value)
+            if answer.status_code == 200:
+                form = answer.context["adminform"].form
+                assert form.errors, (key, value)
+                if field in form.errors:
+                    kept = form[field].value()
+                    assert value in (kept if isinstance(kept, list | tuple) else [kept]), (key, value)
+
+
+@pytest.mark.parametrize("model", [App, Repository])
+def test_what_was_deleted_while_its_form_was_open_is_said(model: Any, console: Client) -> None:
+    """The database leaves the row as it is, as it does where a rival has deleted it after it was read."""
+    row = MODELS[model]()
+    table, name = model._meta.db_table, model._meta.model_name
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+        cursor.execute(f"CREATE TRIGGER gone BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION gone()")
+    address = reverse(f"admin:syncsvc_{name}_change", args=[row.pk])
+    posted = Inputs(console.get(address).text, f"{name}_form").values
+
+    answer = console.post(address, {**posted, "name": "other"}, follow=True)
+
+    assert answer.status_code == 200
+    assert "was deleted meanwhile" in answer.text
+
+
+def _post(console: Client, address: str, values: dict[str, str]) -> Any:
+    """Nothing stays in the database."""
+    with transaction.atomic():
+        answer = console.post(address, values)
+        transaction.set_rollback(True)
+    return answer
+
+
+def _valid(model: Any) -> dict[str, str]:
+    """What an empty form still needs."""
+    url = "https://example.com/owner/repo"
+    if model is Subscription:
+        app, repository = factories.AppFactory(), factories.RepositoryFactory()
+        return {"app": str(app.pk), "repository": str(repository.pk), "is_active": "on"}
+    return {App: {"name": "shop", "url": url}, Repository: {"url": url}, ApiToken: {"name": "script"}}[model]
+
+
+def _field(key: str, fields: Any) -> str:
+    """`expires_at` for `expires_at_0`; blank where the form has no such field."""
+    return key if key in fields else next((name for name in fields if key.removesuffix(key[-2:]) == name), "")
+
+
+URLS = ("hook.example.com", "https://hook.example.com/a b", "https://hook.example.com/#part", "ftp://hook.example.com/")
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_an_app_with_a_bad_url_is_asked_for_another_and_keeps_the_rest(url: str, console: Client) -> None:
+    values = factories.app_form(name="shop", url=url, max_batch="7")
+    app = factories.AppFactory(name="known")
+    for address in (reverse("admin:syncsvc_app_add"), reverse("admin:syncsvc_app_change", args=[app.pk])):
+        answer = console.post(address, values)
+        form = answer.context["adminform"].form
+        assert set(form.errors) == {"url"}
+        assert (form["url"].value(), form["max_batch"].value(), form["name"].value()) == (url, "7", "shop")
+        assert 'value="7"' in answer.text
+    assert list(App.objects.all()) == [app]

@@ -1,0 +1,186 @@
+"""What is changed while a run goes on counts at once: pause, stop, URL, secrets, limits."""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from syncsvc.delivery.signing import new_secret
+from syncsvc.models import App, Repository, Status, Subscription, SyncRun, Trigger
+from syncsvc.models.fields import Sealed
+from syncsvc.sync.asking import ask_for_runs
+from syncsvc.sync.pipeline import run_subscription
+from syncsvc.sync.watch import WATCHER
+from tests.factories import OperationFactory, OperationItemFactory
+from tests.receiver import OK, Receiver, Reply
+from tests.sync.world import World, contents
+
+FILES = 60
+
+
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WATCHER, "pause", 0.02)
+
+
+class Slow:
+    """Answers slowly; calls `then` once, when the tenth request arrives."""
+
+    def __init__(self, world: World, then: Callable[[], Any]) -> None:
+        self._world, self._then, self._lock = world, then, threading.Lock()
+        self.count = 0
+        world.receiver.answer = self
+        App.objects.update(max_in_flight=2)
+        world.repo.commit({f"{n:02}": b"1" for n in range(FILES)})
+
+    def __call__(self, headers: dict[str, str], body: bytes) -> Reply:
+        with self._lock:
+            self.count += 1
+            if self.count == 10:
+                self._then()
+                connection.close()
+        self._world.receiver.stopping.wait(0.05)
+        return OK
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.mark.parametrize(
+    "pause",
+    [
+        lambda: App.objects.update(is_active=False),
+        lambda: Repository.objects.update(is_active=False),
+        lambda: Subscription.objects.update(is_active=False),
+    ],
+    ids=["app", "repository", "subscription"],
+)
+def test_a_pause_ends_the_run_and_what_was_acknowledged_stays(world: World, pause: Callable[[], Any]) -> None:
+    slow = Slow(world, pause)
+
+    run = world.run()
+
+    assert run.outcome == "interrupted"
+    assert 10 <= run.delivered < FILES // 2
+    assert slow.count == run.requests
+    assert sum(not row.in_doubt for row in world.ledger().values()) == run.delivered
+    for model in (App, Repository, Subscription):
+        model.objects.update(is_active=True)
+
+    again = world.run_when_due()
+
+    assert again is not None
+    assert (again.outcome, again.delivered) == ("synced", FILES - run.delivered)
+
+
+def test_a_stop_ends_the_run_until_the_next_change_and_cancels_its_item(world: World) -> None:
+    Slow(world, lambda: Subscription.objects.filter(status=Status.SYNCING).request_stop())
+    operation = OperationFactory(total=1, waiting=1)
+    OperationItemFactory(
+        operation=operation, subscription=world.subscription, released_at="2026-01-01T00:00Z", app_id=world.app.id
+    )
+
+    run = world.run()
+
+    assert run.outcome == "stopped"
+    assert 10 <= run.delivered < FILES // 2
+    row = world.subscription
+    assert (row.status, row.stop_requested_at) == (Status.PENDING, None)
+    assert row.due_at is not None
+    operation.refresh_from_db()
+    assert (operation.cancelled, operation.files, operation.status) == (1, run.delivered, "finished")
+    world.receiver.answer = lambda headers, body: OK
+    assert world.run().outcome == "synced", "somebody asked for it"
+
+
+@pytest.mark.parametrize(("change", "outcome"), [("stop", "stopped"), ("pause", "interrupted")])
+def test_git_in_the_middle_of_a_plan_is_ended_within_seconds(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, outcome: str
+) -> None:
+    """A git that never ends stands in front of git."""
+    world.repo.commit({"a": b"1"})
+    world.run()
+    world.repo.commit({"b": b"1"})
+    git, started = tmp_path / "git", tmp_path / "started"
+    real = shutil.which("git")
+    git.write_text(f'#!/bin/sh\ncase "$*" in *diff-tree*) touch {started}; exec sleep 600;; esac\nexec {real} "$@"\n')
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def meanwhile() -> None:
+        while not started.exists():
+            time.sleep(0.02)
+        if change == "stop":
+            Subscription.objects.filter(status=Status.SYNCING).request_stop()
+        else:
+            App.objects.update(is_active=False)
+        connection.close()
+
+    thread = threading.Thread(target=meanwhile)
+    thread.start()
+    ask_for_runs(Subscription.objects.filter(id=world.id), Trigger.SYNC)
+    run = run_subscription(world.id, worker="test")
+    thread.join()
+
+    assert (run.outcome if run else "interrupted") == outcome
+    assert world.subscription.status == Status.PENDING
+
+
+def test_a_new_secret_signs_the_rest_of_the_run(world: World) -> None:
+    old, new = new_secret(), new_secret()
+    App.objects.update(secret=Sealed.seal(old))
+    Slow(world, lambda: App.objects.update(secret=Sealed.seal(new)))
+
+    assert world.run().outcome == "synced"
+
+    def signed_with(secret: str, request: Any) -> bool:
+        try:
+            Webhook(secret).verify(request.body, request.headers)
+        except WebhookVerificationError:
+            return False
+        return True
+
+    by_new = [signed_with(new, request) for request in world.receiver.requests]
+    by_old = [signed_with(old, request) for request in world.receiver.requests]
+    assert all(one or other for one, other in zip(by_new, by_old, strict=True))
+    assert by_old[0]
+    assert by_new[-1]
+    assert sum(by_old) < FILES // 2
+
+
+def test_a_new_url_gets_what_the_old_one_has_not_acknowledged(world: World, elsewhere: Receiver) -> None:
+    slow = Slow(world, lambda: App.objects.update(url=elsewhere.url))
+
+    run = world.run()
+
+    assert (run.outcome, run.delivered) == ("synced", FILES)
+    assert slow.count < FILES // 2
+    assert slow.count + len(elsewhere.requests) >= FILES
+    row = world.subscription
+    assert 0 < row.old_url_files <= slow.count
+    assert row.old_url_files + len(elsewhere.requests) == FILES
+    assert world.ledger().keys() == contents(world.repo).keys()
+
+
+def test_other_limits_hold_for_the_rest_of_the_run(world: World) -> None:
+    Slow(world, lambda: App.objects.update(max_in_flight=16))
+
+    assert world.run().outcome == "synced"
+
+    assert world.receiver.connections > 2
+
+
+def test_a_run_that_is_over_before_the_first_look_is_not_looked_at(world: World) -> None:
+    world.repo.commit({"a": b"1"})
+    assert world.run().outcome == "synced"
+    assert SyncRun.objects.count() == 1
