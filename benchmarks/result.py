@@ -22,6 +22,8 @@ class Scale:
     frozen: int = 10_000
     pages: float = 1.0  # of the whole of `seed_scale`
     tabs_seconds: float = 30.0
+    hanging: int = 200
+    silent: int = 100
 
 
 QUICK = Scale(
@@ -37,6 +39,8 @@ QUICK = Scale(
     frozen=2_000,
     pages=0.05,
     tabs_seconds=8.0,
+    hanging=60,
+    silent=30,
 )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks.bulk_rows import beside_bulk, retry_rate, start_time, statements
 from benchmarks.pages import pages
 from benchmarks.result import MB, Result, Scale
+from benchmarks.slow_rows import among_the_slow
 from benchmarks.stage import Contestant, Stage, content_of, path_of, watched_children
 from tests.gitrepo import GitRepo
 
@@ -179,6 +180,7 @@ ROWS: dict[str, Callable[[Stage, Scale], list[Result]]] = {
     "bulk-start": start_time,
     "bulk-statements": statements,
     "live-beside-bulk": beside_bulk,
+    "among-the-slow": among_the_slow,
     "pages": pages,
 }
 

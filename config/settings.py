@@ -43,10 +43,10 @@ REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 
 def _pool() -> dict[str, float]:
-    """A pool, because a run's recorder thread borrows a connection for the length of the run."""
+    """A pool: runs in both rooms, the recorder of each, and polls borrow a connection each while they need it."""
     return {
         "min_size": 1,
-        "max_size": env.integer("DATABASE_POOL_SIZE", 64, minimum=4),
+        "max_size": env.integer("DATABASE_POOL_SIZE", 96, minimum=4),
         # In seconds. psycopg's own pauses between two attempts double for five minutes: a server that was away for two
         # minutes would be missed for two more. Having given up, it tries again as soon as a connection is wanted.
         "timeout": 3,

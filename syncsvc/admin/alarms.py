@@ -96,6 +96,9 @@ def _of_others(numbers: dict[str, Any], alive: Alive | None) -> Iterator[Alarm]:
         word = counted(counts["circuits"], "open circuit")
         if more:
             yield Alarm("warn", word, text, "#circuits", "Show them")
+        elif one["of"] == "host":
+            url = f"{reverse('admin:syncsvc_repository_changelist')}?{urlencode({'q': one['name']})}"
+            yield Alarm("warn", word, text, url, "Show its repositories")
         else:
             yield Alarm("warn", word, text, row_url(one["of"], one["id"]), f"Open the {one['of']}")
     if throttled := numbers["throttled"]:

@@ -15,14 +15,15 @@ from syncsvc.admin.panels import Panel, Panels
 from syncsvc.admin.parts import sees, version_of
 from syncsvc.admin.standing import rows_context
 from syncsvc.models import Repository, Snapshot, Subscription
-from syncsvc.statistics.pages import repository_counts, repository_with_counts
+from syncsvc.statistics.pages import repository_numbers, repository_with_counts
 
 SNAPSHOTS = 10
 
 
 def remote(request: HttpRequest, repository: Repository) -> dict[str, Any]:
     """The row itself, and numbers of its subscriptions that all who look share."""
-    counts = _counts_of(repository)
+    numbers = _numbers_of(repository)
+    counts, host = numbers["counts"], numbers["host"]
     check = check_state(repository, timezone.now())
     version = version_of(
         repository.is_active,
@@ -30,9 +31,11 @@ def remote(request: HttpRequest, repository: Repository) -> dict[str, Any]:
         repository.checked_at,
         repository.failure_streak,
         sorted(counts.items()),
+        host is not None,
     )
     return {
         "counts": counts,
+        "host": host,
         "check": check,
         "stale": is_stale(repository, timezone.now()),
         "version": version,
@@ -43,7 +46,7 @@ def remote(request: HttpRequest, repository: Repository) -> dict[str, Any]:
 def rows(request: HttpRequest, repository: Repository) -> dict[str, Any]:
     if not sees(request, Subscription):
         return {"may_see_rows": False}
-    return {"may_see_rows": True, **rows_context(request, repository, _counts_of(repository))}
+    return {"may_see_rows": True, **rows_context(request, repository, _numbers_of(repository)["counts"])}
 
 
 def for_part(repository_id: UUID) -> Repository | None:
@@ -56,17 +59,13 @@ def for_part(repository_id: UUID) -> Repository | None:
     return repository
 
 
-def _counts_of(repository: Repository) -> dict[str, Any]:
+def _numbers_of(repository: Repository) -> dict[str, Any]:
     """As they came with the row, or are kept; they stay on the row, for the other panels."""
     known = vars(repository)
     if "numbers" not in known:
-        known["numbers"] = kept.kept(f"repository:{repository.pk}", lambda: _numbers(repository))
-    counts: dict[str, Any] = with_moments(json.loads(known["numbers"])["counts"])
-    return counts
-
-
-def _numbers(repository: Repository) -> str:
-    return json.dumps({"counts": repository_counts(repository.pk)})
+        known["numbers"] = kept.kept(f"repository:{repository.pk}", lambda: repository_numbers(repository.pk))
+    numbers: dict[str, Any] = with_moments(json.loads(known["numbers"]))
+    return numbers
 
 
 def forget(repository: Repository) -> None:

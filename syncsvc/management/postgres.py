@@ -23,7 +23,7 @@ READY_SECONDS = 120  # after a crash the write-ahead log is replayed first
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # a checkout's path may be longer than a socket's may be (107 bytes)
-    "max_connections": "1000",  # 33 for each busy worker process, up to 64 for another; a free one costs 20 KB
+    "max_connections": "2500",  # 88 for each busy worker process, up to 96 for another; a free one costs 20 KB
     "shared_buffers": "256MB",  # a ledger of a million files and its indexes stay in memory
     "effective_cache_size": "1GB",
     "work_mem": "16MB",  # the merge-join's pages and the set-based ledger writes sort in memory

@@ -44,6 +44,11 @@ WITH s AS MATERIALIZED (
   SELECT r.id, r.name, 'repository', r.failing_since, r.circuit_until, r.error_kind,
          (SELECT count(*) FROM syncsvc_subscription x WHERE x.repository_id = r.id AND x.status <> 'synced')
   FROM syncsvc_repository r WHERE r.circuit_until > statement_timestamp() AND r.is_active
+  UNION ALL
+  SELECT NULL, h.name, 'host', h.failing_since, h.circuit_until, h.error_kind,
+         (SELECT count(*) FROM syncsvc_subscription x JOIN syncsvc_repository r ON r.id = x.repository_id
+          WHERE r.host = h.name AND x.status <> 'synced')
+  FROM syncsvc_remotehost h WHERE h.circuit_until IS NOT NULL
 ), throttled AS (
   SELECT t.* FROM (
     SELECT a.id, a.name, a.throttled_since AS since, a.throttled_until AS until,

@@ -78,6 +78,16 @@ WHERE s.id = ANY(%s)
 """
 
 
+# A repository's host that nothing is asked of now, and why.
+HOST = """
+SELECT json_build_object('name', h.name, 'until', greatest(h.circuit_until, h.quiet_until), 'error', h.last_error,
+                         'asked', h.circuit_until IS NULL)
+FROM syncsvc_repository r JOIN syncsvc_remotehost h ON h.name = r.host
+WHERE r.id = %s AND greatest(h.circuit_until, h.quiet_until) > statement_timestamp()
+"""
+OF_REPOSITORY = (f"'counts', ({COUNTS} s.repository_id = %s)", f"'host', ({HOST})")
+
+
 class Standing(NamedTuple):
     """How far a subscription is from the remote's head.
 
@@ -98,8 +108,12 @@ def app_counts(app_id: uuid.UUID) -> dict[str, Any]:
     return _json(f"{COUNTS} s.app_id = %s", app_id)
 
 
-def repository_counts(repository_id: uuid.UUID) -> dict[str, Any]:
-    return _json(f"{COUNTS} s.repository_id = %s", repository_id)
+def repository_numbers(repository_id: uuid.UUID) -> str:
+    """JSON: `counts` of its subscriptions, and `host`, where that is left alone."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {_object(OF_REPOSITORY)}", [repository_id] * len(OF_REPOSITORY))
+        found: str = cursor.fetchone()[0]
+    return found
 
 
 def app_day(app_id: uuid.UUID) -> dict[str, Any]:
@@ -118,14 +132,17 @@ def app_with_numbers(app_id: uuid.UUID, *, latency: bool) -> App | None:
 
 
 def repository_with_counts(repository_id: uuid.UUID) -> Repository | None:
-    """A repository, and in its attribute `numbers` its counts as JSON."""
-    parts = [f"'counts', ({COUNTS} s.repository_id = %s)"]
-    return Repository.objects.annotate(numbers=_text(parts, repository_id)).filter(pk=repository_id).first()
+    """A repository, and in its attribute `numbers` what `repository_numbers` says of it."""
+    numbers = _text(OF_REPOSITORY, repository_id)
+    return Repository.objects.annotate(numbers=numbers).filter(pk=repository_id).first()
 
 
-def _text(parts: list[str], id: uuid.UUID) -> RawSQL:
-    sql = f"json_build_object({', '.join(parts)})::text"
-    return RawSQL(sql, [id] * len(parts), output_field=TextField())  # noqa: S611 - constants
+def _text(parts: Sequence[str], id: uuid.UUID) -> RawSQL:
+    return RawSQL(_object(parts), [id] * len(parts), output_field=TextField())  # noqa: S611 - constants
+
+
+def _object(parts: Sequence[str]) -> str:
+    return f"json_build_object({', '.join(parts)})::text"
 
 
 def app_latency(app_id: uuid.UUID) -> dict[str, Any]:

@@ -194,6 +194,11 @@ class Rooms:
             bulk = [turn for turn in self._short() if turn.work.in_bulk]
             return len(bulk) >= _shares().half and any(self._is_stuck(turn) for turn in bulk)
 
+    def is_doubtful(self, work: Work) -> bool:
+        """A run of it may take long, as far as is known here."""
+        with self._lock:
+            return self._is_doubtful(work)
+
     def shut_out(self) -> ShutOut:
         """The live work that is passed over while others are due."""
         shares = _shares()

@@ -44,18 +44,19 @@ class Slots:
         self._knocked = False
         self._lock = threading.Lock()
         self._claiming = threading.Lock()
-        self._left = threading.Event()
+        # A run found no place: the next slot that gets free looks for it. Doubtful ones find fewer places.
+        self._left, self._left_doubtful = threading.Event(), threading.Event()
         self._overseer = Overseer(
             self.rooms,
             when_moved=self._go_on_behind,
-            somebody_was_left=self._left.is_set,
+            somebody_was_left=self._somebody_was_left,
             policy=policy or TurnPolicy(),
         )
 
     def run(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[Operation], None]) -> None:
         """Runs it if there is a place for it, then what was left because there was none, one after the other."""
         self._run_one(subscription_id, worker=worker, settled=settled)
-        while self._left.is_set() and not STOPPING.is_set() and (taken := self._take_left()):
+        while not STOPPING.is_set() and (taken := self._take_left()):
             if not self._run_one(taken[0].id, worker=worker, settled=settled):
                 return  # a slot that is in use will come by here when it is free
 
@@ -119,7 +120,7 @@ class Slots:
         turn = Turn(Work(share.app_id, share.repository_id, share.host, is_doubtful=share.is_doubtful))
         try:
             if not self._enter(turn, share):
-                self._left.set()
+                (self._left_doubtful if self.rooms.is_doubtful(turn.work) else self._left).set()
                 return False
             self._overseer.attend()
             with live_run() as live:
@@ -179,17 +180,28 @@ class Slots:
             return True
 
     def _take_left(self, most: int = 1) -> list[Subscription]:
-        """What is due and finds a place; else what belongs to an app or a host that is over its share."""
-        self._left.clear()  # before the database is asked: who is left meanwhile says so again
+        """What is due and finds a place; else what belongs to an app or a host that is over its share.
+
+        No question is asked where nothing was left, or only doubtful work that finds no place yet.
+        """
         shut_out = self.rooms.shut_out()
+        flags = [self._left] if shut_out.doubtful else [self._left, self._left_doubtful]
+        if not any(flag.is_set() for flag in flags):
+            return []
+        for flag in flags:  # before the database is asked: who is left meanwhile says so again
+            flag.clear()
         due = Subscription.objects.active().claimable().not_in_bulk().order_by("due_at")
         if shut_out.doubtful:
             due = due.exclude(_doubtful(shut_out))
         in_share = due.exclude(app_id__in=shut_out.apps).exclude(repository__host__in=shut_out.hosts)
         taken = _some_of(in_share, most) or (_some_of(due, most) if shut_out.apps or shut_out.hosts else [])
-        if taken or shut_out.doubtful:  # there may be more
-            self._left.set()
+        if taken:  # there may be more
+            for flag in flags:
+                flag.set()
         return taken
+
+    def _somebody_was_left(self) -> bool:
+        return self._left.is_set() or self._left_doubtful.is_set()
 
     def _go_on_behind(self, moved: Sequence[Turn]) -> None:
         """Runs have left the short room: their places are for what was left, or for the next of an operation."""
@@ -197,7 +209,7 @@ class Slots:
         wakeup.wake_for_released(
             turn.work.repository_id for turn in moved if turn.work.in_bulk and turn.work.repository_id
         )
-        if live and self._left.is_set():
+        if live:
             wakeup.wake_runs(self._take_left(live))
 
 

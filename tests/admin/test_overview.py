@@ -15,7 +15,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from syncsvc.admin.kept import kept
 from syncsvc.management.embedded import free_port
-from syncsvc.models import Subscription
+from syncsvc.models import RemoteHost, Subscription
 from syncsvc.sync.circuit import GONE
 from syncsvc.sync.health import beat_seen, worker_seen
 from tests import factories
@@ -89,6 +89,23 @@ def test_held_runs_open_circuits_stale_repositories_and_apps_that_paused_themsel
     assert f"owner/git {label('git_timeout')} git_timeout" in told
     assert slow.name not in told
     assert told.index("1 held") < told.index("2 open circuits")
+
+
+def test_a_host_that_cannot_be_reached_is_named_once_for_all_of_its_repositories(console: Client, alive: None) -> None:
+    now = timezone.now()
+    for _ in range(3):
+        factories.SubscriptionFactory(repository__url="https://down.example.com/a/b.git", repository__checked_at=now)
+    RemoteHost.objects.create(
+        name="down.example.com", failing_since=now, circuit_until=now, error_kind="git_unreachable", circuit_openings=1
+    )
+
+    page = console.get("/admin/")
+
+    told = text_of(page)
+    assert "1 open circuit" in told
+    assert "down.example.com: it failed too often in a row" in told
+    assert "3 wait for it" in told
+    assert "/admin/syncsvc/repository/?q=down.example.com" in page.text
 
 
 def test_workers_and_scheduler_that_were_not_seen_come_first_and_git_is_not_blamed(console: Client) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -10,7 +11,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from syncsvc.admin import kept
-from syncsvc.models import Operation, Repository, Subscription
+from syncsvc.models import Operation, RemoteHost, Repository, Subscription
 from syncsvc.store.repository_circuits import count_failure
 from syncsvc.sync.poll import poll_repository
 from syncsvc.sync.remote_circuits import remote_circuit_policy
@@ -65,6 +66,32 @@ def test_a_failing_remote_says_why_and_since_when(console: Client) -> None:
     assert "git_auth" in page
     assert "The remote refuses the token." in page
     assert "3 times in a row" in page
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"circuit_until": True, "failing_since": True, "last_error": "Connection refused."}, "Connection refused."),
+        ({"quiet_until": True}, "asked to be left alone"),
+    ],
+)
+def test_a_host_that_is_left_alone_is_said_on_the_pages_of_its_repositories(
+    console: Client, values: dict[str, Any], told: str
+) -> None:
+    now = timezone.now()
+    in_a_minute = now + timedelta(minutes=1)
+    repository = factories.RepositoryFactory(url="https://git.example.com/a/b", checked_at=now)
+    assert "Healthy" in console.get(page_of(repository)).text
+    kept.forget(f"repository:{repository.pk}")
+    RemoteHost.objects.create(
+        name="git.example.com", **{name: in_a_minute if value is True else value for name, value in values.items()}
+    )
+
+    page = console.get(page_of(repository)).text
+
+    assert "Host left alone" in page
+    assert told in page
+    assert "Healthy" not in page
 
 
 def test_a_check_is_asked_for_and_the_page_follows_it(console: Client, tmp_path: object) -> None:

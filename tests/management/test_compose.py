@@ -90,6 +90,8 @@ def test_servers_tell_whether_they_are_well(name: str) -> None:
 
 
 def test_postgres_has_a_connection_for_all_that_the_processes_of_a_big_machine_may_hold() -> None:
-    worker = 2 * settings.WORKER_THREADS + 1  # a run's own, its recorder's, and the lease keeper's
+    # Runs and their recorders in both rooms, polls, and the threads that look after leases, slots, polls and changes.
+    worker = 5 * settings.WORKER_THREADS + 8
+    assert worker <= int(connection.settings_dict["OPTIONS"]["pool"]["max_size"])
     others = 4 * int(connection.settings_dict["OPTIONS"]["pool"]["max_size"])  # web, scheduler, commands
     assert MOST_WORKERS * worker + others <= int(SETTINGS["max_connections"])

@@ -11,7 +11,10 @@ from syncsvc.checks import OURS
 
 
 class Command(BaseCommand):
-    help = "Runs one worker process: WORKER_THREADS runs at a time, of the shards in WORKER_QUEUES (default: all)."
+    help = (
+        "Runs one worker process: WORKER_THREADS short runs at a time, as many long ones and as many polls, of the"
+        " shards in WORKER_QUEUES (default: all)."
+    )
     requires_system_checks = (OURS,)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
