@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from syncsvc.api.schemas import Conditions
+from syncsvc.error_kinds import POLICIES
 from syncsvc.management.app_profile import flag_of
 from syncsvc.management.bulk import SELECTORS
 from syncsvc.operations.apps import PROFILE_NAMES
@@ -60,6 +61,20 @@ def test_every_error_kind_is_documented_and_produced_by_a_test(kind: ErrorKind) 
     assert f"`{kind}`" in architecture
     tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
     assert kind.name in tests or f'"{kind}"' in tests
+
+
+@pytest.mark.parametrize("kind", [kind for kind, policy in POLICIES.items() if policy.statuses])
+def test_every_kind_that_a_status_leads_to_is_told_to_receivers(kind: ErrorKind) -> None:
+    assert f"| `{kind}` |" in (ROOT / "docs/webhooks.md").read_text(encoding="utf-8")
+
+
+RECIPES = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+NAMED = set(re.findall(r"\b(?:syncsvc|tests|config|docs|screenshots)/[\w/.]+\w", RECIPES))
+
+
+@pytest.mark.parametrize("path", sorted(path for path in NAMED if "NAME" not in path))
+def test_what_the_recipes_name_exists(path: str) -> None:
+    assert (ROOT / path).exists()
 
 
 def test_requirements_have_hashes_and_name_no_index() -> None:

@@ -13,6 +13,7 @@ NO_SQL = {
     "syncsvc/git/process.py": "git",
     "syncsvc/operations/progress.py": "a pipeline of Redis",
     "syncsvc/sync/health.py": "a pipeline of Redis",
+    "syncsvc/sync/present_pace.py": "a pipeline of Redis",
     "syncsvc/management/base.py": "the command itself",
 }
 READS = "reads only"

@@ -233,9 +233,9 @@ def test_who_wakes_workers_follows_a_fail_over(tmp_path: Path) -> None:
 
 def test_a_limit_by_agreement_is_kept_by_each_process(refused: str) -> None:
     rate = Rate()
-    waits = [rate.take("acme", 10) for _ in range(3)]
+    waits = [rate.take("acme", 10) for _ in range(10)]
     assert waits[0] == 0
-    assert waits[1] > 0
+    assert waits[-1] > 0
 
 
 def test_caches_drop_what_cannot_be_written(refused: str) -> None:

@@ -35,7 +35,7 @@ class PauseButtons(ButtonsMixin):
         of_app = isinstance(row, App)
         number = counted(row.subscriptions.filter(is_active=True).count(), "repository" if of_app else "app")
         stops = f"{row} is sent nothing more" if of_app else f"{row} is not polled, and nothing of it is sent,"
-        effect = f"{stops} until it is resumed: {number}. Nothing is lost; a run that goes on now ends first."
+        effect = f"{stops} until it is resumed: {number}. Nothing is lost; a run that goes on now stops within seconds."
         return Confirmation(title=f"Pause {row}?", effect=effect, label="Pause", tone="danger")
 
     def ask_resume(self, request: HttpRequest, row: App | Repository) -> Confirmation:

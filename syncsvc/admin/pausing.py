@@ -35,7 +35,7 @@ PAUSE = Change(
     "pause_selected",
     "Pause",
     "Paused",
-    "Nothing more is sent until they are resumed, and nothing is lost. A run that goes on now ends first.",
+    "Nothing more is sent until they are resumed, and nothing is lost. A run that goes on now stops within seconds.",
     is_active=False,
 )
 RESUME = Change(

@@ -46,7 +46,9 @@ def set_active(command: base.Command, row: Row, options: Mapping[str, Any], who:
         return False
     rows = type(row)._default_manager.filter(pk=row.pk)
     if not is_active:
-        effect = f"{STOPS[type(row)]} until it is resumed. Nothing is lost; a run that goes on now ends first."
+        effect = (
+            f"{STOPS[type(row)]} until it is resumed. Nothing is lost; a run that goes on now stops within seconds."
+        )
         make_sure_of(f"Pause {row}? {effect}", options, say=command.note)
         changed = pausing.pause(rows, who)
     else:

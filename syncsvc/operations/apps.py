@@ -52,6 +52,8 @@ def save_app(app: App, asker: Asker, *, changed: Collection[str]) -> None:
     rows = App.objects.filter(pk=app.pk)
     with still_there(app), transaction.atomic():
         if "url" in changed:
+            # All of them, and before the app: whatever locks several does, and a delete of the app too.
+            Subscription.objects.filter(app=app).in_order()
             make_due(Subscription.objects.filter(app=app, error_kind__startswith="endpoint_"))
         if "is_active" in changed:
             change = pausing.resume if app.is_active else pausing.pause

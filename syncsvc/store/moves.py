@@ -2,6 +2,8 @@
 
 import uuid
 
+from django.db import transaction
+
 from syncsvc.models import Subscription
 from syncsvc.store.statements import execute
 
@@ -23,6 +25,8 @@ def note_old_url_of_app(app_id: uuid.UUID) -> None:
     execute(f"{_NOTE} WHERE s.app_id = %(app)s", {"app": app_id})
 
 
+@transaction.atomic
 def dismiss_old_url_of_app(app_id: uuid.UUID) -> int:
     """The app has what it needs; how many subscriptions that was about."""
-    return Subscription.objects.filter(app_id=app_id, old_url_files__gt=0).update(old_url_files=0)
+    noted = Subscription.objects.filter(app_id=app_id, old_url_files__gt=0)
+    return noted.filter(id__in=noted.in_order()).update(old_url_files=0)

@@ -7,6 +7,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -19,7 +20,8 @@ IDLE_SECONDS = 60
 # Lengthens the wait: by what the endpoint asked for, else by a step that doubles; it never gets shorter. A refusal
 # without a Retry-After that comes while the app waits belongs to that wait. Time in which nobody tried (a pause, no
 # changes) is no silence of the endpoint. Frees the place of the run that went first. Says whether a wait began. Locks
-# the app. Called once a round of refusals.
+# the app, which the caller has locked before: a statement that waits for the lock mixes the row of before with that of
+# after. Called once a round of refusals.
 _THROTTLE = """
 UPDATE syncsvc_app SET
   throttled_until = CASE WHEN %(asked)s::float8 IS NULL AND waits THEN throttled_until
@@ -33,7 +35,7 @@ UPDATE syncsvc_app SET
 FROM (
   SELECT id AS app_id, coalesce(throttled_until > clock_timestamp(), FALSE) AS waits,
     coalesce(%(asked)s::float8, least(greatest(throttle_step * 2, %(first)s::float8), %(most)s::float8)) AS wait
-  FROM syncsvc_app WHERE id = %(app)s FOR NO KEY UPDATE
+  FROM syncsvc_app WHERE id = %(app)s
 ) before
 WHERE id = app_id
 RETURNING extract(epoch FROM throttled_until - clock_timestamp())::float8,
@@ -69,7 +71,9 @@ def throttle(app_id: uuid.UUID, *, asked: float | None, first: float, most: floa
     to `most`.
     """
     values = {"app": app_id, "asked": asked, "first": first, "most": most, "idle": IDLE_SECONDS}
-    row = fetch_one(_THROTTLE, values)
+    with transaction.atomic():
+        App.objects.select_for_update(no_key=True).filter(id=app_id).values_list("id").first()
+        row = fetch_one(_THROTTLE, values)
     return (throttled_of(row[0], row[1]), row[2]) if row else (Throttled(0.0, 0.0), False)
 
 

@@ -18,7 +18,7 @@ from syncsvc.stopping import STOPPING
 from syncsvc.store.looks import Look
 from syncsvc.store.moves import note_old_url
 from syncsvc.sync.attempt_log import attempt_of, log_failure
-from syncsvc.sync.cargo import Cargo, Parts, Sent
+from syncsvc.sync.cargo import Cargo, Parts, Ping, Sent
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.job import Job
 from syncsvc.sync.judgement import Judgement
@@ -204,8 +204,8 @@ class Delivery:
             return
         headers = self._signer.headers(webhook_id, int(now), body)
         sent = Sent(cargo, round, at)
-        # The probe asks where the name leads now, not a connection from before.
-        fresh = self._circuit.probing
+        # A probe, or a question, asks where the name leads now, not a connection from before.
+        fresh = self._circuit.probing or isinstance(cargo, Ping)
         self._transport.send(Request(webhook_id, self._url, headers, body, self._timeout, sent, fresh))
 
     def _answered(self, outbox: Outbox, answer: Answer[Sent]) -> None:

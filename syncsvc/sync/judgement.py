@@ -17,6 +17,9 @@ from syncsvc.sync.tally import Stop, Tally
 from syncsvc.sync.throttle import EndpointThrottle
 from syncsvc.types import ErrorKind
 
+# The run goes on later: these say nothing about the messages.
+NO_JUDGEMENT = (Stop.SHUTDOWN, Stop.PAUSED, Stop.STOPPED, Stop.HANDS_OVER, Stop.THROTTLED)
+
 
 class Judgement:
     """One run's: each answer ends its message, or puts it back into the outbox. One thread's."""
@@ -55,9 +58,10 @@ class Judgement:
         outbox.ask(Ping(str(app.id), app.name, is_final=self._circuit.probing))
 
     def drop(self, outbox: Outbox) -> None:
-        """Messages that waited for a second chance have failed; others were not sent."""
+        """Messages that waited for a second chance have failed, unless another run gives it; others were not sent."""
         for cargo in outbox.drop():
-            self._fail_refused(cargo)
+            if self._tally.stop not in NO_JUDGEMENT:
+                self._fail_refused(cargo)
             cargo.close()
 
     def done(self, cargo: Cargo) -> None:

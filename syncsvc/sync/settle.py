@@ -11,6 +11,7 @@ from django.db import transaction
 from syncsvc.delivery.retry_policy import RetryPolicy
 from syncsvc.error_kinds import POLICIES
 from syncsvc.models import Operation, Subscription, SyncRun
+from syncsvc.store import circuits
 from syncsvc.store.complete import complete
 from syncsvc.store.operations import cancel_item, fail_items_waiting_for, put_back_item, settle_item_as_failed
 from syncsvc.sync.circuit import circuit_policy, pause_gone
@@ -109,17 +110,25 @@ def _complete(job: Job, ending: Ending, settlement: Complete) -> Written:
 
 def _whose_wait_has_ended(job: Job, ending: Ending, settlement: Settlement) -> list[Operation]:
     """Operations with items that waited for this run's probe, or for the end of a throttle, and have their answer."""
-    progress = progress_of(ending)
     if isinstance(ending, EndpointThrottled) and isinstance(settlement, Fail):
         of_app, slow = Subscription.objects.filter(app=job.app), settlement.delay
         through_outage(job.lease, lambda: of_app.give_up_on_throttled(slow))
         kind = ErrorKind.ENDPOINT_THROTTLED
-    elif progress is not None and progress.tally.probe_failed:
+    elif _probe_failed(job, ending):
         kind = ErrorKind.ENDPOINT_CIRCUIT_OPEN
     else:
         return []
     reason = still_down_text(settlement.delay if isinstance(settlement, Postpone | Fail) else None)
     return through_outage(job.lease, lambda: fail_items_waiting_for(job.app.id, reason=reason, error_kind=kind))
+
+
+def _probe_failed(job: Job, ending: Ending) -> bool:
+    """The probe of this run, or another one since this run's item was released to wait for it no longer."""
+    if isinstance(ending, EndpointLeftAlone):
+        at = job.released_at
+        return at is not None and through_outage(job.lease, lambda: circuits.probe_has_failed_since(job.app.id, at))
+    progress = progress_of(ending)
+    return progress is not None and progress.tally.probe_failed
 
 
 def _write(job: Job, ending: Ending, settlement: Moved) -> Written:

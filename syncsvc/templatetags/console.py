@@ -34,12 +34,6 @@ register.simple_tag(cells.link, name="link_to")
 
 
 @register.filter
-def number(value: int) -> str:
-    """`4,512`."""
-    return f"{value:,}"
-
-
-@register.filter
 def trigger(value: str) -> str:
     """What asked for a run, in words: `re-sync`, `back-off`."""
     return str(Trigger(value).label).lower() if value in Trigger.values else value

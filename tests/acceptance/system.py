@@ -232,6 +232,11 @@ class System:
         """As if their polls were due: saves a test the second until they are."""
         self.query("UPDATE syncsvc_repository SET due_at = now() WHERE id = ANY(%s)", [r.id for r in remotes])
 
+    def due_now(self, remote: Remote) -> None:
+        """As if the time of another try had come: the scheduler wakes a worker for it."""
+        due = "UPDATE syncsvc_subscription SET status = 'pending', due_at = now() WHERE repository_id = %s"
+        self.query(due, remote.id)
+
     def unsettled(self, remotes: Iterable[Remote]) -> list[tuple[Any, ...]]:
         """The subscriptions that do not stand, synced and clean, at their remote's newest commit; open runs too."""
         heads = {remote.id: remote.head for remote in remotes}

@@ -65,10 +65,11 @@ def test_a_flushed_redis_in_mid_run_is_not_noticed(system: System, client: Clien
 def test_wake_ups_that_were_flushed_are_sent_again(system: System, client: Client, remote: Remote) -> None:
     system.stop(*WORKERS)
     remote.fill(FILES, "second")
-    system.poll_now(remote)
+    system.due_now(remote)
     wait_for(lambda: system.redis.llen("live.0"), "no wake-up is queued")
     system.redis.flushall()
     system.restart(*WORKERS)
+    system.poll_now(remote)
     system.wait_until_synced(remote)
 
 
@@ -145,8 +146,7 @@ def test_many_wake_ups_make_one_run(system: System, client: Client, remote: Remo
 
 def test_a_scheduler_that_was_away_catches_up(system: System, client: Client, remote: Remote) -> None:
     system.kill(SCHEDULER)
-    remote.fill(FILES, "second")
-    system.poll_now(remote)
+    system.due_now(remote)
     time.sleep(1)
     assert system.unsettled([remote])
     system.restart(SCHEDULER)

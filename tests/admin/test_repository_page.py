@@ -11,7 +11,9 @@ from pytest_django import DjangoAssertNumQueries
 
 from syncsvc.admin import kept
 from syncsvc.models import Operation, Repository, Subscription
+from syncsvc.store.repository_circuits import count_failure
 from syncsvc.sync.poll import poll_repository
+from syncsvc.sync.remote_circuits import remote_circuit_policy
 from tests import factories
 from tests.admin.test_operations import fields_of
 from tests.gitrepo import GitRepo
@@ -55,7 +57,8 @@ def test_the_page_shows_the_head_the_snapshots_and_how_far_each_app_is(followed:
 def test_a_failing_remote_says_why_and_since_when(console: Client) -> None:
     repository = factories.RepositoryFactory()
     for _ in range(3):
-        Repository.objects.count_failure(repository.pk, kind="git_auth", error="The remote refuses the token.")
+        error = "The remote refuses the token."
+        count_failure(repository.pk, kind="git_auth", error=error, policy=remote_circuit_policy())
 
     page = console.get(page_of(repository)).text
 

@@ -68,6 +68,19 @@ def test_every_document_written_down_is_tested() -> None:
     assert {file.stem for file in GOLDEN.glob("*.json")} == set(DOCUMENTS)
 
 
+def names_in(document: Any) -> set[str]:
+    if isinstance(document, dict):
+        return set(document).union(*map(names_in, document.values()))
+    return set().union(*map(names_in, document)) if isinstance(document, list) else set()
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_field_is_described_to_receivers(name: str) -> None:
+    described = (GOLDEN.parents[2] / "docs/webhooks.md").read_text(encoding="utf-8")
+    fields = names_in(json.loads(DOCUMENTS[name]))
+    assert [field for field in fields if f'"{field}"' not in described and f"`{field}`" not in described] == []
+
+
 def file_of(body: bytes) -> dict[str, Any]:
     file: dict[str, Any] = json.loads(body)["data"]["file"]
     return file

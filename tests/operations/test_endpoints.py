@@ -14,7 +14,7 @@ from syncsvc.sync.job import Job
 from syncsvc.sync.pipeline import run_job
 from syncsvc.sync.scheduler import wake_due_subscriptions
 from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
-from tests.operations.fleet import ASKER, RETRY, adds_up, counts
+from tests.operations.fleet import ASKER, RETRY, adds_up, counts, end, meets_open_circuit
 from tests.receiver import OK, Receiver, Reply, Script, accept
 from tests.sync.answers import always
 from tests.sync.test_throttling import Limit
@@ -216,3 +216,21 @@ def test_an_endpoint_that_comes_back_between_takes_all(world: World, app: App) -
 
     assert works_off(operation, 2) <= 1
     assert counts(operation) == {"succeeded": 5}
+
+
+def test_an_item_that_ran_during_the_probe_has_its_answer_as_well(world: World, app: App) -> None:
+    """It met the open circuit, and came back to wait when the probe had failed already."""
+    following(app, world, 2)
+    App.objects.update(circuit_opened_at=Now(), circuit_until=Now(), circuit_openings=1, failure_streak=5)
+    operation = bulk.start(RETRY, ASKER, max_running=8)
+    world.receiver.answer = always(500)
+    probe, other = (Job.claim_next_released(worker="test") for _ in range(2))
+    assert probe is not None
+    assert other is not None
+    met = meets_open_circuit(other)
+    run_job(probe, settled=go_on)
+
+    end(other, met)
+
+    operation.refresh_from_db()
+    assert (counts(operation), operation.status) == ({"failed": 2}, "finished")

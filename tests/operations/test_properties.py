@@ -4,11 +4,13 @@ import os
 import random
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
+from django.db.models import F
+from django.db.models.functions import Now
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,9 +25,10 @@ from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, OperationItem, Repository, Status, Subscription, SyncRun, Trigger
 from syncsvc.operations import bulk, control, single
 from syncsvc.operations.release import sweep_operations
+from syncsvc.store import circuits, throttles
 from syncsvc.store.claim import share_of
 from syncsvc.sync.asking import ask_for_runs
-from syncsvc.sync.ending import HandedBack
+from syncsvc.sync.ending import Ending, HandedBack
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.scheduler import end_expired_leases, wake_due_subscriptions
@@ -37,13 +40,16 @@ from tests.operations.fleet import (
     POSTPONED,
     RESYNC,
     RETRY,
+    STOPPED,
     SYNCED,
     adds_up,
     claim,
     end,
     expire_leases,
     fleet,
+    is_throttled,
     meets_open_circuit,
+    probe_fails,
 )
 
 APPS, EACH = 2, 3
@@ -53,10 +59,27 @@ ENDINGS = {
     "failed": FAILED,
     "postponed": POSTPONED,
     "handed back": HANDED_BACK,
+    "stopped": STOPPED,
     "mirror is being fetched": HandedBack(delay=30, awaits_fetch=True),
 }
-OUTCOMES = {"synced": "succeeded", "failed": "failed", "postponed": "failed"}
-
+# Those that depend on the run.
+ENDPOINTS: dict[str, Callable[[Job], Ending]] = {
+    "open circuit": meets_open_circuit,
+    "throttled": is_throttled,
+    "throttled without end": partial(is_throttled, silent=1e6),
+    "probe failed": probe_fails,
+}
+OUTCOMES = {
+    "synced": "succeeded",
+    "failed": "failed",
+    "postponed": "failed",
+    "stopped": "cancelled",
+    "throttled without end": "failed",
+    "probe failed": "failed",
+}
+# So many times ten minutes must pass, the wait that an endpoint asks for and the cool-down of a circuit: one probe that
+# fails settles all that waits for it, and an hour without anything taken.
+WAITS = {"": 1, "down": 1, "throttles": 7}
 
 LOST = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -70,10 +93,44 @@ def refusal(call: Callable[..., object], *arguments: Any, **options: Any) -> str
     return ""
 
 
+def meets_dead_endpoint(job: Job) -> Ending:
+    """As a run does that sends something to an endpoint which never answers."""
+    app = job.app.id
+    if App.objects.filter(id=app, circuit_opened_at=None).exists():
+        for number in range(5):
+            circuits.note_failure(app, f"{number}", threshold=5)
+        circuits.open_circuit(app, threshold=5, cooldown=600)
+        return POSTPONED
+    if circuits.take_probe(app, early=False, seconds=60):
+        circuits.probe_failed(app, cooldown=600)
+        return probe_fails(job)
+    return meets_open_circuit(job)
+
+
+def meets_throttling_endpoint(job: Job) -> Ending:
+    app = job.app.id
+    state = throttles.throttled(app)
+    if state is None or throttles.go_first(app, early=False, seconds=60):
+        state, _ = throttles.throttle(app, asked=600, first=1, most=30)
+    return is_throttled(job, remaining=state.remaining, silent=state.silent)
+
+
+def let_time_pass() -> None:
+    """Ten minutes, in which every wait and cool-down ends."""
+    tens = timedelta(minutes=10)
+    App.objects.filter(circuit_opened_at__isnull=False).update(
+        circuit_opened_at=F("circuit_opened_at") - tens, circuit_until=Now()
+    )
+    App.objects.filter(throttled_until__isnull=False).update(
+        throttled_since=F("throttled_since") - tens, throttled_until=Now()
+    )
+    App.objects.update(probe_until=None)
+
+
 def claim_as_a_slot_does(id: uuid.UUID) -> Job | None:
     """What an operation has released is claimed in its turn, whose wake-up ever it was."""
     share = share_of(id)
-    return Job.claim_next_released(worker="test") if share and share[1] else claim(id)
+    return Job.claim_next_released(worker="test") if share and share.in_bulk else claim(id)
 
 
 class Operations(RuleBasedStateMachine):
@@ -82,10 +139,11 @@ class Operations(RuleBasedStateMachine):
     No rule has a precondition: what hypothesis may draw must not depend on rows, whose ids are others each time.
     """
 
-    @initialize(resync=st.booleans(), window=st.integers(1, 8))
-    def begin(self, resync: bool, window: int) -> None:
-        """With an operation: most that can go wrong begins with one."""
+    @initialize(resync=st.booleans(), window=st.integers(1, 8), dead=st.sampled_from(["", "", "down", "throttles"]))
+    def begin(self, resync: bool, window: int, dead: str) -> None:
+        """With an operation: most that can go wrong begins with one. `dead`: the first app never takes anything."""
         empty_database()
+        self.dead_how = dead
         self.ids = [s.id for s in fleet(apps=APPS, each=EACH)]
         self.running: dict[uuid.UUID, Job] = {}
         self.dead: list[Job] = []
@@ -176,14 +234,14 @@ class Operations(RuleBasedStateMachine):
             assert forgets or job.epoch == epochs[id]
         return job
 
-    @rule(hows=st.lists(st.sampled_from([*ENDINGS, "open circuit"]), min_size=1, max_size=APPS * EACH))
+    @rule(hows=st.lists(st.sampled_from([*ENDINGS, *ENDPOINTS]), min_size=1, max_size=APPS * EACH))
     def runs_end(self, hows: list[str]) -> None:
         for id, how in zip(sorted(self.running), hows, strict=False):
             self.end(self.running.pop(id), how)
 
     def end(self, job: Job, how: str) -> None:
         item = OperationItem.objects.filter(run_id=job.run_id).first()
-        end(job, meets_open_circuit(job) if how == "open circuit" else ENDINGS[how])
+        end(job, ENDPOINTS[how](job) if how in ENDPOINTS else ENDINGS[how])
         if item is not None:
             item.refresh_from_db()
             assert item.status in ((OUTCOMES[how],) if how in OUTCOMES else ("waiting", "cancelled", "skipped"))
@@ -248,7 +306,7 @@ class Operations(RuleBasedStateMachine):
             assert operation.status == "running" or not flying.filter(status="waiting").exists()
 
     def teardown(self) -> None:
-        """All is well again: everything comes to its end in a few rounds, and nothing is stuck."""
+        """All is well again, but for an endpoint perhaps: every operation ends in a time that was known beforehand."""
         if not hasattr(self, "ids"):
             return
         for model in (App, Repository, Subscription):
@@ -256,16 +314,30 @@ class Operations(RuleBasedStateMachine):
         for id in Operation.objects.filter(status="paused").values_list("id", flat=True):
             control.resume(id, ASKER)
         expire_leases()
-        for _ in range(EACH * APPS * Operation.objects.count() + 3):
-            self.wake_ups_are_lost()
-            Subscription.objects.filter(awaits_fetch=True).update(due_at=LOST)
-            self.sweep()
-            jobs = [claim_as_a_slot_does(id) for id in random.sample(self.ids, len(self.ids))]
-            for job in jobs:
-                if job is not None:
-                    end(job, SYNCED)
-        assert not Operation.objects.open().exists()
+        for _ in range(1 + WAITS[self.dead_how]):
+            while self.everybody_works():
+                pass
+            if not Operation.objects.open().exists():
+                break
+            let_time_pass()
+        left = OperationItem.objects.filter(status__in=("waiting", "running")).values()
+        assert not Operation.objects.open().exists(), list(left)
         assert adds_up()
+
+    def everybody_works(self) -> bool:
+        """Workers and the scheduler do what may be done at this moment; whether that was anything."""
+        self.wake_ups_are_lost()
+        Subscription.objects.filter(awaits_fetch=True).update(due_at=LOST)
+        self.sweep()
+        jobs = [job for id in random.sample(self.ids, len(self.ids)) if (job := claim_as_a_slot_does(id))]
+        for job, ending in [(job, self.meets(job)) for job in jobs]:
+            end(job, ending)
+        return bool(jobs)
+
+    def meets(self, job: Job) -> Ending:
+        if job.subscription.id not in self.ids[:EACH] or not self.dead_how:
+            return SYNCED
+        return meets_dead_endpoint(job) if self.dead_how == "down" else meets_throttling_endpoint(job)
 
     def known(self, number: int) -> Subscription:
         return Subscription.objects.select_related("app", "repository").get(id=self.ids[number])

@@ -13,6 +13,7 @@ from syncsvc.models import App
 from syncsvc.store import throttles
 from syncsvc.store.throttles import Throttled
 from tests.factories import AppFactory
+from tests.operations.fleet import in_threads
 
 pytestmark = pytest.mark.django_db
 
@@ -164,3 +165,21 @@ def test_the_wait_is_one_whatever_runs_do() -> None:
             max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_note_and_end_it_at_once_leave_a_row_that_makes_sense() -> None:
+    """The database refuses any other; and each wait that began was ended, by one of them."""
+    app = AppFactory()
+    begun, ended = [0] * 6, [0] * 6
+
+    def work(number: int) -> None:
+        for _ in range(150):
+            begun[number] += refuse(app)[1]
+            if number < 2:
+                ended[number] += throttles.end_throttle(app.id, sent_at=timezone.now() + timedelta(seconds=1))
+
+    in_threads(work, 6)
+    throttles.end_throttle(app.id, sent_at=timezone.now() + timedelta(seconds=1))
+
+    assert 0 < sum(ended) <= sum(begun) <= sum(ended) + 1
