@@ -106,7 +106,8 @@ class SubscriptionAdmin(SubscriptionActions, StopButton, SubscriptionButtons, Re
     def ask_pause(self, request: HttpRequest, row: Subscription) -> Confirmation:
         return Confirmation(
             title=f"Pause {row}?",
-            effect="Nothing more is sent until it is resumed, and nothing is lost. A run that goes on now stops within seconds.",
+            effect="Nothing more is sent until it is resumed, and nothing is lost. A run that goes on now stops within"
+            " seconds.",
             label="Pause",
         )
 
