@@ -7,7 +7,7 @@ from django.db import transaction
 
 from syncsvc import wakeup
 from syncsvc.exceptions import Refused
-from syncsvc.models import Status, Subscription, SyncRun, Trigger
+from syncsvc.models import App, Status, Subscription, SyncRun, Trigger
 from syncsvc.operations.asker import Asker
 from syncsvc.store import ledger
 from syncsvc.sync.asking import ask_for_runs
@@ -38,8 +38,7 @@ def retry(subscription_id: uuid.UUID, asker: Asker) -> Queued:
         if not Subscription.objects.retry(subscription_id, asked_by=asker.name):
             raise Refused("conflict", RETRY_IN_PROGRESS)
         _wake(subscription, asker, "Retry")
-    open_circuit = subscription.app.circuit_opened_at is not None
-    return Queued(subscription, "The endpoint's circuit is open; a retry probes it now." if open_circuit else "")
+    return Queued(subscription, _note_of(subscription.app))
 
 
 def resync(subscription_id: uuid.UUID, asker: Asker) -> Queued:
@@ -96,6 +95,13 @@ def allow_deletes(subscription_id: uuid.UUID, held_id: uuid.UUID, asker: Asker) 
             raise Refused("conflict", RETRY_IN_PROGRESS)
         _wake(subscription, asker, f"Allowance of {held.deleted} deletes at {held.to_commit[:12]}")
     return Queued(subscription)
+
+
+def _note_of(app: App) -> str:
+    """The effect of a retry on an endpoint that is left alone."""
+    if app.circuit_opened_at is not None:
+        return "The endpoint's circuit is open; a retry probes it now."
+    return "The endpoint asked for fewer requests; a retry sends one now." if app.is_throttled else ""
 
 
 def _get(subscription_id: uuid.UUID) -> Subscription:

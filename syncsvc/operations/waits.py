@@ -38,6 +38,7 @@ def waits_of(operation: Operation) -> list[WaitsDocument]:
 def waits_text(waits: Waits, *, now: datetime, max_running: int) -> str:
     """`12 wait: acme's circuit is open until 10:05:00 UTC`, `3 wait for a run that goes on`."""
     until = f" until {clock(waits.until, now=now)}" if waits.until else ""
+    its, it = plural(waits.count, "its", "their"), plural(waits.count, "it", "them")
     said = {
         "paused": " until the operation is resumed",
         "throttled": f": {waits.name} asked for fewer requests{until}",
@@ -45,8 +46,8 @@ def waits_text(waits: Waits, *, now: datetime, max_running: int) -> str:
         "released": " for a worker, and begin within seconds",
         "circuit": f": {waits.name}'s circuit is open{until}, and one request tries it then",
         "running": " for a run that goes on",
-        "elsewhere": " for another operation that has them in hand",
+        "elsewhere": f" for another operation that has {it} in hand",
         "queued": " for a run that is queued already",
-        "turn": f" for their turn: at most {max_running:,} run at once",
+        "turn": f" for {its} turn: at most {max_running:,} run at once",
     }
     return f"{waits.count:,} {plural(waits.count, 'waits', 'wait')}{said[waits.reason]}"

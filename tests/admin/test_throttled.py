@@ -97,7 +97,7 @@ def test_the_apps_page_says_the_pace_in_words(app: App, console: Client) -> None
 
 def test_without_a_throttle_the_pace_is_the_apps_limits(console: Client) -> None:
     app = factories.AppFactory(max_in_flight=4, max_per_second=96)
-    assert "Pace 4 at once each worker; at most 96 a second" in told(console.get(page_of(app)))
+    assert "Pace 4 at once, each worker; at most 96 a second" in told(console.get(page_of(app)))
 
 
 def test_while_it_runs_the_pace_is_that_of_its_workers(app: App, console: Client) -> None:
@@ -111,7 +111,7 @@ def test_while_it_runs_the_pace_is_that_of_its_workers(app: App, console: Client
 
     assert f"until {clock(app.throttled_until)} , 16 at once, 0 requests a second" in page
     App.objects.update(throttled_until=None, throttled_at=None, throttled_since=None)
-    assert "Pace 16 at once 0 requests a second now" in told(
+    assert "Pace 16 at once, 0 requests a second now" in told(
         console.get(page_of(app), {"part": "health"}, headers=HTMX)
     )
 

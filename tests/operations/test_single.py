@@ -14,6 +14,7 @@ from syncsvc.operations import single
 from syncsvc.sync.pipeline import run_subscription
 from tests.factories import SubscriptionFactory
 from tests.operations.fleet import ASKER, claim, in_threads, run
+from tests.outages import throttle
 from tests.receiver import Reply
 from tests.sync.world import World, contents
 
@@ -145,3 +146,15 @@ def test_a_resync_sends_all_again_and_loses_no_delete_even_when_it_is_interrupte
 
     assert world.told(middle) == [("file.created", "c")]
     assert world.client().files == contents(world.repo)
+
+
+def test_a_retry_of_a_throttled_endpoint_sends_one_request_now_and_says_so(world: World) -> None:
+    world.repo.commit({"a": b"1"})
+    throttle(world.app.id)
+
+    assert single.retry(world.id, ASKER).note == "The endpoint asked for fewer requests; a retry sends one now."
+    ended = run_subscription(world.id, worker="test")
+
+    assert ended is not None
+    assert (ended.outcome, len(world.receiver.requests)) == ("synced", 1)
+    assert App.objects.get().throttled_until is None
