@@ -242,9 +242,9 @@ def test_a_retry_right_after_redis_lost_everything_starts_within_requeue_after(s
     remote.fill(1)
     system.add([client], [remote], "--poll", "3600")
     system.wait_until_synced(remote)
+    system.stop(*WORKERS)  # before there is a new commit, which a late poll would send
     remote.fill(1, "again")
     system.query("UPDATE syncsvc_subscription SET status = 'failed' WHERE id = %s", system.subscription(remote))
-    system.stop(*WORKERS)
     before = len(client.sent)
     system.manage("retry", f"{client.name}/{remote.name}", "--json")
     system.redis.flushdb()

@@ -26,14 +26,17 @@ from tests.git.servers import (
 from tests.gitrepo import GitRepo
 
 SMART = {"Content-Type": "application/x-git-upload-pack-advertisement"}
-MANY_REFS = 300
 
 
 @pytest.fixture
 def many_refs(repo: GitRepo) -> RemoteHead:
     """A repository whose list of refs takes a while over a slow line."""
+    return add_refs(repo, 300)
+
+
+def add_refs(repo: GitRepo, count: int) -> RemoteHead:
     commit = repo.commit({"a": b"1"})
-    lines = "".join(f"create refs/heads/branch-{number} {commit}\n" for number in range(MANY_REFS))
+    lines = "".join(f"create refs/heads/branch-{number} {commit}\n" for number in range(count))
     repo.git("update-ref", "--stdin", data=lines.encode())
     return RemoteHead("main", commit)
 
@@ -51,14 +54,16 @@ def test_a_list_of_refs_may_take_longer_than_the_limit_of_silence(
         assert remote_head(Remote(f"git://127.0.0.1:{port}/repo.git"), limits) == many_refs
 
 
-def test_a_list_of_refs_over_a_slow_ssh(tmp_path: Path, repo: GitRepo, many_refs: RemoteHead) -> None:
+def test_a_list_of_refs_over_a_slow_ssh(tmp_path: Path, repo: GitRepo) -> None:
+    """ssh passes data on by the packet of 32 KB, which takes a second here; the list is four of them and more."""
+    head = add_refs(repo, 2000)
     ssh = SshServer(tmp_path / "ssh")
     try:
-        with slow_line(ssh.port, size=1500, pace=0.1) as port:
+        with slow_line(ssh.port, size=8000, pace=0.3) as port:
             pinned = ssh.known_hosts.replace(str(ssh.port), str(port))
             url = ssh.url(repo.path).replace(str(ssh.port), str(port))
             remote = Remote(url, credential=SshCredential(ssh.private_key, pinned))
-            assert remote_head(remote, GitLimits(ls_remote_timeout=2)) == many_refs
+            assert remote_head(remote, GitLimits(ls_remote_timeout=4)) == head
     finally:
         ssh.close()
 

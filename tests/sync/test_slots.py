@@ -63,6 +63,11 @@ class Worker:
         """From now on every request is answered after so long."""
         self.world.receiver.answer = lambda headers, body: (204, {}, b"", seconds)
 
+    @property
+    def at_work(self) -> int:
+        """Threads whose wake-up has found a slot."""
+        return sum(thread.is_alive() for thread in self._threads)
+
     def let_go(self) -> None:
         self._go.set()
         for thread in self._threads:
@@ -358,11 +363,14 @@ def test_a_message_for_what_is_gone_or_not_due_does_nothing(world: World, worker
 
 
 def test_a_run_that_takes_long_leaves_its_slot_to_what_was_left(world: World, worker: Worker) -> None:
-    worker.slots = Slots(Rooms(long_after=0.1))
+    seconds_passed = 0
+    worker.slots = Slots(Rooms(long_after=60, clock=lambda: time.monotonic() + seconds_passed))
     many = follow(world.app, world, 8)
     wake_ups("live.0")
 
     worker.take(*many)
+    wait_until(lambda: worker.at_work == 6 and worker.slots.rooms.counts() == (6, 0))
+    seconds_passed = 60
     wait_until(lambda: worker.slots.rooms.counts() == (4, 2))  # a quarter of the long room is the app's
 
     assert len(with_status(Status.SYNCING)) == 6
