@@ -31,7 +31,7 @@ def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Slow:
-    """Answers slowly; calls `then` once, when the tenth request arrives."""
+    """Answers slowly; calls `then` once, when the tenth request arrives, and has the run look at what that changed."""
 
     def __init__(self, world: World, then: Callable[[], Any]) -> None:
         self._world, self._then, self._lock = world, then, threading.Lock()
@@ -45,6 +45,7 @@ class Slow:
             self.count += 1
             if self.count == 10:
                 self._then()
+                WATCHER.look()
                 connection.close()
         self._world.receiver.stopping.wait(0.05)
         return OK
