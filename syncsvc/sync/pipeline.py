@@ -11,7 +11,7 @@ from django.conf import settings
 from syncsvc import wakeup
 from syncsvc.exceptions import GitError, MirrorBusyError
 from syncsvc.git.disk import DISK_ERRORS, disk_error
-from syncsvc.git.eviction import evict, fetch_with_room
+from syncsvc.git.eviction import fetch_with_room, make_room
 from syncsvc.git.mirror import Mirror
 from syncsvc.models import Operation, Repository, Snapshot, Subscription, SyncRun
 from syncsvc.store.throttles import Throttled
@@ -150,7 +150,7 @@ def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
     try:
         with mirror.reading():
             if mirror.has_fetched:
-                evict(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
+                make_room(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
             ending = _plan_and_deliver(job, mirror, commit)
     except GitError as error:
         if error.kind is not ErrorKind.GIT_CORRUPT or error.at_remote:

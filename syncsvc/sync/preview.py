@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from syncsvc import wakeup
 from syncsvc.exceptions import GitError, MirrorBusyError, Refused
-from syncsvc.git.eviction import evict, fetch_with_room
+from syncsvc.git.eviction import fetch_with_room, make_room
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import remote_head
 from syncsvc.models import Snapshot, Subscription, Trigger
@@ -123,7 +123,7 @@ def _plan(known: SyncPreview, subscription: Subscription) -> SyncPreview:
         wakeup.wake_runs(Subscription.objects.filter(repository=repository).fetch_ended())
     with mirror.reading(wait=FETCH_WAIT_SECONDS):
         if mirror.has_fetched:
-            evict(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
+            make_room(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
         return _changes(known, subscription, mirror, commit)
 
 

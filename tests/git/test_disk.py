@@ -12,7 +12,7 @@ import pytest
 
 from syncsvc.exceptions import GitError
 from syncsvc.git.disk import own_disk
-from syncsvc.git.eviction import evict, fetch_with_room, sizes
+from syncsvc.git.eviction import evict, fetch_with_room, make_room, sizes
 from syncsvc.git.mirror import Mirror, bytes_of
 from syncsvc.git.remote import Remote, SshCredential, remote_head
 from syncsvc.types import ErrorKind, RemoteHead
@@ -170,6 +170,31 @@ class TestEviction:
         mirror.fetch(RemoteHead("main", repo.commit({"a": NOISE.randbytes(100_000)})))
         mirror.path.with_name("m.git.fetch").write_bytes(b"")
         assert sizes(mirror.path.parent) == {"m.git": bytes_of(mirror.path)}
+
+    def test_the_sum_of_all_mirrors_is_kept_between_fetches(
+        self, repo: GitRepo, make_mirror: Callable[..., Mirror]
+    ) -> None:
+        """A note that is wrong by a gigabyte counts when the mirrors are added up, and not before."""
+        head = RemoteHead("main", repo.commit({"a": NOISE.randbytes(100_000)}))
+        other, mirror = make_mirror(name="0.git"), make_mirror(name="1.git")
+        other.fetch(head)
+        fetch_with_room(mirror, head, 10_000_000)
+        root = mirror.path.parent
+        root.joinpath("0.git.fetch").write_bytes(b"1000000000\n")
+
+        make_room(root, 10_000_000)
+        assert len(sizes(root)) == 2
+        evict(root, 10_000_000)
+        assert list(sizes(root)) == ["1.git"]
+
+    def test_fetches_of_this_process_are_added_to_the_sum(
+        self, repo: GitRepo, make_mirror: Callable[..., Mirror]
+    ) -> None:
+        mirrors = [make_mirror(name=f"{number}.git") for number in range(3)]
+        for mirror in mirrors:
+            fetch_with_room(mirror, RemoteHead("main", repo.commit({"a": NOISE.randbytes(500_000)})), 1_200_000)
+        make_room(mirrors[0].path.parent, 1_200_000)
+        assert sorted(sizes(mirrors[0].path.parent)) == ["1.git", "2.git"]
 
     def test_a_folder_that_is_missing_holds_nothing(self, tmp_path: Path) -> None:
         assert evict(tmp_path / "nowhere", 0) == []
