@@ -44,12 +44,12 @@ def freeze_items(operation_id: uuid.UUID, chosen: SubscriptionQuerySet) -> int:
     their ids, as a delete does: what is deleted meanwhile is left out.
     """
     columns = ("id", "app_id", "app__name", "repository__name")
-    query, values = chosen.order_by().values(*columns).query.sql_with_params()
+    query, values = chosen.order_by("id").values(*columns).query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""WITH found (id, app_id, app_name, repository_name) AS ({query}), kept AS (
-                  SELECT id FROM syncsvc_subscription WHERE id IN (SELECT id FROM found) ORDER BY id FOR KEY SHARE
-                ), chosen AS (SELECT found.* FROM found JOIN kept USING (id)), frozen AS (
+            f"""WITH chosen (id, app_id, app_name, repository_name) AS (
+                  {query} FOR KEY SHARE OF syncsvc_subscription
+                ), frozen AS (
                   INSERT INTO syncsvc_operationitem (operation_id, subscription_id, app_id, app_name, repository_name,
                     turn)
                   SELECT %s, id, app_id, app_name, repository_name,
