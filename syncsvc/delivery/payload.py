@@ -107,6 +107,20 @@ def timestamp_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
+class SendingTimes:
+    """Times of sending as text, each like `timestamp_text`; all of one second share their beginning."""
+
+    def __init__(self) -> None:
+        self._second, self._begin = -1, ""
+
+    def text(self, now: float) -> str:
+        """`now` is in seconds since 1970."""
+        second, microseconds = divmod(round(now * 1_000_000), 1_000_000)
+        if second != self._second:
+            self._second, self._begin = second, datetime.fromtimestamp(second, UTC).isoformat()[:19]
+        return f"{self._begin}.{microseconds:06}Z"
+
+
 def path_fields(path: bytes) -> dict[str, str]:
     """`path`, and `path_base64` too where git's bytes are not UTF-8: only that one tells `%FF` and byte FF apart."""
     try:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import structlog
 from django.conf import settings
 
-from syncsvc.delivery.payload import Origin, Payload, timestamp_text
+from syncsvc.delivery.payload import Origin, Payload, SendingTimes
 from syncsvc.delivery.signing import Signer
 from syncsvc.delivery.transport import Answer, Request
 from syncsvc.exceptions import GitError
@@ -60,7 +60,7 @@ class Delivery:
         self._job, self._mirror, self._spool, self._circuit, self._throttle = job, mirror, spool, circuit, throttle
         app, repository = job.app, job.repository
         origin = Origin(str(repository.id), repository.url, repository.shown_branch)
-        self._payload = Payload(origin, commit, str(job.run_id))
+        self._payload, self._times = Payload(origin, commit, str(job.run_id)), SendingTimes()
         self._secrets = app.sealed_secrets(job.started_at)
         self._signer = Signer([secret.reveal() for secret in self._secrets])
         self._seen: Look | None = None
@@ -197,7 +197,7 @@ class Delivery:
         now = time.time() + self._job.clock_offset
         at = datetime.fromtimestamp(now, UTC)
         try:
-            webhook_id, body = cargo.request(self._payload, timestamp_text(at))
+            webhook_id, body = cargo.request(self._payload, self._times.text(now))
         except GitError as error:
             self._damaged(list(cargo.changes), error)
             self._judgement.done(cargo)

