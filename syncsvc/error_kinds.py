@@ -1,6 +1,6 @@
 """The meaning of each error kind: one table, which every rule about kinds reads."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Self
@@ -47,7 +47,8 @@ class StatusRange:
 class ErrorPolicy:
     """The meaning of one kind.
 
-    `label` and `advice` (one sentence) are for operators. `statuses` are the HTTP statuses that lead to the kind.
+    `label` and `advice` (one sentence) are for operators. `statuses` are the HTTP statuses of an endpoint that lead to
+    the kind, `remote_statuses` those of a git remote.
     `permanent`: quick retries are pointless, the subscription fails at once. `retries_itself`: a failed subscription
     gets slow tries; else it waits for an operator. `uses_up_try`: a run that ends so uses up one of the quick tries.
     `resent_in_run`: the message gets a second chance within the run. `stops_run`: the kind is about the endpoint as a
@@ -62,6 +63,7 @@ class ErrorPolicy:
     advice: str
     fault: Fault
     statuses: tuple[StatusRange, ...] = ()
+    remote_statuses: tuple[StatusRange, ...] = ()
     permanent: bool = False
     retries_itself: bool = True
     uses_up_try: bool = True
@@ -156,6 +158,7 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
         label="Remote refused the credential",
         advice="Give the repository a credential that may read it.",
         fault=Fault.REMOTE,
+        remote_statuses=(StatusRange.only(401), StatusRange.only(403)),
         permanent=True,
         circuit=Circuit.REMOTE,
         told_to_app=True,
@@ -164,6 +167,8 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
         label="Repository or branch not found",
         advice="Check the repository's URL, its branch, and that its credential may read it.",
         fault=Fault.REMOTE,
+        # Redirects are never followed.
+        remote_statuses=(StatusRange(300, 399), StatusRange.only(404), StatusRange.only(410)),
         permanent=True,
         circuit=Circuit.REMOTE,
         told_to_app=True,
@@ -172,6 +177,7 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
         label="Remote cannot be reached",
         advice="Check the repository's URL, and the network between worker and remote.",
         fault=Fault.REMOTE,
+        remote_statuses=(StatusRange(0, 999),),
         circuit=Circuit.REMOTE,
         says_host_is_down=True,
         told_to_app=True,
@@ -180,6 +186,7 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
         label="Remote took too long",
         advice="Check the remote, and raise GIT_TIMEOUT where the repository is that large.",
         fault=Fault.REMOTE,
+        remote_statuses=(StatusRange.only(408), StatusRange.only(504)),
         circuit=Circuit.REMOTE,
         says_host_is_down=True,
         told_to_app=True,
@@ -219,21 +226,33 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
 # Failures that are shown under the repository's host; all others are shown under the endpoint's.
 REMOTE_KINDS = tuple(kind for kind, policy in POLICIES.items() if policy.fault is Fault.REMOTE)
 
+# Failures of an endpoint: at another URL they may be over.
+ENDPOINT_KINDS = tuple(kind for kind, policy in POLICIES.items() if policy.fault is Fault.ENDPOINT)
+
 # Failures without an answer; any other kind says that the remote's host is there.
 UNREACHED_KINDS = tuple(kind for kind, policy in POLICIES.items() if policy.says_host_is_down)
 
+# Statuses by which a remote's host limits all requests to it; any other status is about one repository.
+HOST_LIMITS = (429, 503)
 
-def _kinds_by_status() -> dict[int, ErrorKind]:
-    ranges = [(statuses, kind) for kind, policy in POLICIES.items() for statuses in policy.statuses]
+
+def _kinds_by_status(ranges_of: Callable[[ErrorPolicy], Iterable[StatusRange]]) -> dict[int, ErrorKind]:
+    ranges = [(statuses, kind) for kind, policy in POLICIES.items() for statuses in ranges_of(policy)]
     found: dict[int, ErrorKind] = {}
     for statuses, kind in sorted(ranges, key=lambda pair: len(pair[0]), reverse=True):
         found |= dict.fromkeys(statuses, kind)
     return found
 
 
-_KINDS_BY_STATUS = _kinds_by_status()
+_KINDS_BY_STATUS = _kinds_by_status(lambda policy: policy.statuses)
+_KINDS_BY_REMOTE_STATUS = _kinds_by_status(lambda policy: policy.remote_statuses)
 
 
 def kind_of_status(status: int) -> ErrorKind | None:
     """The kind that an endpoint's final HTTP status leads to; None for 2xx, which acknowledges."""
     return _KINDS_BY_STATUS.get(status)
+
+
+def kind_of_remote_status(status: int) -> ErrorKind:
+    """The kind that a git remote's failing HTTP status, of three digits, leads to."""
+    return _KINDS_BY_REMOTE_STATUS[status]

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from syncsvc.error_kinds import POLICIES, REMOTE_KINDS, Circuit, Fault, StatusRange, kind_of_status
+from syncsvc.error_kinds import (
+    ENDPOINT_KINDS,
+    HOST_LIMITS,
+    POLICIES,
+    REMOTE_KINDS,
+    Circuit,
+    Fault,
+    StatusRange,
+    kind_of_remote_status,
+    kind_of_status,
+)
 from syncsvc.types import ErrorKind
 
 PACKAGE = Path(__file__).resolve().parent.parent / "syncsvc"
@@ -18,18 +28,33 @@ def test_every_kind_has_a_row_in_the_order_of_the_kinds() -> None:
     assert list(POLICIES) == list(ErrorKind)
 
 
-@pytest.mark.parametrize("status", range(300, 600))
-def test_each_status_leads_to_exactly_one_kind(status: int) -> None:
-    """The narrowest range around it decides, and no second one is as narrow."""
+def narrowest(status: int, column: str) -> ErrorKind:
+    """The kind of the narrowest range around the status; no second one is as narrow."""
     around = [
         (len(statuses), kind)
         for kind, policy in POLICIES.items()
-        for statuses in policy.statuses
+        for statuses in getattr(policy, column)
         if statuses.first <= status <= statuses.last
     ]
     width, kind = min(around)
     assert [size for size, _ in around].count(width) == 1
-    assert kind_of_status(status) is kind
+    return kind
+
+
+@pytest.mark.parametrize("status", range(300, 600))
+def test_each_status_leads_to_exactly_one_kind(status: int) -> None:
+    assert kind_of_status(status) is narrowest(status, "statuses")
+    assert kind_of_remote_status(status) is narrowest(status, "remote_statuses")
+
+
+@pytest.mark.parametrize("status", [0, 100, 200, 299, 600, 999])
+def test_a_remote_s_status_that_means_nothing_is_a_remote_that_is_not_reached(status: int) -> None:
+    assert kind_of_remote_status(status) is ErrorKind.GIT_UNREACHABLE
+
+
+@pytest.mark.parametrize("status", HOST_LIMITS)
+def test_a_limit_of_a_host_says_nothing_against_the_repository(status: int) -> None:
+    assert not POLICIES[kind_of_remote_status(status)].permanent
 
 
 @pytest.mark.parametrize("status", [200, 202, 204, 299])
@@ -54,6 +79,8 @@ def test_the_columns_of_a_row_agree(kind: ErrorKind) -> None:
     policy = POLICIES[kind]
     endpoint, remote = kind.value.startswith("endpoint_"), kind.value.startswith("git_")
     assert (policy.fault is Fault.ENDPOINT, policy.fault is Fault.REMOTE) == (endpoint, remote)
+    assert (kind in ENDPOINT_KINDS, kind in REMOTE_KINDS) == (endpoint, remote)
+    assert remote or not policy.remote_statuses
     assert endpoint or not (policy.statuses or policy.stops_run or policy.resent_in_run or policy.pauses_app)
     assert policy.retries_itself or policy.permanent
     assert not (policy.resent_in_run and policy.stops_run)
@@ -92,7 +119,10 @@ def named(node: ast.AST) -> bool:
 
 
 def sets_of_kinds(source: str) -> Iterator[int]:
-    """Lines on which two or more kinds are named together: a set, tuple or list, a chain of `or`, or in SQL."""
+    """Lines on which two or more kinds are named together.
+
+    As a set, tuple or list, a chain of `or`, in SQL, or by how they begin.
+    """
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Set(elts=parts) | ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.BoolOp(values=parts):
@@ -105,6 +135,8 @@ def sets_of_kinds(source: str) -> Iterator[int]:
                 for line in text.splitlines():
                     if sum(f"'{value}'" in line for value in VALUES) > 1:
                         yield node.lineno
+                if text.endswith("_") and sum(value.startswith(text) for value in VALUES) > 1:
+                    yield node.lineno
 
 
 @pytest.mark.parametrize(
@@ -116,6 +148,8 @@ def sets_of_kinds(source: str) -> Iterator[int]:
         "['git_auth', 'internal']",
         "[ErrorKind.GIT_AUTH.value, ErrorKind.INTERNAL.value]",
         '''SQL = "error_kind IN ('git_auth', 'internal')"''',
+        "rows.filter(error_kind__startswith='git_')",
+        "kind.startswith('endpoint_')",
         "match kind:\n  case ErrorKind.GIT_AUTH | ErrorKind.INTERNAL: pass",
     ],
 )

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
+from syncsvc.error_kinds import HOST_LIMITS, POLICIES, kind_of_remote_status
 from syncsvc.exceptions import GitError
 from syncsvc.git.complaints import AT_REMOTE, HUNG_UP, PROXY, RULES, SENTENCES, Rule
 from syncsvc.git.disk import disk_error
@@ -128,18 +130,21 @@ def _of_http(said: list[_Said], url: str, answer: HttpAnswer | None) -> _Verdict
 
 def _of_status(status: int, line: _Said, said: list[_Said], url: str, answer: HttpAnswer | None) -> _Verdict | None:
     retry_after = answer.retry_after if answer else None
-    is_limit = status == 403 and (retry_after is not None or any(_LIMIT_SAID.match(each.plain) for each in said))
-    if status == 429 or is_limit or (status == 503 and retry_after is not None):
+    is_limit = status == HTTPStatus.FORBIDDEN and (retry_after is not None or any(_LIMIT_SAID.match(each.plain) for each in said))
+    if status == HTTPStatus.TOO_MANY_REQUESTS or is_limit or (status in HOST_LIMITS and retry_after is not None):
         return _limited(line, retry_after)
-    if 300 <= status < 400:
-        return _Verdict(ErrorKind.GIT_NOT_FOUND, _moved(url, answer), line.text)
-    if status in {401, 403}:
-        return _Verdict(ErrorKind.GIT_AUTH, SENTENCES[ErrorKind.GIT_AUTH], line.text)
-    if status in {404, 410}:
-        return _Verdict(ErrorKind.GIT_NOT_FOUND, SENTENCES[ErrorKind.GIT_NOT_FOUND], line.text)
-    kind = ErrorKind.GIT_TIMEOUT if status in {408, 504} else ErrorKind.GIT_UNREACHABLE
-    words = PROXY if status == 407 else (_IN_TROUBLE if status >= 500 or status == 408 else _REFUSED)
-    return _Verdict(kind, words.format(status=status), line.text)
+    kind = kind_of_remote_status(status)
+    words = _moved(url, answer) if 300 <= status < 400 else _words_of_status(kind, status)
+    return _Verdict(kind, words, line.text)
+
+
+def _words_of_status(kind: ErrorKind, status: int) -> str:
+    if POLICIES[kind].permanent:
+        return SENTENCES[kind]
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return PROXY
+    in_trouble = status >= 500 or kind is ErrorKind.GIT_TIMEOUT
+    return (_IN_TROUBLE if in_trouble else _REFUSED).format(status=status)
 
 
 def _limited(line: _Said, seconds: float | None) -> _Verdict:

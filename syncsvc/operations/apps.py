@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
+from syncsvc.error_kinds import ENDPOINT_KINDS
 from syncsvc.models import App, Subscription
 from syncsvc.operations import pausing
 from syncsvc.operations.asker import Asker
@@ -54,7 +55,7 @@ def save_app(app: App, asker: Asker, *, changed: Collection[str]) -> None:
         if "url" in changed:
             # All of them, and before the app: whatever locks several does, and a delete of the app too.
             Subscription.objects.filter(app=app).in_order()
-            make_due(Subscription.objects.filter(app=app, error_kind__startswith="endpoint_"))
+            make_due(Subscription.objects.filter(app=app, error_kind__in=ENDPOINT_KINDS))
         if "is_active" in changed:
             change = pausing.resume if app.is_active else pausing.pause
             change(rows, asker)

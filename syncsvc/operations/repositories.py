@@ -5,6 +5,7 @@ from collections.abc import Collection
 from django.db import transaction
 from django.db.models.functions import Now
 
+from syncsvc.error_kinds import REMOTE_KINDS
 from syncsvc.git.url import scheme_of
 from syncsvc.models import Repository, Subscription
 from syncsvc.operations import pausing
@@ -28,7 +29,7 @@ def save_repository(repository: Repository, asker: Asker, *, changed: Collection
             repository.save(update_fields=columns)
         if REMOTE & set(changed):
             poll_afresh(repository)
-            make_due(Subscription.objects.filter(repository=repository, error_kind__startswith="git_"))
+            make_due(Subscription.objects.filter(repository=repository, error_kind__in=REMOTE_KINDS))
         if "is_active" in changed:
             change = pausing.resume if repository.is_active else pausing.pause
             change(rows, asker)

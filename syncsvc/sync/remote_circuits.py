@@ -3,7 +3,7 @@
 from django.conf import settings
 
 from syncsvc.delivery.retry_policy import CircuitPolicy
-from syncsvc.error_kinds import POLICIES, REMOTE_KINDS, UNREACHED_KINDS, Circuit
+from syncsvc.error_kinds import HOST_LIMITS, POLICIES, REMOTE_KINDS, UNREACHED_KINDS, Circuit
 from syncsvc.exceptions import GitError, NotAskedError
 from syncsvc.models import Repository, Subscription, Trigger
 from syncsvc.store import remote_hosts
@@ -17,8 +17,6 @@ from syncsvc.types import ErrorKind
 REPOSITORIES_THAT_TELL = 3
 # Cool-downs of a host before its subscriptions run, and say what is the matter: a short outage is no news.
 OPENINGS_BEFORE_RUNS = 3
-# Statuses by which a host limits all that ask it; another status is about one repository.
-HOST_LIMITS = (429, 503)
 # A probe that dies with its worker is over after its time limit and so many seconds.
 PROBE_MARGIN = 5
 
