@@ -16,6 +16,7 @@ from django.utils.http import urlencode
 
 from syncsvc.ids import uuid_of
 from syncsvc.models import Subscription
+from syncsvc.models.status import ACTIVE
 
 PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
 
@@ -49,8 +50,7 @@ class PausedFilter(admin.SimpleListFilter):
         return [("1", "Paused"), ("0", "Active")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        active = Q(is_active=True, app__is_active=True, repository__is_active=True)
-        conditions = {"1": ~active, "0": active}
+        conditions = {"1": ~ACTIVE, "0": ACTIVE}
         return queryset.filter(conditions.get(self.value() or "", Q()))
 
 

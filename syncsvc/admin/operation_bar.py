@@ -1,12 +1,9 @@
 """An operation's bar: how far it is, on any page, in place of the button that started it."""
 
 import uuid
-from datetime import timedelta
 from typing import Any, TypedDict
 
 from django.contrib import messages
-from django.db.models import Q
-from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -18,11 +15,10 @@ from syncsvc.models import Operation
 from syncsvc.models.operation import Outcome
 from syncsvc.operations.progress import Progress, progress, progress_of
 from syncsvc.operations.summary import bulk_name, has_ended, outcomes, summary
+from syncsvc.statistics.shown import is_shown
 from syncsvc.words import left
 
 TEMPLATE = "admin/syncsvc/_operation_bar.html"
-# For so long an ended one still stands where its button is.
-LINGERS = timedelta(minutes=1)
 
 
 class Bar(TypedDict):
@@ -70,8 +66,7 @@ def bars_for(request: HttpRequest, **scope: uuid.UUID | str) -> list[Bar]:
     if not request.user.has_perm("syncsvc.view_operation"):
         return []
     about = {f"scope__{name}": str(value) for name, value in scope.items()}
-    lately = Q(created_at__gte=Now() - timedelta(days=1), finished_at__gte=Now() - LINGERS)
-    found = Operation.objects.filter(Q(finished_at=None) | lately, **about).order_by("created_at")
+    found = Operation.objects.filter(is_shown(), **about).order_by("created_at")
     return [shown for id in found.values_list("id", flat=True) if (shown := bar(id))]
 
 

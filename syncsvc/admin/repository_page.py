@@ -16,6 +16,7 @@ from syncsvc.admin.parts import sees, version_of
 from syncsvc.admin.standing import rows_context
 from syncsvc.models import Repository, Snapshot, Subscription
 from syncsvc.statistics.pages import repository_numbers, repository_with_counts
+from syncsvc.statistics.stale import is_stale
 
 SNAPSHOTS = 10
 
@@ -78,12 +79,6 @@ def check_state(repository: Repository, now: datetime) -> str:
         return "running"
     lost = now - timedelta(seconds=settings.REQUEUE_AFTER)
     return "queued" if repository.queued_at is not None and repository.queued_at > lost else ""
-
-
-def is_stale(repository: Repository, now: datetime) -> bool:
-    """It should have been checked three times since it was; the overview's alarm has the same measure."""
-    seen = repository.checked_at or repository.created_at
-    return repository.is_active and (now - seen).total_seconds() > max(3 * repository.poll_interval, 300)
 
 
 def snapshots(request: HttpRequest, repository: Repository) -> dict[str, Any]:

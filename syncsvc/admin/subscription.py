@@ -93,7 +93,7 @@ class SubscriptionAdmin(SubscriptionActions, StopButton, SubscriptionButtons, Re
         if row.paused:
             return offered
         offered = [*((RETRY,) if has_something_to_retry(row) else ()), RESYNC, *offered]
-        return [ALLOW, *offered] if row.error_kind == "mass_delete_held" else offered
+        return [ALLOW, *offered] if row.is_held else offered
 
     def beside(self, request: HttpRequest, row: Subscription) -> dict[str, Any]:
         may = self.may_press(request, PREVIEW, row)

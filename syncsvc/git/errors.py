@@ -130,7 +130,9 @@ def _of_http(said: list[_Said], url: str, answer: HttpAnswer | None) -> _Verdict
 
 def _of_status(status: int, line: _Said, said: list[_Said], url: str, answer: HttpAnswer | None) -> _Verdict | None:
     retry_after = answer.retry_after if answer else None
-    is_limit = status == HTTPStatus.FORBIDDEN and (retry_after is not None or any(_LIMIT_SAID.match(each.plain) for each in said))
+    is_limit = status == HTTPStatus.FORBIDDEN and (
+        retry_after is not None or any(_LIMIT_SAID.match(each.plain) for each in said)
+    )
     if status == HTTPStatus.TOO_MANY_REQUESTS or is_limit or (status in HOST_LIMITS and retry_after is not None):
         return _limited(line, retry_after)
     kind = kind_of_remote_status(status)

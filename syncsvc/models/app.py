@@ -43,6 +43,11 @@ def longest_timeout() -> float:
     return max(0.1, float(settings.LEASE_SECONDS - settings.LEASE_RENEW_SECONDS - 2))
 
 
+def throttle_lasts_until(throttled_until: datetime | None, probe_until: datetime | None) -> datetime | None:
+    """The end of a throttled app's wait, or of the request that goes first after it; as THROTTLE_LASTS_UNTIL_SQL."""
+    return throttled_until and max(throttled_until, probe_until or throttled_until)
+
+
 class AppQuerySet(models.QuerySet["App"]):
     def named(self, name_or_id: str) -> "App":
         """The app of that name or id; App.DoesNotExist where there is none."""
@@ -131,6 +136,11 @@ class App(models.Model):
     def is_throttled(self) -> bool:
         """The endpoint asked for fewer requests and has taken none since."""
         return self.throttled_until is not None
+
+    @property
+    def throttle_lasts_until(self) -> datetime | None:
+        """The end of the wait, or of the request that goes first after it; None where the app is not throttled."""
+        return throttle_lasts_until(self.throttled_until, self.probe_until)
 
     @property
     def request_timeout(self) -> float:

@@ -1,4 +1,4 @@
-"""Whose fault a failure may be: the host of an endpoint, or of a remote, as SQL says it."""
+"""The host that a failure is shown under: that of the endpoint, or of the remote, for the ORM and in SQL."""
 
 from django.db.models import Case, Expression, F, Func, Value, When
 from django.db.models.functions import Coalesce, Lower
@@ -18,6 +18,16 @@ def host_of(column: str) -> Lower:
 def cause_host() -> Case:
     """Of a subscription's failure: the repository's host where git failed, else the endpoint's."""
     return Case(When(error_kind__in=REMOTE_KINDS, then=host_of("repository__url")), default=host_of("app__url"))
+
+
+# The same in SQL about a subscription `s`, its app `a` and its repository `r`; HOST_VALUES are the parameters.
+CAUSE_URL_SQL = "CASE WHEN s.error_kind = ANY(%(of_remotes)s) THEN r.url ELSE a.url END"
+HOST_VALUES = {"of_url": OF_URL, "of_scp": OF_SCP, "of_remotes": [kind.value for kind in REMOTE_KINDS]}
+
+
+def host_sql(url: str) -> str:
+    """`url` is SQL for a URL."""
+    return f"lower(coalesce(substring({url} FROM %(of_url)s), substring({url} FROM %(of_scp)s), ''))"
 
 
 def _first(column: str, pattern: str) -> Expression:

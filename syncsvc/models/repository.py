@@ -63,6 +63,10 @@ class RemoteUrlField(CheckedCharField):
         return given.url
 
 
+def _no_poll_runs() -> Q:
+    return Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
+
+
 class RepositoryQuerySet(models.QuerySet["Repository"]):
     def named(self, name_or_id: str) -> "Repository":
         """The repository of that name or id; Repository.DoesNotExist where there is none."""
@@ -70,15 +74,13 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
 
     def request_check(self, repository_id: uuid.UUID) -> bool:
         """Makes its poll due now, and marks it as asked for; False while one runs, or where it is paused."""
-        free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
-        asked = self.filter(free, id=repository_id, is_active=True)
+        asked = self.filter(_no_poll_runs(), id=repository_id, is_active=True)
         return asked.update(due_at=Now(), queued_at=Now()) == 1
 
     def claim(self, repository_id: uuid.UUID, *, token: uuid.UUID) -> bool:
         """Takes the lease for one poll."""
-        free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
         return (
-            self.filter(free, id=repository_id, is_active=True, due_at__lte=Now()).update(
+            self.filter(_no_poll_runs(), id=repository_id, is_active=True, due_at__lte=Now()).update(
                 lease_token=token,
                 lease_expires_at=Now() + timedelta(seconds=settings.LEASE_SECONDS),
             )

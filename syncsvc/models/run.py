@@ -1,6 +1,7 @@
 """Runs of a subscription."""
 
 import uuid
+from datetime import datetime
 
 from django.db import models
 from django.db.models import Q
@@ -34,6 +35,16 @@ class Trigger(models.TextChoices):
     def asked_for(self) -> bool:
         """True where somebody waits for it: the remote is checked afresh, and an open git circuit does not hold it."""
         return self not in (Trigger.POLL, Trigger.BACK_OFF)
+
+
+def runs_at(due_at: datetime | None, trigger: str, throttle_lasts_until: datetime | None) -> datetime | None:
+    """The time at which a subscription's next run may begin; None where it wants no run.
+
+    An operator's single retry does not wait for the end of its app's throttle.
+    """
+    if due_at is None or throttle_lasts_until is None or trigger == Trigger.RETRY:
+        return due_at
+    return max(due_at, throttle_lasts_until)
 
 
 class SyncRun(models.Model):

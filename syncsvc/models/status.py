@@ -1,9 +1,12 @@
 """A subscription's statuses, the table of their transitions, and what a failed run leaves behind."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from syncsvc.types import ErrorKind
 
@@ -16,6 +19,7 @@ class Status(models.TextChoices):
 
 
 THROTTLED_KIND = ErrorKind.ENDPOINT_THROTTLED
+HELD_KIND = ErrorKind.MASS_DELETE_HELD
 
 
 def is_retrying(status: str, error_kind: str) -> bool:
@@ -28,7 +32,13 @@ def is_throttled(status: str, error_kind: str, *, app_is_throttled: bool) -> boo
     return status == Status.PENDING and (error_kind == THROTTLED_KIND or (error_kind == "" and app_is_throttled))
 
 
-# The same for the ORM, and for SQL about a subscription `s` and its app `a`; a test compares the three.
+def is_held(status: str, error_kind: str) -> bool:
+    """A run would delete most of what the app has, and waits for somebody's approval."""
+    return status == Status.FAILED and error_kind == HELD_KIND
+
+
+# These conditions for the ORM, and in SQL about a subscription `s`, its app `a` and its repository `r`; a test compares
+# the forms.
 THROTTLED = Q(status=Status.PENDING) & (
     Q(error_kind=THROTTLED_KIND) | Q(error_kind="", app__throttled_until__isnull=False)
 )
@@ -41,10 +51,16 @@ RETRYING_SQL = f"s.status = 'pending' AND s.error_kind NOT IN ('', '{THROTTLED_K
 # Failed for good, or retrying.
 FAILING = Q(status=Status.FAILED) | RETRYING
 FAILING_SQL = f"(s.status = 'failed' OR {RETRYING_SQL})"
+HELD = Q(status=Status.FAILED, error_kind=HELD_KIND)
+HELD_SQL = f"(s.status = 'failed' AND s.error_kind = '{HELD_KIND}')"
+# Neither the subscription nor its app nor its repository is paused.
+ACTIVE = Q(is_active=True, app__is_active=True, repository__is_active=True)
+ACTIVE_SQL = "(s.is_active AND a.is_active AND r.is_active)"
+# A wake-up is on its way: one that was sent `requeue` seconds ago counts as lost. Null where none was sent.
+QUEUED_SQL = "(s.queued_at >= statement_timestamp() - make_interval(secs => %(requeue)s))"
 # Until when a throttled app `a` takes no run: its wait goes on, or another run goes first. Null: it takes runs.
-THROTTLE_LASTS_UNTIL_SQL = (
-    "(CASE WHEN a.throttled_until IS NOT NULL THEN greatest(a.throttled_until, a.probe_until) END)"
-)
+THROTTLE_ENDS_SQL = "greatest(a.throttled_until, a.probe_until)"
+THROTTLE_LASTS_UNTIL_SQL = f"(CASE WHEN a.throttled_until IS NOT NULL THEN {THROTTLE_ENDS_SQL} END)"
 
 # Every change of status there is, and the verb that makes it; "claim_released" is the claim of one that an operation
 # has released. A test walks all pairs.
@@ -61,6 +77,11 @@ TRANSITIONS: dict[tuple[Status, Status], tuple[str, ...]] = {
     (Status.PENDING, Status.PENDING): ("request", "retry", "resync"),
     (Status.SYNCING, Status.SYNCING): ("request",),
 }
+
+
+def queued() -> Q:
+    """A wake-up is on its way, as QUEUED_SQL says it; for a repository: a check that somebody asked for."""
+    return Q(queued_at__gte=Now() - timedelta(seconds=settings.REQUEUE_AFTER))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

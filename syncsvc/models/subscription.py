@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce, Greatest, Least, Now, Random
@@ -13,8 +12,8 @@ from django.db.models.lookups import LessThanOrEqual
 
 from syncsvc.ids import uuid_of
 from syncsvc.models.error import error_kind_field, error_kind_known
-from syncsvc.models.run import Trigger
-from syncsvc.models.status import Failure, Status, is_retrying, is_throttled
+from syncsvc.models.run import Trigger, runs_at
+from syncsvc.models.status import ACTIVE, Failure, Status, is_held, is_retrying, is_throttled, queued
 from syncsvc.types import ErrorKind
 
 # The end of an outage makes back-offs due within so many seconds.
@@ -43,7 +42,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         raise self.model.DoesNotExist
 
     def active(self) -> "SubscriptionQuerySet":
-        return self.filter(is_active=True, app__is_active=True, repository__is_active=True)
+        return self.filter(ACTIVE)
 
     def due(self) -> "SubscriptionQuerySet":
         """Those that want a run now and have no wake-up on its way."""
@@ -66,8 +65,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 
     def without_wake_up(self) -> "SubscriptionQuerySet":
         """None was sent, or it counts as lost."""
-        lost = Now() - timedelta(seconds=settings.REQUEUE_AFTER)
-        return self.filter(Q(queued_at=None) | Q(queued_at__lt=lost) | WOKEN_IN_THROTTLE)
+        return self.filter(~queued() | WOKEN_IN_THROTTLE)
 
     def postpone(
         self, subscription_id: uuid.UUID, *, token: uuid.UUID, failure: Failure, delay: float, at_least: float = 0
@@ -154,7 +152,6 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         asks for: one that runs now does not have it.
         """
         syncing = Q(status=Status.SYNCING)
-        queued = Q(queued_at__gte=Now() - timedelta(seconds=settings.REQUEUE_AFTER))
         ids = self.in_order()
         wanted = Subscription.objects.filter(id__in=ids)
         # A poll adds nothing to a run that somebody already waits for.
@@ -172,7 +169,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         }
         if allow_deletes:
             values["allow_deletes"] = True
-        wake = list(wanted.exclude(syncing).exclude(queued).active().only("id", "repository_id"))
+        wake = list(wanted.exclude(syncing).exclude(queued()).active().only("id", "repository_id"))
         wanted.update(**values)
         queue = Subscription.objects.filter(id__in=[s.id for s in wake])
         queue.exclude(syncing).update(queued_at=Now())  # a rival may have claimed it since
@@ -180,8 +177,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 
     def idle(self) -> "SubscriptionQuerySet":
         """Those that are neither syncing nor queued: only these can be retried or re-synced."""
-        queued = Q(queued_at__gte=Now() - timedelta(seconds=settings.REQUEUE_AFTER))
-        return self.exclude(status=Status.SYNCING).exclude(queued)
+        return self.exclude(status=Status.SYNCING).exclude(queued())
 
     def retry(self, subscription_id: uuid.UUID, *, asked_by: str) -> bool:
         """failed, or pending in its back-off → pending, due now, as if it had never failed."""
@@ -306,7 +302,7 @@ class Subscription(models.Model):
     asked_by = models.CharField(max_length=150, blank=True, default="", editable=False)
     asked_at = models.DateTimeField(db_default=Now(), editable=False)
 
-    # Quick tries that were used up in a row; `is_retrying` says what they are for.
+    # Quick tries that were used up in a row.
     retry_count = models.PositiveIntegerField(default=0, editable=False)
     error_kind = error_kind_field(editable=False)
     last_error = models.TextField(blank=True, default="", editable=False)
@@ -382,12 +378,13 @@ class Subscription(models.Model):
         return is_throttled(self.status, self.error_kind, app_is_throttled=self.app.is_throttled)
 
     @property
+    def is_held(self) -> bool:
+        return is_held(self.status, self.error_kind)
+
+    @property
     def runs_at(self) -> datetime | None:
         """When its next run may begin: it is due, and the endpoint takes requests. None where it wants no run."""
-        until = self.app.throttled_until
-        if self.due_at is None or until is None or self.trigger == Trigger.RETRY:
-            return self.due_at
-        return max(self.due_at, until)
+        return runs_at(self.due_at, self.trigger, self.app.throttle_lasts_until)
 
     @property
     def paused(self) -> bool:

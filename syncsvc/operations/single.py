@@ -8,10 +8,10 @@ from django.db import transaction
 from syncsvc import wakeup
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Status, Subscription, SyncRun, Trigger
+from syncsvc.models.status import HELD
 from syncsvc.operations.asker import Asker
 from syncsvc.store import ledger
 from syncsvc.sync.asking import ask_for_runs
-from syncsvc.types import ErrorKind
 
 RETRY_IN_PROGRESS = "A retry is already in progress"
 SYNC_IN_PROGRESS = "A sync is already in progress"
@@ -73,7 +73,7 @@ def send_again(subscription_id: uuid.UUID, path: bytes, asker: Asker) -> Queued:
 
 def held_run(subscription: Subscription) -> SyncRun | None:
     """The run whose mass delete waits for somebody's approval."""
-    if subscription.status != Status.FAILED or subscription.error_kind != ErrorKind.MASS_DELETE_HELD:
+    if not subscription.is_held:
         return None
     return subscription.runs.filter(outcome=SyncRun.Outcome.HELD).first()
 
@@ -87,7 +87,7 @@ def allow_deletes(subscription_id: uuid.UUID, held_id: uuid.UUID, asker: Asker) 
     held = held_run(subscription)
     if held is None or held.id != held_id:
         raise Refused("conflict", HELD_NO_MORE)
-    still = Subscription.objects.filter(id=subscription_id, status=Status.FAILED, error_kind=ErrorKind.MASS_DELETE_HELD)
+    still = Subscription.objects.filter(HELD, id=subscription_id)
     with transaction.atomic():
         if not still.update(approved_commit=held.to_commit, approved_deletes=held.deleted):
             raise Refused("conflict", HELD_NO_MORE)

@@ -4,21 +4,23 @@ from typing import Any
 
 from django.db import connection
 
-from syncsvc.error_kinds import REMOTE_KINDS
-from syncsvc.models.hosts import OF_SCP, OF_URL
+from syncsvc.models.hosts import CAUSE_URL_SQL, HOST_VALUES, host_sql
 from syncsvc.models.status import FAILING_SQL
+from syncsvc.statistics.shown import SHOWN_SQL
 
 CAUSES_SHOWN = 60
 CHOICES = 200  # apps, and repositories, that a filter offers
 COLUMNS = ("counts", "causes", "apps", "repositories", "operations")
 
+# What fails, grouped by cause, and the retries that are at it. Reads the failing subscriptions once, by the index
+# subscription_status. Locks nothing. Called every 2 s while the page of failures is looked at, for all tabs together.
 FAILING = f"""
 WITH wrong AS MATERIALIZED (
   SELECT s.id, s.app_id, s.repository_id, s.error_kind, s.failing_since, a.name AS app, r.name AS repository,
          s.status = 'failed' AS failed,
-         lower(coalesce(substring(u.url FROM %(of_url)s), substring(u.url FROM %(of_scp)s), '')) AS host
+         {host_sql("u.url")} AS host
   FROM syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
-    CROSS JOIN LATERAL (SELECT CASE WHEN s.error_kind = ANY(%(of_remotes)s) THEN r.url ELSE a.url END AS url) u
+    CROSS JOIN LATERAL (SELECT {CAUSE_URL_SQL} AS url) u
   WHERE {FAILING_SQL}
 ), causes AS (
   SELECT error_kind, host, count(*) FILTER (WHERE failed) AS failed, count(*) FILTER (WHERE NOT failed) AS retrying,
@@ -39,16 +41,14 @@ SELECT
   (SELECT json_agg(t) FROM (SELECT repository_id AS id, min(repository) AS name, count(*) AS count FROM wrong
      GROUP BY repository_id ORDER BY count DESC, name LIMIT %(choices)s) t),
   (SELECT json_agg(t) FROM (SELECT id, scope FROM syncsvc_operation
-     WHERE kind = 'retry' AND (finished_at IS NULL
-       OR created_at > now() - interval '1 day' AND finished_at > now() - interval '1 minute')
+     WHERE kind = 'retry' AND {SHOWN_SQL}
      ORDER BY created_at) t)
 """
 
 
 def failing_numbers() -> dict[str, Any]:
     """By the names of COLUMNS: `counts` is a mapping, the others are lists of rows. Moments are text of ISO 8601."""
-    values: dict[str, Any] = {"of_url": OF_URL, "of_scp": OF_SCP, "causes": CAUSES_SHOWN, "choices": CHOICES}
-    values["of_remotes"] = [kind.value for kind in REMOTE_KINDS]
+    values: dict[str, Any] = {**HOST_VALUES, "causes": CAUSES_SHOWN, "choices": CHOICES}
     with connection.cursor() as cursor:
         cursor.execute(FAILING, values)
         row = cursor.fetchone()

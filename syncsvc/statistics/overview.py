@@ -5,26 +5,34 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from syncsvc.error_kinds import REMOTE_KINDS
-from syncsvc.models.hosts import OF_SCP, OF_URL
-from syncsvc.models.status import FAILING_SQL, RETRYING_SQL, THROTTLE_LASTS_UNTIL_SQL
+from syncsvc.models.hosts import CAUSE_URL_SQL, HOST_VALUES, host_sql
+from syncsvc.models.status import (
+    ACTIVE_SQL,
+    FAILING_SQL,
+    HELD_SQL,
+    QUEUED_SQL,
+    RETRYING_SQL,
+    THROTTLE_LASTS_UNTIL_SQL,
+)
+from syncsvc.statistics.shown import SHOWN_SQL
+from syncsvc.statistics.stale import STALE_SQL
 
 NAMED = 6  # rows of each list that are shown; the pages behind them have all
 COLUMNS = ("counts", "causes", "apps", "held", "circuits", "throttled", "gone", "stale", "running", "operations")
 
-# A repository is stale when three polls of it, and five minutes, have gone by. `runs_at` is when a subscription is due
-# and its app takes it. An app is throttled for as long as anything waits for the end of that.
+# Counts everything, and lists the worst few of each kind. Reads each subscription once. `runs_at` is the time at which a
+# subscription is due and its app takes it. An app is throttled for as long as anything waits for the end of that. Locks
+# nothing. Called every 2 s while the overview is looked at, for all tabs together.
 OVERVIEW = f"""
 WITH s AS MATERIALIZED (
   SELECT s.id, s.app_id, s.repository_id, s.status, s.retry_count, s.error_kind, s.due_at, s.queued_at,
          s.failing_since, s.last_success_at, a.name AS app, r.name AS repository,
-         s.is_active AND a.is_active AND r.is_active AS active,
+         {ACTIVE_SQL} AS active,
          greatest(s.due_at, CASE WHEN s.trigger <> 'retry' THEN {THROTTLE_LASTS_UNTIL_SQL} END) AS runs_at,
-         CASE WHEN s.error_kind = ANY(%(of_remotes)s) THEN r.url ELSE a.url END AS url
+         {CAUSE_URL_SQL} AS url
   FROM syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
 ), wrong AS MATERIALIZED (
-  SELECT *, lower(coalesce(substring(url FROM %(of_url)s), substring(url FROM %(of_scp)s), '')) AS host,
-         status = 'failed' AS failed
+  SELECT *, {host_sql("url")} AS host, status = 'failed' AS failed
   FROM s WHERE {FAILING_SQL}
 ), causes AS (
   SELECT error_kind, host, count(*) FILTER (WHERE failed) AS failed, count(*) FILTER (WHERE NOT failed) AS retrying,
@@ -58,17 +66,14 @@ WITH s AS MATERIALIZED (
 ), stale AS (
   SELECT id, name, checked_at, error_kind, coalesce(checked_at, created_at) AS since
   FROM syncsvc_repository
-  WHERE is_active AND coalesce(checked_at, created_at)
-        < statement_timestamp() - make_interval(secs => greatest(3 * coalesce(poll_seconds, %(poll)s), 300))
+  WHERE {STALE_SQL}
 ), running AS (
   SELECT s.id, s.app || '/' || s.repository AS name, x.id AS run, x.worker, x.started_at AS since, x.trigger, x.asked_by
   FROM s JOIN syncsvc_syncrun x ON x.subscription_id = s.id AND x.outcome = ''
   WHERE s.status = 'syncing'
 ), operations AS (
   SELECT id, status, created_at, finished_at FROM syncsvc_operation
-  WHERE finished_at IS NULL
-        OR created_at > statement_timestamp() - interval '1 day'
-           AND finished_at > statement_timestamp() - interval '1 minute'
+  WHERE {SHOWN_SQL}
 )
 SELECT
   (SELECT json_build_object(
@@ -78,11 +83,10 @@ SELECT
      'retrying', count(*) FILTER (WHERE {RETRYING_SQL}),
      'syncing', count(*) FILTER (WHERE status = 'syncing'),
      'paused', count(*) FILTER (WHERE NOT active),
-     'held', count(*) FILTER (WHERE status = 'failed' AND error_kind = 'mass_delete_held'),
+     'held', count(*) FILTER (WHERE {HELD_SQL}),
      'due', count(*) FILTER (WHERE active AND due_at IS NOT NULL AND runs_at <= statement_timestamp()),
      'due_since', min(runs_at) FILTER (WHERE active AND due_at IS NOT NULL AND runs_at <= statement_timestamp()),
-     'queued', count(*) FILTER (
-       WHERE status <> 'syncing' AND queued_at > statement_timestamp() - make_interval(secs => %(requeue)s)),
+     'queued', count(*) FILTER (WHERE status <> 'syncing' AND {QUEUED_SQL}),
      'waiting', count(*) FILTER (WHERE active AND due_at IS NOT NULL AND runs_at > statement_timestamp()),
      'next_at', min(runs_at) FILTER (WHERE active AND due_at IS NOT NULL AND runs_at > statement_timestamp()),
      'success_at', max(last_success_at),
@@ -102,7 +106,7 @@ SELECT
   (SELECT json_agg(t) FROM (SELECT * FROM of_apps LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (
      SELECT id, app || '/' || repository AS name, failing_since AS since FROM s
-     WHERE status = 'failed' AND error_kind = 'mass_delete_held' ORDER BY failing_since LIMIT %(named)s) t),
+     WHERE {HELD_SQL} ORDER BY failing_since LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (SELECT * FROM circuits ORDER BY waiting DESC, name LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (SELECT * FROM throttled ORDER BY waiting DESC, name LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (
@@ -123,9 +127,7 @@ def overview_numbers(*, gone: str) -> dict[str, Any]:
         cursor.execute(
             OVERVIEW,
             {
-                "of_url": OF_URL,
-                "of_scp": OF_SCP,
-                "of_remotes": list(REMOTE_KINDS),
+                **HOST_VALUES,
                 "poll": settings.POLL_SECONDS,
                 "requeue": settings.REQUEUE_AFTER,
                 "named": NAMED,

@@ -1,4 +1,4 @@
-"""What the pages of an app and of a repository show in numbers; in SQL, for a page costs one statement each."""
+"""The numbers on the pages of an app and of a repository: one statement for each page."""
 
 import uuid
 from collections.abc import Sequence
@@ -9,9 +9,10 @@ from django.db.models import TextField
 from django.db.models.expressions import RawSQL
 
 from syncsvc.models import App, Repository
-from syncsvc.models.status import RETRYING_SQL, THROTTLE_LASTS_UNTIL_SQL, THROTTLED_SQL
+from syncsvc.models.status import ACTIVE_SQL, RETRYING_SQL, THROTTLE_LASTS_UNTIL_SQL, THROTTLED_SQL
 
-# Of an app's, or a repository's, subscriptions: a few thousand at most, by the index of the foreign key.
+# Counts an app's, or a repository's, subscriptions by state: a few thousand at most, by the index of the foreign key.
+# Locks nothing. Called every 2 s while such a page is looked at, for all tabs together.
 COUNTS = f"""
 SELECT json_build_object(
   'total', count(*),
@@ -24,7 +25,7 @@ SELECT json_build_object(
   'paused', count(*) FILTER (WHERE NOT s.is_active),
   'moving', count(*) FILTER (WHERE s.status = 'syncing'
               OR s.status = 'pending' AND greatest(s.due_at, {THROTTLE_LASTS_UNTIL_SQL}) <= statement_timestamp()
-                 AND s.is_active AND a.is_active AND r.is_active
+                 AND {ACTIVE_SQL}
               -- just ended: what is kept of a moment ago does not have it, and is asked for once more
               OR greatest(s.last_success_at, s.failed_at) > statement_timestamp() - interval '5 seconds'),
   'old_url_files', coalesce(sum(s.old_url_files), 0),
@@ -35,7 +36,8 @@ SELECT json_build_object(
 FROM syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
 WHERE """
 
-# From runs, which are a hundredth of the attempts (run_timeline).
+# Sums an app's runs of the last day, by the index run_timeline: they are a hundredth of its attempts. Locks nothing.
+# Called as COUNTS, for an app.
 DAY = """
 SELECT json_build_object('delivered', coalesce(sum(x.delivered), 0), 'failed', coalesce(sum(x.failed), 0),
   'bytes', coalesce(sum(x.bytes), 0), 'runs', count(x.id))
@@ -43,7 +45,8 @@ FROM syncsvc_subscription s JOIN syncsvc_syncrun x ON x.subscription_id = s.id
 WHERE s.app_id = %s AND x.started_at > statement_timestamp() - interval '1 day'
 """
 
-# Reads each attempt of the day: kept by whoever asks.
+# Percentiles of an app's requests of the last day. Reads each attempt of the day, so that the caller keeps the answer
+# for a minute. Locks nothing. Called as COUNTS, for an app.
 LATENCY = """
 SELECT json_build_object('requests', count(*), 'refused', count(*) FILTER (WHERE t.error_kind <> ''),
   'half', percentile_disc(0.5) WITHIN GROUP (ORDER BY t.milliseconds),
@@ -53,8 +56,9 @@ FROM syncsvc_subscription s JOIN syncsvc_deliveryattempt t ON t.subscription_id 
 WHERE s.app_id = %s AND t.at > statement_timestamp() - interval '1 day'
 """
 
-# head: the snapshot of the commit that the remote was last seen at, where it has been taken in. between: those taken in
-# after the one that the app has. last: the newest run that has ended.
+# How far subscriptions are from their remotes' heads. head: the snapshot of the commit at which the remote was last
+# seen, where it has been taken in. between_: those taken in after the one that the app has. last_: the newest run that
+# has ended. Locks nothing. Called for each list of subscriptions on the page of an app or a repository.
 STANDINGS = """
 SELECT s.id, head.id IS NOT NULL, had.commit = r.head_commit, coalesce(between_.steps, 0), between_.changes, head.files,
        s.epoch <> s.clean_epoch, last.planned - last.delivered
@@ -78,7 +82,7 @@ WHERE s.id = ANY(%s)
 """
 
 
-# A repository's host that nothing is asked of now, and why.
+# A repository's host where nothing is asked of it now, and why. Locks nothing. Called as COUNTS, for a repository.
 HOST = """
 SELECT json_build_object('name', h.name, 'until', greatest(h.circuit_until, h.quiet_until), 'error', h.last_error,
                          'asked', h.circuit_until IS NULL)

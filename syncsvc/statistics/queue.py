@@ -5,19 +5,20 @@ from typing import Any, Literal, get_args
 from django.conf import settings
 from django.db import connection
 
-from syncsvc.models.status import THROTTLE_LASTS_UNTIL_SQL
+from syncsvc.models.status import ACTIVE_SQL, QUEUED_SQL, THROTTLE_LASTS_UNTIL_SQL
 
 SHOWN = 100  # rows; who wants others searches
 State = Literal["running", "queued", "due", "waiting"]
 STATES: tuple[State, ...] = get_args(State)
 COLUMNS = ("states", "matching", "rows", "lanes", "workers", "polls")
 
-# `lanes` are grouped by repository only where its shard matters.
-# A throttled app's subscriptions wait for the end of that, whatever they are due or woken for; an operator's single
-# retry does not.
+# Everything that runs or wants a run, by state; then the numbers of each queue and worker, and of polls. `lanes` are
+# grouped by repository only where its shard matters. A throttled app's subscriptions wait for the end of that, whatever
+# they are due or woken for; an operator's single retry does not. Locks nothing. Called every 2 s while the queue is
+# looked at, for all tabs with the same search together.
 QUEUE = f"""
-WITH clock (now, lost) AS MATERIALIZED (
-  SELECT statement_timestamp(), statement_timestamp() - make_interval(secs => %(requeue)s)
+WITH clock (now) AS MATERIALIZED (
+  SELECT statement_timestamp()
 ), bulk AS (
   SELECT subscription_id FROM syncsvc_operationitem WHERE released_at IS NOT NULL
 ), found AS MATERIALIZED (
@@ -26,18 +27,17 @@ WITH clock (now, lost) AS MATERIALIZED (
          s.status <> 'syncing' AND w.until > clock.now AS throttled,
          CASE WHEN s.status = 'syncing' THEN 'running'
               WHEN w.until > clock.now THEN 'waiting'
-              WHEN s.queued_at > clock.lost THEN 'queued'
+              WHEN {QUEUED_SQL} THEN 'queued'
               WHEN s.due_at <= clock.now THEN 'due' ELSE 'waiting' END AS state,
          CASE WHEN s.status = 'syncing' THEN x.started_at
               WHEN w.until > clock.now THEN greatest(w.until, s.due_at)
-              WHEN s.queued_at > clock.lost THEN s.queued_at ELSE s.due_at END AS moment
+              WHEN {QUEUED_SQL} THEN s.queued_at ELSE s.due_at END AS moment
   FROM clock CROSS JOIN syncsvc_subscription s
   JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
   CROSS JOIN LATERAL (SELECT CASE WHEN s.trigger <> 'retry' THEN {THROTTLE_LASTS_UNTIL_SQL} END AS until) w
   LEFT JOIN bulk b ON b.subscription_id = s.id
   LEFT JOIN syncsvc_syncrun x ON x.subscription_id = s.id AND x.outcome = '' AND s.status = 'syncing'
-  WHERE s.status = 'syncing' OR s.is_active AND a.is_active AND r.is_active AND
-        (s.due_at IS NOT NULL OR s.queued_at > clock.lost)
+  WHERE s.status = 'syncing' OR {ACTIVE_SQL} AND (s.due_at IS NOT NULL OR {QUEUED_SQL})
 ), matching AS MATERIALIZED (
   SELECT * FROM found
   WHERE (%(state)s = '' OR state = %(state)s) AND (name ILIKE %(like)s OR worker ILIKE %(like)s)

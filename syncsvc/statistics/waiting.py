@@ -8,18 +8,19 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-from syncsvc.models.status import THROTTLE_LASTS_UNTIL_SQL
+from syncsvc.models.status import QUEUED_SQL, THROTTLE_LASTS_UNTIL_SQL
 
 Reason = Literal["paused", "throttled", "host", "released", "circuit", "running", "elsewhere", "queued", "turn"]
 SHOWN = 100  # groups, the largest first; apps and hosts are many
 
-# In the order in which a release, or the claim of a released item, passes over an item.
+# Names for each waiting item what it waits for, in the order in which a release, or the claim of a released item,
+# passes over an item; then counts them. Locks nothing. Called for the page and the document of an operation.
 WAITING = f"""
 WITH op AS (
   SELECT id, status FROM syncsvc_operation WHERE id = %(operation)s
 ), item AS (
   SELECT i.app_name, i.released_at, s.status, r.host, op.status = 'paused' AS paused,
-    s.queued_at > statement_timestamp() - make_interval(secs => %(requeue)s) AS queued,
+    {QUEUED_SQL} AS queued,
     {THROTTLE_LASTS_UNTIL_SQL} AS throttled_until,
     CASE WHEN a.circuit_opened_at IS NOT NULL THEN greatest(a.circuit_until, a.probe_until) END AS circuit_until,
     (SELECT h.quiet_until FROM syncsvc_remotehost h WHERE h.name = r.host) AS quiet_until,
@@ -54,7 +55,11 @@ FROM named GROUP BY 2, 3 ORDER BY 1 DESC, 2, 3 LIMIT %(shown)s
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """So many items, for what they wait; `name` is the app's or the host's, `until` when that ends. Blank, None: no."""
+    """The number of items that wait for one reason.
+
+    `name` is that of the app or the host, blank where the reason is about neither. `until` is when the wait ends; None
+    where that is not known.
+    """
 
     count: int
     reason: Reason

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from django.conf import settings
 
 from syncsvc.models import App, Repository, Snapshot, Subscription
-from syncsvc.store.conditions import HOST_IS_NOT_QUIET, IS_DOUBTFUL, NOT_THROTTLED
+from syncsvc.models.status import ACTIVE_SQL
+from syncsvc.store.conditions import HOST_IS_NOT_QUIET, IS_DOUBTFUL, NOT_THROTTLED, in_shards
 from syncsvc.store.statements import Row, columns_of, fetch_one, row_of, width_of
 
 # The item that is in flight for one subscription, by the index item_released_once. `wanted` is the subscription, with
@@ -45,10 +46,8 @@ _CLAIMABLE_ITEMS = f"""
   JOIN syncsvc_repository r ON r.id = s.repository_id
   WHERE i.released_at IS NOT NULL AND i.status = 'waiting' AND s.status <> 'syncing'
     AND (NOT s.awaits_fetch OR s.due_at <= statement_timestamp())
-    AND s.is_active AND a.is_active AND r.is_active AND s.app_id <> ALL (%(barred)s::uuid[]) AND {NOT_THROTTLED}
-    AND {HOST_IS_NOT_QUIET}
-    AND (%(shards)s::int[] IS NULL
-         OR ('x' || right(s.repository_id::text, 7))::bit(28)::int %% %(queues)s::int = ANY (%(shards)s::int[]))"""
+    AND {ACTIVE_SQL} AND s.app_id <> ALL (%(barred)s::uuid[]) AND {NOT_THROTTLED} AND {HOST_IS_NOT_QUIET}
+    AND {in_shards("s.repository_id")}"""
 _FIRST = "ORDER BY c.released_at, c.id LIMIT 1"
 _NEXT_ITEM = f"""
 WITH claimable AS NOT MATERIALIZED (
@@ -83,9 +82,8 @@ _TAKE = f""", claimed AS (
     last_error = CASE WHEN item.fresh THEN '' ELSE s.last_error END,
     failed_at = CASE WHEN item.fresh THEN NULL ELSE s.failed_at END
   FROM syncsvc_app a, syncsvc_repository r, wanted LEFT JOIN item ON item.id = wanted.item_id
-  WHERE s.id = wanted.id AND s.is_active
-    AND a.id = s.app_id AND a.is_active AND ({NOT_THROTTLED} OR (s.trigger = 'retry' AND item.id IS NULL))
-    AND r.id = s.repository_id AND r.is_active
+  WHERE s.id = wanted.id AND a.id = s.app_id AND r.id = s.repository_id AND {ACTIVE_SQL}
+    AND ({NOT_THROTTLED} OR (s.trigger = 'retry' AND item.id IS NULL))
     AND ((s.status IN ('pending', 'failed') AND s.due_at <= statement_timestamp())
          OR (item.id IS NOT NULL AND s.status IN ('pending', 'failed', 'synced')))
   RETURNING s.*

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from syncsvc.models import Operation, SyncRun
+from syncsvc.store.conditions import OPERATION_OF_RUN, ends_without
 from syncsvc.store.runs import RunRecord
 from syncsvc.store.statements import columns_of, fetch_one, row_of, width_of
 
@@ -15,10 +16,7 @@ _OVERTAKEN = "(r.head_moved_at IS DISTINCT FROM %(head_moved_at)s::timestamptz A
 # Locks the operation, then the subscription (`locked` is read so that the order holds), then updates the item.
 # Called by `settle` for a run that ended as synced.
 _COMPLETE = f"""
-WITH op AS (
-  SELECT id FROM syncsvc_operation
-  WHERE id = (SELECT operation_id FROM syncsvc_operationitem WHERE run_id = %(run)s AND status = 'running')
-  FOR UPDATE
+WITH op AS ({OPERATION_OF_RUN}
 ), done AS (
   UPDATE syncsvc_subscription s SET
     lease_token = NULL, lease_expires_at = NULL, run_again = FALSE, stop_requested_at = NULL,
@@ -40,9 +38,7 @@ WITH op AS (
 ), counted AS (
   UPDATE syncsvc_operation o SET
     running = o.running - 1, succeeded = o.succeeded + 1, files = o.files + %(delivered)s, version = o.version + 1,
-    status = CASE WHEN o.waiting + o.running - 1 > 0 THEN o.status
-                  WHEN o.status = 'cancelling' THEN 'cancelled' ELSE 'finished' END,
-    finished_at = CASE WHEN o.waiting + o.running - 1 > 0 THEN NULL ELSE statement_timestamp() END
+    {ends_without("o.waiting + o.running - 1")}
   FROM settled WHERE o.id = settled.operation_id RETURNING o.*
 ), ended AS (
   UPDATE syncsvc_syncrun r SET

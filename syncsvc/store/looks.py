@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from syncsvc.models import App
+from syncsvc.models.status import ACTIVE_SQL
 from syncsvc.store.statements import Row, columns_of, fetch_all, row_of
 from syncsvc.store.throttles import STATE_COLUMNS, Throttled, throttled_of
 
 # Locks nothing. Called once a second by each process that has runs.
 _LOOK = f"""
-SELECT s.lease_token, s.stop_requested_at IS NOT NULL, s.is_active AND a.is_active AND r.is_active,
+SELECT s.lease_token, s.stop_requested_at IS NOT NULL, {ACTIVE_SQL},
   {STATE_COLUMNS}, {columns_of(App, "a")}
 FROM syncsvc_subscription s
 JOIN syncsvc_app a ON a.id = s.app_id

@@ -6,14 +6,12 @@ operation, because a statement that waited for that lock does not see the items 
 """
 
 from syncsvc.models import Operation
-from syncsvc.store.conditions import ENDPOINT_TAKES_RUNS, HOST_IS_NOT_QUIET
+from syncsvc.models.status import ACTIVE_SQL, QUEUED_SQL
+from syncsvc.store.conditions import ENDPOINT_TAKES_RUNS, HOST_IS_NOT_QUIET, OPERATION_OF_RUN, ends_without
 from syncsvc.store.statements import columns_of
 
 # A subscription that may be queued for an operation. Checked again once its row is locked.
-_IDLE = """
-  s.status <> 'syncing'
-  AND (s.queued_at IS NULL OR s.queued_at < statement_timestamp() - make_interval(secs => %(requeue)s))
-"""
+_IDLE = f"s.status <> 'syncing' AND {QUEUED_SQL} IS NOT TRUE"
 
 # Marks waiting items as released and their subscriptions as queued, in the order of the index item_to_release, which is
 # read no further than there is room. `room` is what the window has left; in the first of two passes an app that holds
@@ -37,7 +35,7 @@ WITH busy AS (
   JOIN syncsvc_repository r ON r.id = s.repository_id
   WHERE i.operation_id = %(operation)s AND i.status = 'waiting' AND i.released_at IS NULL
     AND {_IDLE} AND (s.status <> 'synced' OR (SELECT kind FROM o) = 'resync')
-    AND s.is_active AND a.is_active AND r.is_active
+    AND {ACTIVE_SQL}
     AND {ENDPOINT_TAKES_RUNS}
     AND {HOST_IS_NOT_QUIET}
     AND i.app_id NOT IN (SELECT app_id FROM busy, o WHERE busy.n >= o.share)
@@ -74,7 +72,7 @@ _TAKE_MARKS_OFF = """
 # Settles as skipped, with the reason, each item whose subscription needs no run or can have none any more.
 # Locks items (skipping locked ones), then subscriptions. Called by `skip_unfit`; the caller holds the operation.
 SKIP_UNFIT = (
-    """
+    f"""
 WITH op AS (
   SELECT id, kind, status FROM syncsvc_operation WHERE id = %(operation)s
 ), marked AS (
@@ -92,7 +90,7 @@ WITH op AS (
   LEFT JOIN syncsvc_repository r ON r.id = s.repository_id
   WHERE (i.status = 'running' AND i.subscription_id IS NULL)
      OR (i.status = 'waiting' AND op.status = 'running'
-         AND (s.id IS NULL OR NOT (a.is_active AND r.is_active AND s.is_active)
+         AND (s.id IS NULL OR NOT {ACTIVE_SQL}
               OR (op.kind = 'retry' AND s.status = 'synced')))
   FOR UPDATE OF i SKIP LOCKED
 ), skipped AS (
@@ -101,15 +99,13 @@ WITH op AS (
   FROM marked WHERE i.id = marked.id
 ),"""
     + _TAKE_MARKS_OFF
-    + """, n AS (
+    + f""", n AS (
   SELECT (count(*) FILTER (WHERE status = 'waiting'))::int AS waited,
     (count(*) FILTER (WHERE status = 'running'))::int AS ran FROM marked
 )
 UPDATE syncsvc_operation o SET waiting = o.waiting - waited, running = o.running - ran,
   skipped = o.skipped + waited + ran, version = o.version + 1,
-  status = CASE WHEN o.waiting + o.running - waited - ran > 0 THEN o.status
-                WHEN o.status = 'cancelling' THEN 'cancelled' ELSE 'finished' END,
-  finished_at = CASE WHEN o.waiting + o.running - waited - ran > 0 THEN NULL ELSE statement_timestamp() END
+  {ends_without("o.waiting + o.running - waited - ran")}
 FROM n WHERE o.id = %(operation)s AND waited + ran > 0 RETURNING waited + ran
 """
 )
@@ -118,10 +114,7 @@ FROM n WHERE o.id = %(operation)s AND waited + ran > 0 RETURNING waited + ran
 def _settled_as(outcome: str) -> str:
     """Settles the running item of one run, and counts it. Locks the operation, then the item."""
     return f"""
-WITH op AS (
-  SELECT id FROM syncsvc_operation
-  WHERE id = (SELECT operation_id FROM syncsvc_operationitem WHERE run_id = %(run)s AND status = 'running')
-  FOR UPDATE
+WITH op AS ({OPERATION_OF_RUN}
 ), settled AS (
   UPDATE syncsvc_operationitem i SET status = '{outcome}', reason = %(reason)s, error_kind = %(kind)s,
     files = i.files + %(files)s, settled_at = statement_timestamp(), released_at = NULL
@@ -129,9 +122,7 @@ WITH op AS (
 )
 UPDATE syncsvc_operation o SET running = o.running - 1, {outcome} = o.{outcome} + 1, files = o.files + %(files)s,
   version = o.version + 1,
-  status = CASE WHEN o.waiting + o.running - 1 > 0 THEN o.status
-                WHEN o.status = 'cancelling' THEN 'cancelled' ELSE 'finished' END,
-  finished_at = CASE WHEN o.waiting + o.running - 1 > 0 THEN NULL ELSE statement_timestamp() END
+  {ends_without("o.waiting + o.running - 1")}
 FROM settled WHERE o.id = settled.operation_id RETURNING {columns_of(Operation, "o")}
 """
 
@@ -157,9 +148,7 @@ WITH marked AS (
     + _TAKE_MARKS_OFF
     + f""", n AS (SELECT count(*)::int AS n FROM failed)
 UPDATE syncsvc_operation o SET waiting = o.waiting - n, failed = o.failed + n, version = o.version + 1,
-  status = CASE WHEN o.waiting + o.running - n > 0 THEN o.status
-                WHEN o.status = 'cancelling' THEN 'cancelled' ELSE 'finished' END,
-  finished_at = CASE WHEN o.waiting + o.running - n > 0 THEN NULL ELSE statement_timestamp() END
+  {ends_without("o.waiting + o.running - n")}
 FROM n WHERE o.id = %(operation)s AND n > 0 RETURNING {columns_of(Operation, "o")}
 """
 )
@@ -180,8 +169,7 @@ WITH o AS (
 )
 UPDATE syncsvc_operation op SET running = op.running - 1, version = op.version + 1, files = op.files + %(files)s,
   waiting = op.waiting + (NOT cancelling)::int, cancelled = op.cancelled + cancelling::int,
-  status = CASE WHEN cancelling AND op.running = 1 THEN 'cancelled' ELSE op.status END,
-  finished_at = CASE WHEN cancelling AND op.running = 1 THEN statement_timestamp() END
+  {ends_without("op.waiting + (NOT cancelling)::int + op.running - 1", operation="op")}
 FROM o, back WHERE op.id = o.id RETURNING {columns_of(Operation, "op")}
 """
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from syncsvc.store.conditions import REMOTE_IS_DOUBTFUL, in_shards
 from syncsvc.store.remote_hosts import SPREAD_SECONDS
 from syncsvc.store.statements import execute, fetch_all
 
@@ -30,14 +31,13 @@ WHERE r.id = waiting.id
 # the poll: hosts that are left alone, and those whose probe is out. Locks nothing: the claim decides. Called whenever
 # places are free, by the index repository_due.
 _FIND = f"""
-SELECT r.id, r.host, r.failure_streak > 0 OR r.checked_at IS NULL, h.circuit_until IS NOT NULL
+SELECT r.id, r.host, {REMOTE_IS_DOUBTFUL}, h.circuit_until IS NOT NULL
 FROM syncsvc_repository r LEFT JOIN syncsvc_remotehost h ON h.name = r.host
 WHERE {_DUE} AND r.id <> ALL (%(running)s::uuid[]) AND r.host <> ALL (%(full)s::text[])
-  AND (%(doubtful_too)s OR r.failure_streak = 0 AND r.checked_at IS NOT NULL)
+  AND (%(doubtful_too)s OR NOT {REMOTE_IS_DOUBTFUL})
   AND (r.queued_at IS NOT NULL
        OR coalesce(greatest(h.circuit_until, h.probe_until, h.quiet_until) <= statement_timestamp(), TRUE))
-  AND (%(shards)s::int[] IS NULL
-       OR ('x' || right(r.id::text, 7))::bit(28)::int %% %(queues)s::int = ANY (%(shards)s::int[]))
+  AND {in_shards("r.id")}
 ORDER BY r.due_at LIMIT %(most)s
 """
 

@@ -1,11 +1,32 @@
 """Statements reach PostgreSQL as they are written, whatever their length, and come back as models."""
 
+from datetime import timedelta
+
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from syncsvc.models import App, Status, Subscription
-from syncsvc.models.status import FAILING, FAILING_SQL, RETRYING, RETRYING_SQL, THROTTLED, THROTTLED_SQL
+from syncsvc.models import App, Status, Subscription, Trigger
+from syncsvc.models.run import runs_at
+from syncsvc.models.status import (
+    ACTIVE,
+    ACTIVE_SQL,
+    FAILING,
+    FAILING_SQL,
+    HELD,
+    HELD_SQL,
+    QUEUED_SQL,
+    RETRYING,
+    RETRYING_SQL,
+    THROTTLE_LASTS_UNTIL_SQL,
+    THROTTLED,
+    THROTTLED_SQL,
+    queued,
+)
+from syncsvc.models.subscription import DOUBTFUL
+from syncsvc.store.conditions import IS_DOUBTFUL
 from syncsvc.store.statements import columns_of, fetch_all, fetch_one, numbered, row_of
 from syncsvc.types import ErrorKind
 from tests.factories import AppFactory, SubscriptionFactory
@@ -84,3 +105,65 @@ def test_throttled_means_one_thing_in_the_orm_in_sql_and_on_a_row(
     expected = status == Status.PENDING and (kind == "endpoint_throttled" or (kind == "" and app_is_throttled))
     assert (in_sql[0], read.is_throttled, found.filter(THROTTLED).exists()) == (expected, expected, expected)
     assert not (expected and (in_sql[1] or read.is_retrying)), "nothing is both"
+
+
+TABLES = """syncsvc_subscription s
+  JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id"""
+NOW = timezone.now()
+CONDITIONS = {"held": (HELD, HELD_SQL), "active": (ACTIVE, ACTIVE_SQL), "doubtful": (DOUBTFUL, IS_DOUBTFUL)}
+ROWS: list[tuple[str, dict[str, object], bool]] = [
+    ("held", {"status": Status.FAILED, "error_kind": "mass_delete_held"}, True),
+    ("held", {"status": Status.FAILED, "error_kind": "git_auth"}, False),
+    ("held", {"status": Status.PENDING, "error_kind": "mass_delete_held"}, False),
+    ("active", {}, True),
+    ("active", {"is_active": False}, False),
+    ("active", {"app__is_active": False}, False),
+    ("active", {"repository__is_active": False}, False),
+    ("doubtful", {"repository__checked_at": NOW}, False),
+    ("doubtful", {}, True),
+    ("doubtful", {"repository__checked_at": NOW, "repository__failure_streak": 1}, True),
+    ("doubtful", {"repository__checked_at": NOW, "app__failure_streak": 1}, True),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "expected"), ROWS)
+def test_a_condition_means_one_thing_in_the_orm_and_in_sql(
+    name: str, values: dict[str, object], expected: bool
+) -> None:
+    row, (condition, sql) = SubscriptionFactory(**values), CONDITIONS[name]
+    assert Subscription.objects.filter(condition, id=row.id).exists() is expected
+    assert fetch_one(f"SELECT {sql} FROM {TABLES} WHERE s.id = %(id)s", {"id": row.id}) == (expected,)  # noqa: S608
+    assert name != "held" or row.is_held is expected
+    assert name != "active" or row.paused is not expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(None, None), (0, True), (3600, False)])
+def test_queued_means_one_thing_in_the_orm_and_in_sql(seconds: int | None, expected: bool | None) -> None:
+    """A wake-up that was sent long ago counts as lost."""
+    sent = None if seconds is None else timezone.now() - timedelta(seconds=seconds)
+    row = SubscriptionFactory(queued_at=sent)
+    values = {"id": row.id, "requeue": settings.REQUEUE_AFTER}
+    assert Subscription.objects.filter(queued(), id=row.id).exists() is bool(expected)
+    assert fetch_one(f"SELECT {QUEUED_SQL} FROM {TABLES} WHERE s.id = %(id)s", values) == (expected,)  # noqa: S608
+
+
+@pytest.mark.parametrize("probe", [None, -60, 3600])
+@pytest.mark.parametrize("until", [None, -60, 60])
+def test_the_end_of_a_throttle_is_one_thing_in_sql_and_on_a_row(until: int | None, probe: int | None) -> None:
+    """A run that goes first lasts until its probe is over."""
+    ends = [None if seconds is None else NOW + timedelta(seconds=seconds) for seconds in (until, probe)]
+    app = AppFactory()
+    App.objects.filter(id=app.id).update(
+        throttled_until=ends[0], throttled_at=ends[0], throttled_since=ends[0], probe_until=ends[1]
+    )
+    app.refresh_from_db()
+    sql = f"SELECT {THROTTLE_LASTS_UNTIL_SQL} FROM syncsvc_app a WHERE a.id = %(id)s"  # noqa: S608
+    assert fetch_one(sql, {"id": app.id}) == (app.throttle_lasts_until,)
+
+
+def test_a_single_retry_does_not_wait_for_the_end_of_a_throttle() -> None:
+    later = NOW + timedelta(minutes=5)
+    assert runs_at(NOW, Trigger.POLL, later) == later
+    assert runs_at(NOW, Trigger.RETRY, later) == NOW
+    assert runs_at(None, Trigger.POLL, later) is None
+    assert runs_at(later, Trigger.POLL, NOW) == later

@@ -10,6 +10,8 @@ from django.utils import timezone
 from syncsvc.management import base
 from syncsvc.management.selectors import add_selectors, selected
 from syncsvc.models import Status
+from syncsvc.models.app import throttle_lasts_until
+from syncsvc.models.run import runs_at
 from syncsvc.models.status import is_retrying, is_throttled
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.sync.health import Health, health
@@ -19,7 +21,7 @@ PAGE = 2_000
 COLUMNS = (
     *("id", "app__name", "repository__name", "status", "is_active", "app__is_active", "repository__is_active"),
     *("snapshot__commit", "snapshot__files", "retry_count", "error_kind", "last_error", "due_at", "last_success_at"),
-    "app__throttled_until",
+    *("trigger", "app__throttled_until", "app__probe_until"),
 )
 
 
@@ -43,7 +45,8 @@ def _rows(subscriptions: SubscriptionQuerySet) -> Iterator[dict[str, Any]]:
     """As `status --json` shows them, read in pages by one query."""
     found = subscriptions.order_by("app__name", "repository__name").values_list(*COLUMNS)
     for id, app, repository, status, active, app_active, repository_active, *rest in found.iterator(PAGE):
-        commit, files, retry_count, error_kind, last_error, due_at, last_success_at, app_until = rest
+        commit, files, retry_count, error_kind, last_error, due_at, last_success_at, trigger, *of_app = rest
+        app_until = throttle_lasts_until(*of_app)
         throttled = is_throttled(status, error_kind, app_is_throttled=app_until is not None)
         yield {
             "id": id,
@@ -58,7 +61,7 @@ def _rows(subscriptions: SubscriptionQuerySet) -> Iterator[dict[str, Any]]:
             "last_error": last_error or None,
             "due_at": due_at,
             "last_success_at": last_success_at,
-            "throttled_until": max(filter(None, (due_at, app_until))) if throttled else None,
+            "throttled_until": runs_at(due_at, trigger, app_until) if throttled else None,
         }
 
 
