@@ -13,7 +13,7 @@ from syncsvc.admin.actions import RESYNC_ALL
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.moments import with_moments
 from syncsvc.admin.panels import Panel, Panels
-from syncsvc.admin.parts import sees, version_of
+from syncsvc.admin.parts import DAY_SECONDS, sees, version_of
 from syncsvc.admin.standing import rows_context
 from syncsvc.models import App, Subscription
 from syncsvc.operations.moves import OldUrl
@@ -27,14 +27,13 @@ DISMISS = Button(
     in_place=True,
     failed="Failed to dismiss",
 )
-LATENCY_SECONDS = 60  # reading a day's attempts takes a large app 60 ms
 
 
 def health(request: HttpRequest, app: App) -> dict[str, Any]:
     """What costs anything is read once for all that look, and kept in Redis."""
     numbers = _numbers_of(app)
     counts, day = numbers["counts"], numbers["day"]
-    latency = kept.kept(f"app-latency:{app.pk}", lambda: json.dumps(app_latency(app.pk)), seconds=LATENCY_SECONDS)
+    latency = kept.kept(f"app-latency:{app.pk}", lambda: json.dumps(app_latency(app.pk)), seconds=DAY_SECONDS)
     sent = day["delivered"] + day["failed"]
     version = version_of(app.is_active, app.circuit_until, app.throttled_until, sorted(counts.items()))
     return {
@@ -83,7 +82,7 @@ def for_part(app_id: UUID) -> App | None:
         kept.keep(f"app:{app_id}", numbers)
         if latency:
             said = json.dumps(json.loads(numbers)["latency"])
-            kept.keep(f"app-latency:{app_id}", said, seconds=LATENCY_SECONDS)
+            kept.keep(f"app-latency:{app_id}", said, seconds=DAY_SECONDS)
     return app
 
 

@@ -8,12 +8,11 @@ from django.db.models.functions import Now, TruncHour
 from django.template.loader import render_to_string
 
 from syncsvc.admin.kept import VERSION, kept
+from syncsvc.admin.parts import DAY_SECONDS
 from syncsvc.models import SyncRun
 
 TEMPLATE = "admin/syncsvc/overview.html#chart"
 HOURS = 24
-# As long as it is kept: reading the runs of a day takes some milliseconds for each.
-SECONDS = 60
 WIDTH, HEIGHT, GAP = 20, 100, 4
 SEEN = 2  # what is not nothing is seen, however small
 
@@ -39,14 +38,14 @@ class Hour:
 
 
 def chart() -> str:
-    return kept("chart", _render, seconds=SECONDS)
+    return kept("chart", _render, seconds=DAY_SECONDS)
 
 
 def _render() -> str:
     hours = _hours()
     context = {
         "version": VERSION,
-        "every": SECONDS,
+        "every": DAY_SECONDS,
         "hours": hours,
         "delivered": sum(hour.delivered for hour in hours),
         "failed": sum(hour.failed for hour in hours),

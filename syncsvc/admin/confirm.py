@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
-from django.db.models import OuterRef, Subquery, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
@@ -17,10 +16,10 @@ from syncsvc.admin.buttons import Confirmation, ask
 from syncsvc.admin.operation_bar import started_bar
 from syncsvc.admin.parts import is_htmx
 from syncsvc.exceptions import Refused
-from syncsvc.models import Operation, Snapshot
+from syncsvc.models import Operation
 from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
-from syncsvc.operations.preview import Preview, preview, read_digest
+from syncsvc.operations.preview import Preview, preview, read_digest, whole
 from syncsvc.operations.scope import Scope
 from syncsvc.operations.summary import verb
 from syncsvc.words import counted, plural, size
@@ -149,17 +148,9 @@ def _effect(scope: Scope, shown: Preview) -> str:
 
 
 def _at_most(scope: Scope) -> str:
-    """Of what is missing there is no count before the run has looked: it is no more than all there is."""
-    newest = Snapshot.objects.filter(repository=OuterRef("repository")).order_by("-id")
-    known = (
-        scope.qualifying()
-        .order_by()
-        .annotate(files=Subquery(newest.values("files")[:1]), bytes=Subquery(newest.values("bytes")[:1]))
-    )
-    most = known.aggregate(all_files=Sum("files"), all_bytes=Sum("bytes"))
-    if most["all_files"] is None:
-        return ""
-    return f", at most about {counted(most['all_files'], 'file')} ({size(most['all_bytes'])})"
+    """The limit of what a retry sends: only the run itself counts what is missing. Blank where it is not known."""
+    files, size_in_bytes = whole(scope.qualifying())
+    return f", at most about {counted(files, 'file')} ({size(size_in_bytes)})" if files else ""
 
 
 def _tables(kind: Operation.Kind, shown: Preview) -> list[tuple[str, dict[str, int]]]:

@@ -12,8 +12,8 @@ from syncsvc.admin.buttons import Button
 from syncsvc.admin.confirm import Question, confirm
 from syncsvc.admin.panels import Panel, Panels, answer_page
 from syncsvc.admin.parts import page_query, sees
-from syncsvc.admin.status import RETRY, moves
-from syncsvc.models import Operation, Status, Subscription
+from syncsvc.admin.status import RETRY, has_something_to_retry, moves
+from syncsvc.models import Operation, Subscription
 from syncsvc.operations.scope import Scope
 from syncsvc.types import ErrorKind
 
@@ -82,7 +82,7 @@ def _list(request: HttpRequest, page: None) -> dict[str, Any]:
     found = failing.listed(filters, after=query.get("after", ""), kept=failing.ids_of(kept), following=following)
     may = request.user.has_perm(f"syncsvc.{RETRY.permission}")
     for row in found.rows:
-        row.button = _retry(row) if may and _is_retriable(row) else None  # type: ignore[attr-defined]
+        row.button = _retry(row) if may and not row.paused and has_something_to_retry(row) else None  # type: ignore[attr-defined]
     some_move = failing.may_be_repaired() or any(moves(row) for row in found.rows)
     here = {name: str(value) for name, value in query.items() if name != "after"}
     return {
@@ -101,10 +101,6 @@ PANELS: Panels = {"causes": Panel(context=_causes), "list": Panel(context=_list,
 
 def _retry(row: Subscription) -> dict[str, Any]:
     return {**RETRY._asdict(), "url": reverse("admin:syncsvc_subscription_retry", args=[row.pk])}
-
-
-def _is_retriable(row: Subscription) -> bool:
-    return not row.paused and (row.status == Status.FAILED or row.is_retrying)
 
 
 def _filter_form(known: dict[str, Any], filters: failing.Filters) -> dict[str, Any]:

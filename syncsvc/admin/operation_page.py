@@ -12,7 +12,7 @@ from syncsvc.admin import kept
 from syncsvc.admin.answers import with_toasts
 from syncsvc.admin.operation_bar import bar, bar_of, followed_bar
 from syncsvc.admin.panels import Panel, Panels, shared
-from syncsvc.admin.parts import render_part
+from syncsvc.admin.parts import ROWS_SECONDS, render_part
 from syncsvc.admin.tones import OF_ITEM, tone_of_operation
 from syncsvc.exceptions import Refused
 from syncsvc.models import Operation, OperationItem
@@ -22,7 +22,6 @@ from syncsvc.operations.waits import waits_of
 from syncsvc.types import ErrorKind
 
 TEMPLATE = "admin/syncsvc/operation.html"
-ITEMS_SECONDS = 5  # between two questions for them: a page of rows, and not only numbers
 PAGE = 50
 
 
@@ -99,7 +98,7 @@ def _items_context(operation: Operation, filters: Filters) -> dict[str, Any]:
         "next": page.next,
         "asked": {**chosen, "after": filters.after},
         "version": kept.VERSION,
-        "every": None if operation.ended else ITEMS_SECONDS,
+        "every": None if operation.ended else ROWS_SECONDS,
     }
 
 

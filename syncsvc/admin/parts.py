@@ -23,8 +23,10 @@ NAME = re.compile(r"[a-z_]+")
 PART, VERSION = "part", "v"
 # Fields that a part sends for itself; they are not of the page's own address. `kept` and `next` are those of failures.
 OF_PARTS = (PART, VERSION, "kept", "next")
-# Seconds between two questions of a tab for a part: while something in it moves, and else.
+# Seconds between two requests of a tab for a part: while something in it moves, and otherwise.
 MOVING_SECONDS, RESTING_SECONDS = 2, 15
+# For a page of rows, which costs more than numbers; and for what is read from the history of a day.
+ROWS_SECONDS, DAY_SECONDS = 5, 60
 SEES_SECONDS = 30
 
 

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 
-from syncsvc import wakeup
 from syncsvc.admin import repository_page
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.buttons import Button
@@ -20,8 +18,9 @@ from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.removal import RemovalMixin
 from syncsvc.admin.repository_form import RepositoryForm
 from syncsvc.admin.resync_for import RESYNC_FOR, ResyncForButton
+from syncsvc.exceptions import Refused
 from syncsvc.models import Repository, Subscription
-from syncsvc.operations.repositories import save_repository
+from syncsvc.operations.repositories import check_now, save_repository
 
 CHECK = Button(
     "check_now",
@@ -100,16 +99,15 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
             obj.save()
 
     def check_now(self, request: HttpRequest, repository: Repository) -> None:
-        with transaction.atomic():
-            asked = Repository.objects.request_check(repository.pk)
-            if asked:
-                wakeup.wake_polls([repository.pk])
-        if asked:
-            messages.success(request, f"Check asked for: {repository}")
-        elif repository.is_active:
-            messages.info(request, f"A check of {repository} is running already")
-        else:
-            messages.error(request, f"{CHECK.failed}: {repository} is paused.")
+        try:
+            check_now(repository.pk)
+        except Refused as refusal:
+            if refusal.kind == "conflict":
+                messages.info(request, str(refusal))
+            else:
+                messages.error(request, f"{CHECK.failed}: {refusal}")
+            return
+        messages.success(request, f"Check asked for: {repository}")
 
 
 def _credential(repository: Repository) -> str:

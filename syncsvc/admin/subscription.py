@@ -22,9 +22,9 @@ from syncsvc.admin.status import RESYNC, RETRY, has_something_to_retry, status_c
 from syncsvc.admin.stop_button import STOP, StopButton
 from syncsvc.exceptions import Refused
 from syncsvc.ids import uuid_of
-from syncsvc.models import DeliveredFile, DeliveryAttempt, Status, Subscription, SyncRun, Trigger
+from syncsvc.models import DeliveredFile, DeliveryAttempt, Status, Subscription, SyncRun
 from syncsvc.operations import pausing, single
-from syncsvc.sync.asking import ask_for_runs
+from syncsvc.operations.subscribing import subscribe
 from syncsvc.sync.preview import ask_for_preview
 from syncsvc.words import counted
 
@@ -174,13 +174,12 @@ class SubscriptionAdmin(SubscriptionActions, StopButton, SubscriptionButtons, Re
         return field
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
-        asker, row = asker_of(request), Subscription.objects.filter(pk=obj.pk)
+        asker = asker_of(request)
         if change:
             act = pausing.resume if obj.is_active else pausing.pause
-            act(row, asker)
+            act(Subscription.objects.filter(pk=obj.pk), asker)
         else:
-            obj.save()
-            ask_for_runs(row, Trigger.SUBSCRIBED, asked_by=asker.name)
+            subscribe(obj, asked_by=asker.name)
 
     @admin.display(description="status", ordering="status")
     def state(self, subscription: Subscription) -> str:

@@ -8,6 +8,7 @@ from ninja import Field, Schema
 from pydantic import AfterValidator, ConfigDict, model_validator
 
 from syncsvc.models import Operation
+from syncsvc.operations.bulk import MOST_PERCENT, MOST_RUNNING
 from syncsvc.operations.conditions import CONDITION_NAMES
 from syncsvc.operations.scope import Scope
 from syncsvc.statistics.waiting import Reason
@@ -50,8 +51,8 @@ class Again(Schema):
     model_config = ConfigDict(extra="forbid")
 
     confirm_count: Annotated[int | None, Field(ge=0, le=2**31 - 1, description=CONFIRM)] = None
-    max_running: Annotated[int | None, Field(ge=1, le=1000, description="Runs at once.")] = None
-    abort_percent: Annotated[int | None, Field(ge=1, le=100, description=ABORT)] = None
+    max_running: Annotated[int | None, Field(ge=1, le=MOST_RUNNING, description="Runs at once.")] = None
+    abort_percent: Annotated[int | None, Field(ge=1, le=MOST_PERCENT, description=ABORT)] = None
 
 
 class Options(Again):

@@ -10,12 +10,12 @@ from uuid import UUID
 from syncsvc.exceptions import Refused
 from syncsvc.management import base
 from syncsvc.management.asking import add_asker, add_confirmation, asker, make_sure
-from syncsvc.management.following import FIRST_PAUSE, LAST_PAUSE, follow
+from syncsvc.management.following import follow
 from syncsvc.management.operation_lines import preview_lines
 from syncsvc.management.runs import run_line, run_row
 from syncsvc.management.selectors import add_selectors, find_app, find_repository, find_subscription
 from syncsvc.management.terminal import ProgressLine
-from syncsvc.management.waiting import Waiting
+from syncsvc.management.waiting import Pauses, Waiting
 from syncsvc.models import Operation, SyncRun
 from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
@@ -46,7 +46,7 @@ SELECTORS = (
 )
 FLAGS = ", ".join(f"--{selector.option}" for selector in SELECTORS)
 WHICH = f"Say which: name subscriptions (APP/REPOSITORY), or give {FLAGS} or --all."
-MOST = {"max_running": 1000, "abort_percent": 100}
+MOST = {"max_running": bulk.MOST_RUNNING, "abort_percent": bulk.MOST_PERCENT}
 
 
 class Command(base.Command):
@@ -65,7 +65,9 @@ class Command(base.Command):
         add_confirmation(parser)
         parser.add_argument("--wait", action="store_true", help="until all has ended; Ctrl-C leaves it running")
         base.add_positive(parser, "--timeout", metavar="SECONDS", help="how long --wait waits (default: for ever)")
-        base.add_positive(parser, "--max-running", metavar="N", help="how many run at once (at most 1000)")
+        base.add_positive(
+            parser, "--max-running", metavar="N", help=f"how many run at once (at most {bulk.MOST_RUNNING})"
+        )
         base.add_positive(parser, "--abort-percent", metavar="P", help="pause where over P %% of the first 50 fail")
         parser.add_argument("--idempotency-key", metavar="KEY", help="the same key again starts no second operation")
         add_asker(parser)
@@ -159,15 +161,14 @@ class Command(base.Command):
     def _wait_for_run(self, queued: Queued, *, since: Any, timeout: int | None) -> dict[str, Any]:
         """The row of its run as `sync` shows it; exit code 1 where that did not succeed, or did not end in time."""
         waiting = Waiting([queued.subscription], since=since)
-        deadline, pause = None if timeout is None else time.monotonic() + timeout, FIRST_PAUSE
+        deadline, pauses = None if timeout is None else time.monotonic() + timeout, Pauses()
         run: SyncRun | None = None
         try:
             while waiting.ids and (deadline is None or time.monotonic() < deadline):
                 run = next(iter(waiting.ended()), None)
                 if run is None and not waiting.given_up():
                     self.progress.show("running" if waiting.counts()[0] else "waiting for a worker")
-                    time.sleep(pause)
-                    pause = min(pause * 1.5, LAST_PAUSE)
+                    pauses.sleep()
         except KeyboardInterrupt:
             pass
         self.progress.clear()

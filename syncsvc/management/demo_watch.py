@@ -18,14 +18,17 @@ from syncsvc.management.demo_check import compare
 from syncsvc.management.demo_receiver import ReceiverClient
 from syncsvc.management.demo_source import GitFailedError, Source
 from syncsvc.management.terminal import ProgressLine
-from syncsvc.models import App, Repository, Snapshot, Status, Subscription, SyncRun, Trigger
-from syncsvc.models.pausing import set_active
+from syncsvc.models import App, Operation, Repository, Snapshot, Status, Subscription, SyncRun, Trigger
+from syncsvc.operations import pausing
+from syncsvc.operations.asker import Asker
+from syncsvc.operations.removal import remove
 from syncsvc.store import circuits, throttles
 from syncsvc.store.clock import database_time
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.words import changes, counted
 
 APP = "demo-receiver"
+DEMO = Asker(name="demo", source=Operation.Source.COMMAND)
 POLL_SECONDS = 2
 LOOK_SECONDS = 0.2
 
@@ -173,7 +176,7 @@ def subscribed(facts: Facts) -> Subscription:
         circuits.endpoint_answered(app.id)  # an earlier demo may have ended with its circuit open, or throttled
         throttles.forget(app.id)
     if facts.receiver_is_new:  # what an earlier one held is gone: it has to be sent again
-        Subscription.objects.filter(app=app).delete()
+        remove(Subscription.objects.filter(app=app), DEMO)
     repository = Repository.objects.filter(url=facts.url, branch=facts.branch).first()
     if repository is None:
         repository = Repository(url=facts.url, branch=facts.branch, poll_seconds=POLL_SECONDS)
@@ -183,17 +186,17 @@ def subscribed(facts: Facts) -> Subscription:
         Repository.objects.filter(id=repository.id),
         Subscription.objects.filter(app=app, repository=repository),
     ):
-        set_active(rows, is_active=True)
+        pausing.resume(rows, DEMO)
     return Subscription.objects.get_or_create(app=app, repository=repository)[0]
 
 
 def put_away(facts: Facts) -> None:
     """Pauses what only the demo can reach: a system without its receiver and its settings would see it fail."""
     reason = "The demo is not running; make demo starts it again."
-    set_active(App.objects.filter(name=facts.app), is_active=False, reason=reason)
+    pausing.pause(App.objects.filter(name=facts.app), DEMO, reason=reason)
     others = Subscription.objects.exclude(app__name=facts.app)
     alone = Repository.objects.filter(url=facts.url, branch=facts.branch).exclude(subscriptions__in=others)
-    set_active(alone, is_active=False)
+    pausing.pause(alone, DEMO)
 
 
 def _change_line(run: SyncRun) -> str:

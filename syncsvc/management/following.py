@@ -7,6 +7,7 @@ from contextlib import suppress
 from syncsvc.exceptions import Refused
 from syncsvc.management.asking import ask, at_terminal
 from syncsvc.management.terminal import ProgressLine
+from syncsvc.management.waiting import Pauses
 from syncsvc.models import Operation
 from syncsvc.operations import control
 from syncsvc.operations.asker import Asker
@@ -15,7 +16,6 @@ from syncsvc.operations.summary import counts_text, has_ended
 from syncsvc.words import left
 
 BAR = 24  # characters
-FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 
 
 def follow(
@@ -52,7 +52,7 @@ def bar_line(shown: Progress) -> str:
 
 def _watch(operation: Operation, shown: ProgressLine, deadline: float | None) -> bool:
     """False where the time was over first."""
-    pause = FIRST_PAUSE
+    pauses = Pauses()
     while counts := progress(operation.id):
         shown.show(bar_line(counts))
         # The row as well: whoever settled the last item may have died before it could say so.
@@ -60,8 +60,7 @@ def _watch(operation: Operation, shown: ProgressLine, deadline: float | None) ->
             return True
         if deadline is not None and time.monotonic() >= deadline:
             return False
-        time.sleep(pause)
-        pause = min(pause * 1.5, LAST_PAUSE)
+        pauses.sleep()
     raise Refused("not_found", f"The operation {operation.id} was deleted meanwhile.")
 
 

@@ -1,5 +1,6 @@
 """Waiting for the runs that somebody asked for."""
 
+import time
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import groupby
@@ -8,6 +9,20 @@ from operator import attrgetter
 from django.db.models import Q
 
 from syncsvc.models import Status, Subscription, SyncRun, Trigger
+
+# Seconds between the first two looks, and at most; each pause is half as long again as the one before.
+FIRST_PAUSE, LAST_PAUSE, LONGER = 0.05, 1.0, 1.5
+
+
+class Pauses:
+    """The pauses between looks at work that goes on: short ones first, for work that ends at once."""
+
+    def __init__(self) -> None:
+        self._seconds = FIRST_PAUSE
+
+    def sleep(self) -> None:
+        time.sleep(self._seconds)
+        self._seconds = min(self._seconds * LONGER, LAST_PAUSE)
 
 
 class Waiting:

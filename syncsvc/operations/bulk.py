@@ -18,6 +18,8 @@ from syncsvc.words import counted
 
 # A re-sync whose files grew by more than this since the preview is another one than was confirmed.
 GROWTH = 1.1
+# The most that may run at once; the highest percentage of failures at which an operation pauses by itself.
+MOST_RUNNING, MOST_PERCENT = 1000, 100
 
 
 def start(

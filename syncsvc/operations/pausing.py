@@ -13,12 +13,13 @@ from syncsvc.operations.due import make_due
 from syncsvc.types import ErrorKind
 
 
-def pause(rows: QuerySet[Any], asker: Asker, *, at_most: int | None = None) -> list[Any]:
+def pause(rows: QuerySet[Any], asker: Asker, *, at_most: int | None = None, reason: str = "") -> list[Any]:
     """Sends nothing more from the next run on; loses nothing. Returns the rows that were active.
 
-    Refused: `conflict` where there are more of them than `at_most`, the number that was shown.
+    `reason` is shown with an app for as long as it is paused. Refused: `conflict` where there are more rows than
+    `at_most`, the number that was shown.
     """
-    return _change(rows, asker, is_active=False, at_most=at_most)
+    return _change(rows, asker, is_active=False, at_most=at_most, reason=reason)
 
 
 def resume(rows: QuerySet[Any], asker: Asker, *, at_most: int | None = None) -> list[Any]:
@@ -36,7 +37,7 @@ def to_change(rows: QuerySet[Any], *, is_active: bool) -> QuerySet[Any]:
     return found.select_related("app", "repository") if rows.model is Subscription else found
 
 
-def _change(rows: QuerySet[Any], asker: Asker, *, is_active: bool, at_most: int | None) -> list[Any]:
+def _change(rows: QuerySet[Any], asker: Asker, *, is_active: bool, at_most: int | None, reason: str = "") -> list[Any]:
     with transaction.atomic():
         changing = to_change(rows, is_active=is_active).order_by("pk")
         if rows.model is App and is_active:
@@ -46,7 +47,7 @@ def _change(rows: QuerySet[Any], asker: Asker, *, is_active: bool, at_most: int 
         if at_most is not None and len(found) > at_most:
             raise Refused("conflict", f"It would be {len(found):,} by now, where {at_most:,} were shown.")
         ids = [row.pk for row in found]
-        set_active(rows.model._default_manager.filter(pk__in=ids), is_active=is_active)
+        set_active(rows.model._default_manager.filter(pk__in=ids), is_active=is_active, reason=reason)
         asker.log_all(found, "Resumed." if is_active else "Paused.")
     for row in found:
         row.is_active = is_active

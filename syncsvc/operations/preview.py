@@ -91,9 +91,12 @@ def preview(scope: Scope) -> Preview:
 
 
 def totals(scope: Scope, found: SubscriptionQuerySet) -> tuple[int, int]:
-    """Files and bytes that a re-sync of these would send: what their repositories hold, as far as that is known."""
-    if scope.kind == Operation.Kind.RETRY:
-        return 0, 0
+    """Files and bytes that a re-sync of these subscriptions would send; 0 and 0 for a retry, where nobody knows."""
+    return (0, 0) if scope.kind == Operation.Kind.RETRY else whole(found)
+
+
+def whole(found: SubscriptionQuerySet) -> tuple[int, int]:
+    """Files and bytes of all that these subscriptions follow, as far as their repositories have been taken in."""
     newest = Snapshot.objects.filter(repository=OuterRef("repository_id")).order_by("-id")
     followed = (
         found.order_by()

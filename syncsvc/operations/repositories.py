@@ -1,11 +1,14 @@
 """Changing a repository: its columns, the credential that must fit its URL, and what another remote makes due."""
 
 from collections.abc import Collection
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models.functions import Now
 
+from syncsvc import wakeup
 from syncsvc.error_kinds import REMOTE_KINDS
+from syncsvc.exceptions import Refused
 from syncsvc.git.url import scheme_of
 from syncsvc.models import Repository, Subscription
 from syncsvc.operations import pausing
@@ -54,6 +57,23 @@ def credential_problems(repository: Repository) -> dict[str, str]:
     if repository.username and not token:
         problems.append(("username", "A user name goes with a token; give one, or leave the user name blank."))
     return dict(problems)
+
+
+def check_now(repository_id: UUID) -> None:
+    """Has a worker ask the remote now where its branch stands.
+
+    Refused: `conflict` where a poll asks it already; `paused`; `not_found`.
+    """
+    with transaction.atomic():
+        if Repository.objects.request_check(repository_id):
+            wakeup.wake_polls([repository_id])
+            return
+    repository = Repository.objects.filter(pk=repository_id).first()
+    if repository is None:
+        raise Refused("not_found", f"There is no repository {repository_id}; somebody may have deleted it.")
+    if not repository.is_active:
+        raise Refused("paused", f"{repository} is paused. Resume it first.")
+    raise Refused("conflict", f"A check of {repository} is running already")
 
 
 def poll_afresh(repository: Repository) -> None:

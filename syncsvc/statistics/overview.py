@@ -20,7 +20,7 @@ from syncsvc.statistics.stale import STALE_SQL
 NAMED = 6  # rows of each list that are shown; the pages behind them have all
 COLUMNS = ("counts", "causes", "apps", "held", "circuits", "throttled", "gone", "stale", "running", "operations")
 
-# Counts everything, and lists the worst few of each kind. Reads each subscription once. `runs_at` is the time at which a
+# Counts everything, and lists the worst few of each kind. Reads each subscription once. From `runs_at` on a
 # subscription is due and its app takes it. An app is throttled for as long as anything waits for the end of that. Locks
 # nothing. Called every 2 s while the overview is looked at, for all tabs together.
 OVERVIEW = f"""

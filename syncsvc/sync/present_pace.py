@@ -111,10 +111,6 @@ def present_pace(app_id: uuid.UUID) -> PresentPace | None:
     return PresentPace(sum(width for width, _ in known), sum(rate for _, rate in known), len(known))
 
 
-def _width(app: App) -> int:
-    return WINDOWS.width(str(app.id), limit=app.max_in_flight)
-
-
 def _is_true(at: str, now: int) -> bool:
     return now - int(at) <= TRUE_SECONDS
 

@@ -11,6 +11,7 @@ from syncsvc.store.remote_hosts import LeftAlone
 from syncsvc.store.repository_circuits import count_failure
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.types import ErrorKind
+from syncsvc.words import span
 
 # A host is down when so many of its repositories could not connect and none could between: one that is broken by itself
 # stops no other.
@@ -125,7 +126,7 @@ def _wait_asked_for(error: GitError) -> float | None:
 def repository_left_alone(repository: Repository, remaining: float) -> GitCircuitOpenError:
     """`remaining` is in seconds."""
     message = (
-        f"The remote failed {repository.failure_streak} times in a row and is left alone for {in_words(remaining)};"
+        f"The remote failed {repository.failure_streak} times in a row and is left alone for {span(remaining)};"
         f" a sync asks it at once. Its last error: {repository.last_error}"
     )
     kind = ErrorKind(repository.error_kind or ErrorKind.GIT_UNREACHABLE)
@@ -133,7 +134,7 @@ def repository_left_alone(repository: Repository, remaining: float) -> GitCircui
 
 
 def _host_left_alone(repository: Repository, state: LeftAlone, remaining: float) -> GitCircuitOpenError:
-    wait = in_words(remaining)
+    wait = span(remaining)
     if state.asked_for:
         message = f"The host {repository.host} asked to be left alone; it is asked again in {wait}."
     else:
@@ -146,7 +147,3 @@ def _host_left_alone(repository: Repository, state: LeftAlone, remaining: float)
     return GitCircuitOpenError(
         kind, message, retry_after=remaining, failing_for=state.failing_for, host_is_quiet=state.asked_for
     )
-
-
-def in_words(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -4,13 +4,11 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import transaction
-
 from syncsvc.management import base
-from syncsvc.management.adding import add
+from syncsvc.management.adding import refusing
 from syncsvc.management.selectors import find_app, find_repository
-from syncsvc.models import Subscription, Trigger
-from syncsvc.sync.asking import ask_for_runs
+from syncsvc.models import Subscription
+from syncsvc.operations.subscribing import subscribe
 
 
 class Command(base.Command):
@@ -23,10 +21,9 @@ class Command(base.Command):
     def answer(self, options: Mapping[str, Any]) -> base.Answer:
         app, repository = find_app(options["app"]), find_repository(options["repository"])
         subscription = Subscription(app=app, repository=repository)
-        with transaction.atomic():
-            taken = f"{subscription} exists already; `manage.py sync {subscription}` asks for a run of it."
-            add(subscription, taken=taken)
-            ask_for_runs(Subscription.objects.filter(id=subscription.id), Trigger.SUBSCRIBED)
+        with refusing(f"{subscription} exists already; `manage.py sync {subscription}` asks for a run of it."):
+            subscription.full_clean()
+            subscribe(subscription)
         self.note_if_nobody_is_woken()
         row = {
             "id": subscription.id,

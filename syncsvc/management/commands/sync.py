@@ -18,15 +18,13 @@ from syncsvc.management import base
 from syncsvc.management.runs import run_line, run_row
 from syncsvc.management.selectors import add_selectors, selected
 from syncsvc.management.terminal import ProgressLine
-from syncsvc.management.waiting import Waiting
+from syncsvc.management.waiting import Pauses, Waiting
 from syncsvc.models import Subscription, SyncRun, Trigger
 from syncsvc.stopping import STOPPING
 from syncsvc.store.clock import database_time
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.health import health
 from syncsvc.sync.pipeline import run_subscription
-
-FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 
 type Ended = tuple[Subscription, SyncRun | None]  # no run: it has not ended
 
@@ -78,15 +76,14 @@ class Command(base.Command):
 
     def _wait(self, waiting: Waiting, timeout: int | None) -> Iterator[Ended]:
         deadline = None if timeout is None else time.monotonic() + timeout
-        total, pause = len(waiting.ids), FIRST_PAUSE
+        total, pauses = len(waiting.ids), Pauses()
         try:
             while waiting.ids and (deadline is None or time.monotonic() < deadline):
                 yield from self._ended(waiting)
                 if waiting.ids:
                     syncing, queued = waiting.counts()
                     self.progress.show(f"{total - len(waiting.ids)} of {total} ended, {syncing} run, {queued} wait")
-                    time.sleep(pause)
-                    pause = min(pause * 1.5, LAST_PAUSE)
+                    pauses.sleep()
         except KeyboardInterrupt:
             self.progress.clear()
         if waiting.ids:
@@ -98,14 +95,13 @@ class Command(base.Command):
         worker = f"inline@{socket.gethostname()}:{os.getpid()}"
         with _ctrl_c_hands_back():
             for id in list(waiting.ids):
-                pause = FIRST_PAUSE
+                pauses = Pauses()
                 while id in waiting.ids and not STOPPING.is_set():
                     self.progress.show(f"running, {len(waiting.ids)} to go")
                     ran = run_subscription(id, worker=worker)
                     yield from self._ended(waiting)
                     if ran is None and id in waiting.ids:  # it runs elsewhere, or waits for another's fetch
-                        time.sleep(pause)
-                        pause = min(pause * 1.5, LAST_PAUSE)
+                        pauses.sleep()
             yield from ((subscription, None) for subscription in waiting.still())
 
     def _ended(self, waiting: Waiting) -> Iterator[Ended]:
