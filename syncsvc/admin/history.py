@@ -4,12 +4,13 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
-from django.db import OperationalError, connection, models, transaction
+from django.db import OperationalError, models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from psycopg.errors import QueryCanceled
 
 from syncsvc.admin.buttons import ButtonsMixin
 from syncsvc.admin.paging import CappedPaginator
+from syncsvc.store.statements import limit_statements
 
 QUERY_SECONDS = 5
 
@@ -46,10 +47,7 @@ class HistoryAdmin(ButtonsMixin):
         """A filter that would read millions of rows for an answer is given up, and says so."""
         try:
             with transaction.atomic():
-                with connection.cursor() as cursor:
-                    cursor.execute(
-                        "SELECT set_config('statement_timeout', %s, true)", [f"{QUERY_SECONDS * 1000:.0f}ms"]
-                    )
+                limit_statements(QUERY_SECONDS)
                 response = super().changelist_view(request, extra_context)
                 return response.render() if hasattr(response, "render") else response
         except OperationalError as error:

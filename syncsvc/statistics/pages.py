@@ -91,6 +91,9 @@ WHERE r.id = %s AND greatest(h.circuit_until, h.quiet_until) > statement_timesta
 """
 OF_REPOSITORY = (f"'counts', ({COUNTS} s.repository_id = %s)", f"'host', ({HOST})")
 
+# COUNTS and HOST of a repository together. Locks nothing. Called as COUNTS.
+REPOSITORY = f"SELECT json_build_object({', '.join(OF_REPOSITORY)})::text"
+
 
 class Standing(NamedTuple):
     """How far a subscription is from the remote's head.
@@ -115,7 +118,7 @@ def app_counts(app_id: uuid.UUID) -> dict[str, Any]:
 def repository_numbers(repository_id: uuid.UUID) -> str:
     """JSON: `counts` of its subscriptions, and `host`, where that is left alone."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {_object(OF_REPOSITORY)}", [repository_id] * len(OF_REPOSITORY))
+        cursor.execute(REPOSITORY, [repository_id] * len(OF_REPOSITORY))
         found: str = cursor.fetchone()[0]
     return found
 

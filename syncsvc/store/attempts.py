@@ -24,23 +24,28 @@ class Attempt(NamedTuple):
     answer: bytes
 
 
-# Locks the run: until the transaction ends nobody deletes it.
+# Looks whether the run is still there. Locks it: until the transaction ends nobody deletes it. Called before _COPY.
 _RUN_IS_THERE = "SELECT id FROM syncsvc_syncrun WHERE id = %(run)s FOR KEY SHARE"
+
+# Writes attempts: a row costs a tenth of what it costs with INSERT. Locks nothing. Called for a group of requests.
+_COPY = """
+COPY syncsvc_deliveryattempt
+  (subscription_id, run_id, webhook_id, kind, path, files, status, error_kind, error, milliseconds, answer)
+FROM STDIN
+"""
 
 
 def log_attempts(subscription_id: uuid.UUID, run_id: uuid.UUID, attempts: Sequence[Attempt]) -> None:
-    """Writes them in one COPY: a row costs a tenth of what it costs with INSERT. Nothing where the run is deleted.
+    """Writes these attempts in one statement; none where the run is deleted.
 
     A delete of the run waits for the end of the transaction, and then takes these with it.
     """
     if not attempts:
         return
-    columns = "webhook_id, kind, path, files, status, error_kind, error, milliseconds, answer"
     with transaction.atomic(savepoint=False):
         if fetch_one(_RUN_IS_THERE, {"run": run_id}) is None:
             return
-        copying = f"COPY syncsvc_deliveryattempt (subscription_id, run_id, {columns}) FROM STDIN"
-        with connection.cursor() as cursor, cursor.copy(copying) as copy:
+        with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
             for a in attempts:
                 error, answer = a.error[:ERROR_LETTERS], a.answer[:ANSWER_BYTES]
                 copy.write_row((subscription_id, run_id, *a[:6], error, a.milliseconds, answer))

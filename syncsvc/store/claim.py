@@ -49,6 +49,9 @@ _CLAIMABLE_ITEMS = f"""
     AND {ACTIVE_SQL} AND s.app_id <> ALL (%(barred)s::uuid[]) AND {NOT_THROTTLED} AND {HOST_IS_NOT_QUIET}
     AND {in_shards("s.repository_id")}"""
 _FIRST = "ORDER BY c.released_at, c.id LIMIT 1"
+
+# As _ITEM_OF_SUBSCRIPTION for the first of _CLAIMABLE_ITEMS. The operation is locked first, so that its items are read
+# again behind that lock.
 _NEXT_ITEM = f"""
 WITH claimable AS NOT MATERIALIZED (
   SELECT i.id, i.operation_id, i.released_at {_CLAIMABLE_ITEMS}

@@ -20,7 +20,7 @@ HOST_IS_NOT_QUIET = """NOT EXISTS (
 REMOTE_IS_DOUBTFUL = "(r.failure_streak > 0 OR r.checked_at IS NULL)"
 IS_DOUBTFUL = f"(a.failure_streak > 0 OR {REMOTE_IS_DOUBTFUL})"
 
-# The operation whose item a run is for, locked.
+# Finds the operation whose item a run is for. Locks it. Called within the statements that settle that item.
 OPERATION_OF_RUN = """
   SELECT id FROM syncsvc_operation
   WHERE id = (SELECT operation_id FROM syncsvc_operationitem WHERE run_id = %(run)s AND status = 'running')

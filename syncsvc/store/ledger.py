@@ -73,7 +73,7 @@ _ACKNOWLEDGE_AND_LOG = (
 )
 
 # Has one path sent again. An epoch of 0 is older than any; a doubt without its epoch is no repeat, so its id is not
-# used again. The caller holds the subscription's row. Called by *Send again*.
+# used again. Locks the ledger's row; the caller holds the subscription's. Called by *Send again*.
 _FORGET = """
 INSERT INTO syncsvc_deliveredfile AS row (subscription_id, path, epoch) VALUES (%(subscription)s, %(path)s, 0)
 ON CONFLICT (subscription_id, path) DO UPDATE SET epoch = 0, doubt_epoch = NULL

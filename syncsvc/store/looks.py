@@ -9,7 +9,8 @@ from syncsvc.models.status import ACTIVE_SQL
 from syncsvc.store.statements import Row, columns_of, fetch_all, row_of
 from syncsvc.store.throttles import STATE_COLUMNS, Throttled, throttled_of
 
-# Locks nothing. Called once a second by each process that has runs.
+# Reads what operators and endpoints have changed around runs that go on. Locks nothing. Called once a second by each
+# process that has runs.
 _LOOK = f"""
 SELECT s.lease_token, s.stop_requested_at IS NOT NULL, {ACTIVE_SQL},
   {STATE_COLUMNS}, {columns_of(App, "a")}

@@ -14,15 +14,17 @@ UPDATE syncsvc_subscription s SET old_url_files = (
   SELECT count(*) FROM syncsvc_deliveredfile f
   WHERE f.subscription_id = s.id AND f.blob IS NOT NULL AND f.epoch = s.epoch
 )
-"""
+WHERE """
+_NOTE_ONE = f"{_NOTE} s.id = %(id)s"
+_NOTE_APP = f"{_NOTE} s.app_id = %(app)s"
 
 
 def note_old_url(subscription_id: uuid.UUID) -> None:
-    execute(f"{_NOTE} WHERE s.id = %(id)s", {"id": subscription_id})
+    execute(_NOTE_ONE, {"id": subscription_id})
 
 
 def note_old_url_of_app(app_id: uuid.UUID) -> None:
-    execute(f"{_NOTE} WHERE s.app_id = %(app)s", {"app": app_id})
+    execute(_NOTE_APP, {"app": app_id})
 
 
 @transaction.atomic

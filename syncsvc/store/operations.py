@@ -23,6 +23,25 @@ from syncsvc.store.statements import columns_of, fetch_all, fetch_one, row_of
 
 REASON_LETTERS = 500
 
+# Reads an operation. Locks it. Called before its items are moved, so that they are read as they are afterwards.
+_LOCK = f"SELECT {columns_of(Operation, 'o')} FROM syncsvc_operation o WHERE id = %(id)s FOR UPDATE"
+
+# Makes one item for each subscription of a query (the ORM's own, with positional parameters), numbered within its app
+# (`turn`), and counts them. Locks the subscriptions against a delete in the order of their ids, as a delete does: what
+# is deleted meanwhile is left out. Called when an operation begins.
+_FREEZE = """
+WITH chosen (id, app_id, app_name, repository_name) AS (
+  {query} FOR KEY SHARE OF syncsvc_subscription
+), frozen AS (
+  INSERT INTO syncsvc_operationitem (operation_id, subscription_id, app_id, app_name, repository_name, turn)
+  SELECT %s, id, app_id, app_name, repository_name, row_number() OVER (PARTITION BY app_id ORDER BY repository_name)
+  FROM chosen RETURNING id
+), n AS (
+  SELECT count(*)::int AS n FROM frozen
+)
+UPDATE syncsvc_operation SET total = n, waiting = n FROM n WHERE syncsvc_operation.id = %s RETURNING total
+"""
+
 
 class Released(NamedTuple):
     """A subscription that may run now, as its wake-up needs it."""
@@ -33,33 +52,15 @@ class Released(NamedTuple):
 
 def lock_operation(operation_id: uuid.UUID) -> Operation | None:
     """Reads the operation and locks it until the transaction ends."""
-    sql = f"SELECT {columns_of(Operation, 'o')} FROM syncsvc_operation o WHERE id = %(id)s FOR UPDATE"
-    return _operation(sql, {"id": operation_id})
+    return _operation(_LOCK, {"id": operation_id})
 
 
 def freeze_items(operation_id: uuid.UUID, chosen: SubscriptionQuerySet) -> int:
-    """Makes one item for each chosen subscription of a new operation, and counts them; how many.
-
-    One INSERT … SELECT over the ORM's own query. `turn` interleaves the apps. Locks the subscriptions in the order of
-    their ids, as a delete does: what is deleted meanwhile is left out.
-    """
+    """Makes one item for each chosen subscription of a new operation, and returns their number."""
     columns = ("id", "app_id", "app__name", "repository__name")
     query, values = chosen.order_by("id").values(*columns).query.sql_with_params()
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"""WITH chosen (id, app_id, app_name, repository_name) AS (
-                  {query} FOR KEY SHARE OF syncsvc_subscription
-                ), frozen AS (
-                  INSERT INTO syncsvc_operationitem (operation_id, subscription_id, app_id, app_name, repository_name,
-                    turn)
-                  SELECT %s, id, app_id, app_name, repository_name,
-                    row_number() OVER (PARTITION BY app_id ORDER BY repository_name)
-                  FROM chosen RETURNING id
-                ), n AS (SELECT count(*)::int AS n FROM frozen)
-                UPDATE syncsvc_operation SET total = n, waiting = n FROM n WHERE syncsvc_operation.id = %s
-                RETURNING total""",
-            [*values, operation_id, operation_id],
-        )
+        cursor.execute(_FREEZE.replace("{query}", query), [*values, operation_id, operation_id])
         return int(cursor.fetchone()[0])
 
 

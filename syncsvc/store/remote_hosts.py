@@ -16,11 +16,13 @@ from syncsvc.store.statements import execute, fetch_one
 # What waited for a host becomes due within so many seconds, not all at once.
 SPREAD_SECONDS = 5
 
+# The failure opens the circuit: the probe of an open one failed, or `threshold` different repositories have failed.
+_OPENS = """coalesce(h.circuit_until <= statement_timestamp(),
+    cardinality(h.failing_repositories) + (%(repository)s <> ALL (h.failing_repositories))::int >= %(threshold)s)"""
+
 # Counts a repository that could not connect, once; opens the circuit when they are `threshold` different ones, and
 # again, for longer, when the probe of an open circuit fails. Makes the host's row where there is none. Locks the host.
 # Called for each failure to connect.
-_OPENS = """coalesce(h.circuit_until <= statement_timestamp(),
-    cardinality(h.failing_repositories) + (%(repository)s <> ALL (h.failing_repositories))::int >= %(threshold)s)"""
 _FAILED = f"""
 INSERT INTO syncsvc_remotehost AS h (name, failing_repositories, failing_since, error_kind, last_error)
 VALUES (%(name)s, ARRAY[%(repository)s::uuid], statement_timestamp(), %(kind)s, %(error)s)

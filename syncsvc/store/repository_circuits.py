@@ -5,12 +5,13 @@ import uuid
 from syncsvc.delivery.retry_policy import CircuitPolicy
 from syncsvc.store.statements import execute
 
-# Adds a failure of git, and opens the circuit at the threshold and at each failure after a cool-down, for a time that
-# doubles: an open circuit stays as it is. The first opening of a streak has the plain cool-down, whatever became of the
-# streak before. A wait that the remote asked for is kept as well. Locks the repository. Called for each failure of an
-# `ls-remote`.
+# The failure opens the circuit: at the threshold, and again after a cool-down.
 _OPENS = """(failure_streak + 1 >= %(threshold)s AND coalesce(circuit_until <= statement_timestamp(), TRUE))"""
+# Openings before this one in the streak: the first has the plain cool-down, whatever became of the streak before.
 _BEFORE = "CASE WHEN failure_streak < %(threshold)s THEN 0 ELSE least(circuit_openings, 32) END"
+
+# Adds a failure of git, and opens the circuit for a time that doubles; an open circuit stays as it is. A wait that the
+# remote asked for is kept as well. Locks the repository. Called for each failure of an `ls-remote`.
 _FAILED = f"""
 UPDATE syncsvc_repository SET
   failure_streak = failure_streak + 1, error_kind = %(kind)s, last_error = %(error)s,

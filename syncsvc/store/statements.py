@@ -17,6 +17,9 @@ _PLACEHOLDER = re.compile(r"%(?:\((?P<name>\w+)\)s|(?P<percent>%))")
 
 type Row = tuple[Any, ...]
 
+# Limits how long each statement of the transaction may take. Locks nothing. Called by the console's lists of history.
+_LIMIT = "SELECT set_config('statement_timeout', %(limit)s, TRUE)"
+
 
 class Numbered(NamedTuple):
     """A statement as PostgreSQL wants it: `$1` for the first of `names`, and so on."""
@@ -76,6 +79,11 @@ def fetch_all(sql: str, values: Mapping[str, Any]) -> list[Row]:
         cursor.execute(sql, values)
         rows: list[Row] = cursor.fetchall()
     return rows
+
+
+def limit_statements(seconds: float) -> None:
+    """Gives up each statement of this transaction that takes longer, as an OperationalError."""
+    execute(_LIMIT, {"limit": f"{seconds * 1000:.0f}ms"})
 
 
 def columns_of(model: type[models.Model], alias: str) -> str:

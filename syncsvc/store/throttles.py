@@ -49,7 +49,7 @@ STATE_COLUMNS = f"""
   extract(epoch FROM least(clock_timestamp(), a.throttled_until + make_interval(secs => {IDLE_SECONDS}))
     - a.throttled_since)::float8"""
 
-# Locks nothing.
+# Reads how long the app is left alone yet. Locks nothing. Called before a run sends, and when a wait is over.
 _STATE = f"""
 SELECT {STATE_COLUMNS}
 FROM syncsvc_app a WHERE a.id = %(app)s AND a.throttled_until IS NOT NULL
