@@ -67,7 +67,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         return {"rotate": button, "before": row.still_valid_secrets(timezone.now())}
 
     def pressed(self, request: HttpRequest, row: App, button: Button) -> HttpResponse:
-        app_page.forget(row)
+        app_page.NUMBERS.forget(row)
         return super().pressed(request, row, button)
 
     @admin.display(description="state")
@@ -97,7 +97,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
             obj.save()
             return
         save_app(obj, asker_of(request), changed=set(form.changed_data) & set(AppForm.Meta.fields))
-        app_page.forget(obj)
+        app_page.NUMBERS.forget(obj)
         if typed:
             self._rotate(request, obj, secret=typed)
 

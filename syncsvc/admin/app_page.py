@@ -11,11 +11,11 @@ from django.utils import timezone
 from syncsvc.admin import kept
 from syncsvc.admin.actions import RESYNC_ALL
 from syncsvc.admin.buttons import Button
-from syncsvc.admin.moments import with_moments
+from syncsvc.admin.numbers import Numbers
 from syncsvc.admin.panels import Panel, Panels
-from syncsvc.admin.parts import DAY_SECONDS, sees, version_of
-from syncsvc.admin.standing import rows_context
-from syncsvc.models import App, Subscription
+from syncsvc.admin.parts import DAY_SECONDS, version_of
+from syncsvc.admin.standing import rows_panel
+from syncsvc.models import App
 from syncsvc.operations.moves import OldUrl
 from syncsvc.statistics.pages import app_counts, app_day, app_latency, app_with_numbers
 from syncsvc.sync.present_pace import present_pace
@@ -29,9 +29,16 @@ DISMISS = Button(
 )
 
 
+def _read(app_id: UUID) -> str:
+    return json.dumps({"counts": app_counts(app_id), "day": app_day(app_id)})
+
+
+NUMBERS = Numbers("app", _read)
+
+
 def health(request: HttpRequest, app: App) -> dict[str, Any]:
-    """What costs anything is read once for all that look, and kept in Redis."""
-    numbers = _numbers_of(app)
+    """How well the app is. What the database must count is read once for all tabs, and kept in Redis."""
+    numbers = NUMBERS.of(app)
     counts, day = numbers["counts"], numbers["day"]
     latency = kept.kept(f"app-latency:{app.pk}", lambda: json.dumps(app_latency(app.pk)), seconds=DAY_SECONDS)
     sent = day["delivered"] + day["failed"]
@@ -51,7 +58,7 @@ def health(request: HttpRequest, app: App) -> dict[str, Any]:
 
 def old_url(request: HttpRequest, app: App) -> dict[str, Any]:
     """The notice about files that the old URL had. Permissions are asked for only where it is shown."""
-    counts = _numbers_of(app)["counts"]
+    counts = NUMBERS.counts_of(app)
     if not counts["old_url_files"]:
         return {}
     may = {RESYNC_ALL: f"syncsvc.{RESYNC_ALL.permission}", DISMISS: "syncsvc.change_app"}
@@ -65,30 +72,18 @@ def _in_notice(button: Button, app: App) -> dict[str, Any]:
     return {**button._asdict(), "url": url, "place": "-old-url"}
 
 
-def rows(request: HttpRequest, app: App) -> dict[str, Any]:
-    if not sees(request, Subscription):
-        return {"may_see_rows": False}
-    return {"may_see_rows": True, **rows_context(request, app, _numbers_of(app)["counts"])}
-
-
 def for_part(app_id: UUID) -> App | None:
-    """The app, and with it in one statement what a poll would have to ask for anew."""
-    if kept.is_fresh(f"app:{app_id}") and kept.is_fresh(f"app-latency:{app_id}"):
+    """The app for a poll of its panel; where its numbers are to be read as well, one statement reads both."""
+    if NUMBERS.is_fresh(app_id) and kept.is_fresh(f"app-latency:{app_id}"):
         return App.objects.filter(pk=app_id).first()
     latency = not kept.is_fresh(f"app-latency:{app_id}")
     app = app_with_numbers(app_id, latency=latency)
     if app is not None:
-        numbers: str = getattr(app, "numbers")  # noqa: B009 - the annotation
-        kept.keep(f"app:{app_id}", numbers)
+        numbers = NUMBERS.keep(app)
         if latency:
             said = json.dumps(json.loads(numbers)["latency"])
             kept.keep(f"app-latency:{app_id}", said, seconds=DAY_SECONDS)
     return app
-
-
-def forget(app: App) -> None:
-    """Somebody has just changed something here, and wants to see it."""
-    kept.forget(f"app:{app.pk}")
 
 
 def throttled(app: App, counts: dict[str, Any]) -> dict[str, Any] | None:
@@ -128,21 +123,8 @@ def rate_text(delivered: int, sent: int) -> str:
     return f"{delivered * 1000 // sent / 10:g} %"
 
 
-def _numbers_of(app: App) -> dict[str, Any]:
-    """As they came with the row, or are kept; they stay on the row, for the other panels."""
-    known = vars(app)
-    if "numbers" not in known:
-        known["numbers"] = kept.kept(f"app:{app.pk}", lambda: _numbers(app))
-    numbers: dict[str, Any] = with_moments(json.loads(known["numbers"]))
-    return numbers
-
-
-def _numbers(app: App) -> str:
-    return json.dumps({"counts": app_counts(app.pk), "day": app_day(app.pk)})
-
-
 PANELS: Panels = {
     "health": Panel(context=health, tells=True, row=for_part),
     "old_url": Panel(context=old_url),
-    "rows": Panel(context=rows),
+    "rows": rows_panel(NUMBERS.counts_of),
 }

@@ -1,7 +1,8 @@
 """An operation's bar: how far it is, on any page, in place of the button that started it."""
 
 import uuid
-from typing import Any, TypedDict
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -86,9 +87,20 @@ def followed_bar(request: HttpRequest, operation_id: uuid.UUID) -> HttpResponse:
     if shown is None:
         return HttpResponse(status=404)
     response = render_part(request, TEMPLATE, shown, finished=shown["ended"])
+    return told_of_end(request, response, shown)
+
+
+def told_of_end(
+    request: HttpRequest,
+    response: HttpResponse,
+    shown: Mapping[str, Any],
+    *,
+    after: Literal["receive", "swap"] = "receive",
+) -> HttpResponse:
+    """Adds the summary of an operation that has ended, as a toast, and the event `changed`, after this step of htmx."""
     if not shown["ended"]:
         return response
     level = messages.WARNING if shown["operation"]["failed"] else messages.SUCCESS
     messages.add_message(request, level, shown["summary"])
-    trigger_client_event(response, "changed")
+    trigger_client_event(response, "changed", after=after)
     return with_toasts(request, response)

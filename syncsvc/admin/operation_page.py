@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
-from django_htmx.http import trigger_client_event
 
 from syncsvc.admin import kept
-from syncsvc.admin.answers import with_toasts
-from syncsvc.admin.operation_bar import bar, bar_of, followed_bar
+from syncsvc.admin.operation_bar import bar, bar_of, followed_bar, told_of_end
 from syncsvc.admin.panels import Panel, Panels, shared
 from syncsvc.admin.parts import ROWS_SECONDS, render_part
 from syncsvc.admin.tones import OF_ITEM, tone_of_operation
@@ -60,12 +57,8 @@ def progress_part(request: HttpRequest, operation: Operation) -> HttpResponse:
     response = render_part(
         request, f"{TEMPLATE}#progress", {"original": operation, **context}, finished=context["ended"]
     )
-    if not context["ended"]:
-        return response
-    level = messages.WARNING if context["operation"]["failed"] else messages.SUCCESS
-    messages.add_message(request, level, context["summary"])
-    trigger_client_event(response, "changed", after="swap")  # this part, which listens to it too, is gone by then
-    return with_toasts(request, response)
+    # This part listens to `changed` as well: it is gone after the swap.
+    return told_of_end(request, response, context, after="swap")
 
 
 def items_html(request: HttpRequest, operation: Operation) -> str:

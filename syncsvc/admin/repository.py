@@ -66,7 +66,7 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
         return {"credential": _credential(row)}
 
     def pressed(self, request: HttpRequest, row: Repository, button: Button) -> HttpResponse:
-        repository_page.forget(row)
+        repository_page.NUMBERS.forget(row)
         return super().pressed(request, row, button)
 
     @admin.display(description="state")

@@ -1,6 +1,5 @@
 """The panels of a repository's page: where its remote stands, when it was asked, and what was taken in."""
 
-import json
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -9,21 +8,21 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
 
-from syncsvc.admin import kept
-from syncsvc.admin.moments import with_moments
+from syncsvc.admin.numbers import Numbers
 from syncsvc.admin.panels import Panel, Panels
 from syncsvc.admin.parts import sees, version_of
-from syncsvc.admin.standing import rows_context
-from syncsvc.models import Repository, Snapshot, Subscription
+from syncsvc.admin.standing import rows_panel
+from syncsvc.models import Repository, Snapshot
 from syncsvc.statistics.pages import repository_numbers, repository_with_counts
 from syncsvc.statistics.stale import is_stale
 
 SNAPSHOTS = 10
+NUMBERS = Numbers("repository", repository_numbers)
 
 
 def remote(request: HttpRequest, repository: Repository) -> dict[str, Any]:
     """The row itself, and numbers of its subscriptions that all who look share."""
-    numbers = _numbers_of(repository)
+    numbers = NUMBERS.of(repository)
     counts, host = numbers["counts"], numbers["host"]
     check = check_state(repository, timezone.now())
     version = version_of(
@@ -44,33 +43,14 @@ def remote(request: HttpRequest, repository: Repository) -> dict[str, Any]:
     }
 
 
-def rows(request: HttpRequest, repository: Repository) -> dict[str, Any]:
-    if not sees(request, Subscription):
-        return {"may_see_rows": False}
-    return {"may_see_rows": True, **rows_context(request, repository, _numbers_of(repository)["counts"])}
-
-
 def for_part(repository_id: UUID) -> Repository | None:
-    """The repository, and with it in one statement what a poll would have to ask for anew."""
-    if kept.is_fresh(f"repository:{repository_id}"):
+    """The repository for a poll of its panel; where its numbers are to be read as well, one statement reads both."""
+    if NUMBERS.is_fresh(repository_id):
         return Repository.objects.filter(pk=repository_id).first()
     repository = repository_with_counts(repository_id)
     if repository is not None:
-        kept.keep(f"repository:{repository_id}", getattr(repository, "numbers"))  # noqa: B009 - the annotation
+        NUMBERS.keep(repository)
     return repository
-
-
-def _numbers_of(repository: Repository) -> dict[str, Any]:
-    """As they came with the row, or are kept; they stay on the row, for the other panels."""
-    known = vars(repository)
-    if "numbers" not in known:
-        known["numbers"] = kept.kept(f"repository:{repository.pk}", lambda: repository_numbers(repository.pk))
-    numbers: dict[str, Any] = with_moments(json.loads(known["numbers"]))
-    return numbers
-
-
-def forget(repository: Repository) -> None:
-    kept.forget(f"repository:{repository.pk}")
 
 
 def check_state(repository: Repository, now: datetime) -> str:
@@ -91,6 +71,6 @@ def snapshots(request: HttpRequest, repository: Repository) -> dict[str, Any]:
 
 PANELS: Panels = {
     "remote": Panel(context=remote, tells=True, row=for_part),
-    "rows": Panel(context=rows),
+    "rows": rows_panel(NUMBERS.counts_of),
     "snapshots": Panel(context=snapshots),
 }

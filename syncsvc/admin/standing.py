@@ -1,7 +1,7 @@
 """The subscriptions on the page of their app or their repository: status in place, how far each is, what is pending."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,8 @@ from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
 from django.http import HttpRequest
 from django.urls import reverse
 
+from syncsvc.admin.panels import Panel
+from syncsvc.admin.parts import sees
 from syncsvc.models import App, Repository, Status, Subscription
 from syncsvc.models.status import RETRYING, THROTTLED
 from syncsvc.statistics.pages import Standing, standings
@@ -56,6 +58,17 @@ class Row:
     behind: str
     pending: str
     exact: bool
+
+
+def rows_panel(counts_of: Callable[[Any], Mapping[str, Any]]) -> Panel:
+    """The panel of the subscriptions of one app or repository; `counts_of` gives their number by state."""
+
+    def context(request: HttpRequest, owner: App | Repository) -> dict[str, Any]:
+        if not sees(request, Subscription):
+            return {"may_see_rows": False}
+        return {"may_see_rows": True, **rows_context(request, owner, counts_of(owner))}
+
+    return Panel(context=context)
 
 
 def rows_context(request: HttpRequest, owner: App | Repository, counts: Mapping[str, Any]) -> dict[str, Any]:
