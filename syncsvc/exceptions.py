@@ -39,7 +39,7 @@ class GitError(BoundaryError):
         self.status = status
 
     def copy(self) -> "GitError":
-        """The same failure for another run: a raised exception keeps what it was raised through."""
+        """A new exception of the same failure, for another run: a raised one keeps the frames it passed through."""
         return GitError(
             self.kind, str(self), retry_after=self.retry_after, at_remote=self.at_remote, status=self.status
         )

@@ -18,7 +18,7 @@ LATE = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """`word` is the badge's; `action` is the words of the link."""
+    """`word` is the text of the badge, `action` that of the link."""
 
     tone: Tone
     word: str

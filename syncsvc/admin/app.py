@@ -58,7 +58,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         return rows
 
     def buttons_of(self, row: App) -> Sequence[Button]:
-        """In the header; the secret's stands beside it, and that of an old URL in its notice."""
+        """The buttons of the header; the secret's stands beside its line, and that of an old URL in its notice."""
         return (*BULK_BUTTONS, TEST, PAUSE if row.is_active else RESUME)
 
     def beside(self, request: HttpRequest, row: App) -> dict[str, Any]:

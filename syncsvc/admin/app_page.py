@@ -67,7 +67,7 @@ def old_url(request: HttpRequest, app: App) -> dict[str, Any]:
 
 
 def _in_notice(button: Button, app: App) -> dict[str, Any]:
-    """`place` tells it from the same button in the header."""
+    """The button as the notice shows it; `place` makes its id differ from that of the button in the header."""
     url = reverse(f"admin:syncsvc_app_{button.press}", args=[app.pk])
     return {**button._asdict(), "url": url, "place": "-old-url"}
 
@@ -87,9 +87,9 @@ def for_part(app_id: UUID) -> App | None:
 
 
 def throttled(app: App, counts: dict[str, Any]) -> dict[str, Any] | None:
-    """Until when the endpoint wants fewer requests; `waits` is False once that is over and one request tries it.
+    """The wait that the endpoint asked for; `waits` is False when it is over and one request goes first.
 
-    None where it does not, or where nothing is left that could tell.
+    None where the endpoint asked for none, or where no subscription is left that could end the wait.
     """
     until = app.throttled_until
     if until is None:
@@ -100,7 +100,7 @@ def throttled(app: App, counts: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def verdict(app: App, counts: dict[str, Any]) -> dict[str, str]:
-    """The worst of what there is to say, as a badge."""
+    """The worst condition that the app is in, as a badge."""
     if not app.is_active:
         return {"word": "Paused", "tone": "quiet"}
     if app.circuit_opened_at is not None:

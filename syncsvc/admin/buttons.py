@@ -53,7 +53,7 @@ class Confirmation:
 
 
 class ButtonsMixin(PanelsMixin):
-    """A row's page with its buttons, which are a part of it, too."""
+    """A row's page with buttons; the buttons are a part that htmx can request alone."""
 
     buttons: tuple[Button, ...] = ()
     change_form_template = CHANGE_FORM

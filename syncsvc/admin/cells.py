@@ -31,7 +31,7 @@ def moment(at: datetime | None, *, now: datetime | None = None) -> str:
 
 
 def clock(at: datetime | None) -> str:
-    """An end, as `words.clock` says it, with how far it is in its title."""
+    """A time in the form of `words.clock`, with its distance from now in the title."""
     if at is None:
         return NOTHING
     now = datetime.now(UTC)

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 
 
 class RowSelect(AutocompleteSelect):
-    """Shows the form again also where what was posted is no id at all; Django's own fails then."""
+    """Shows the form again where the posted value is not an id; Django's own widget fails there."""
 
     def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
         return super().optgroups(name, [one for one in value if self._is_id(one)], attr)

@@ -31,24 +31,24 @@ NO_HOST = "-"
 
 
 def numbers() -> dict[str, Any]:
-    """Kept for all tabs."""
+    """The numbers of the page, read once for all tabs."""
     found: dict[str, Any] = json.loads(shared.kept(NAME, lambda: json.dumps(failing_numbers())))
     return found
 
 
 def forget_numbers() -> None:
-    """Something was asked for on this page: what is shown next is newer."""
+    """Has the numbers read again, because an operator has just asked for something on this page."""
     shared.forget(NAME)
 
 
 def may_be_repaired() -> bool:
-    """Whether an operation retries some of it, as far as is known without asking the database."""
+    """True where an operation may be retrying some of the failures, by the numbers that are kept."""
     known = shared.known(NAME)
     return known is None or bool(json.loads(known)["operations"])
 
 
 def causes(known: Mapping[str, Any], *, bars: bool) -> list[dict[str, Any]]:
-    """Each with the bar of the operation that retries it; one that has nothing left stays as long as its bar does."""
+    """The causes, each with the bars of operations that retry it; a cause without failures stays while it has a bar."""
     found = {(row["error_kind"], row["host"]): _cause(row) for row in known["causes"]}
     for operation in known["operations"] if bars else ():
         scope = operation["scope"]
@@ -61,7 +61,7 @@ def causes(known: Mapping[str, Any], *, bars: bool) -> list[dict[str, Any]]:
 
 
 def bars_of_all(known: Mapping[str, Any]) -> list[Bar]:
-    """Of the operations that retry whatever failed."""
+    """Bars of the operations that retry all failures."""
     ids = [operation["id"] for operation in known["operations"] if operation["scope"].keys() == {"kind"}]
     return [shown for id in ids if (shown := bar(uuid.UUID(id)))]
 

@@ -1,4 +1,4 @@
-"""What many tabs ask for at once is made by one of them, and kept in Redis for a moment."""
+"""A single-flight cache in Redis: where many tabs request one text, one request makes it, for all of them."""
 
 import hashlib
 import time
@@ -14,11 +14,11 @@ from syncsvc.admin.parts import MOVING_SECONDS, shows, unchanged
 from syncsvc.redis_connections import redis_at
 
 SECONDS = MOVING_SECONDS
-# Who asks while it is made anew gets the one before; where there is none, waits for a moment.
+# A request that comes while the text is made again gets the last one; where there is none it waits for a moment.
 STAYS_SECONDS = 20
 WAIT_SECONDS, STEP_SECONDS = 1.0, 0.05
 PREFIX = "syncsvc:kept:"
-# Stands in a part's own address for what it looks like.
+# Stands in the HTML for the version, which is computed of the HTML itself.
 VERSION = "~version~"
 
 # One round trip: whether it is for us to make it anew, and what there is.
@@ -49,7 +49,7 @@ def kept(name: str, make: Callable[[], str], *, seconds: float = SECONDS) -> str
 
 
 def is_fresh(name: str) -> bool:
-    """Whether nobody has to make it anew now; False where Redis is away."""
+    """True while the text need not be made again; False where Redis is away."""
     try:
         return bool(redis_at(settings.REDIS_URL).exists(f"{PREFIX}{name}:turn"))
     except (RedisError, OSError):
@@ -66,7 +66,7 @@ def known(name: str) -> str | None:
 
 
 def keep(name: str, text: str, *, seconds: float = SECONDS) -> None:
-    """What somebody has just made by other means."""
+    """Keeps a text that was made without `kept`."""
     redis, key = redis_at(settings.REDIS_URL), PREFIX + name
     try:
         redis.set(f"{key}:turn", 1, px=int(seconds * 1000))
@@ -76,7 +76,7 @@ def keep(name: str, text: str, *, seconds: float = SECONDS) -> None:
 
 
 def forget(*names: str) -> None:
-    """What was kept no longer holds: somebody has just changed something, and wants to see it."""
+    """Has these texts made again by the next request: somebody has just changed something, and wants to see it."""
     keys = [f"{PREFIX}{name}{end}" for name in names for end in ("", ":turn")]
     try:
         redis_at(settings.REDIS_URL).delete(*keys)
@@ -85,12 +85,12 @@ def forget(*names: str) -> None:
 
 
 def shown(text: str) -> SafeString:
-    """The part within its page."""
+    """The HTML of a kept part, for the whole page."""
     return mark_safe(_versioned(text))  # noqa: S308 - a template of ours rendered it
 
 
 def answer(request: HttpRequest, text: str) -> HttpResponse:
-    """The part for htmx; nothing where the page shows just this already."""
+    """The answer to a request for the part alone; 204 where the tab shows this version already."""
     return unchanged() if shows(request, _version(text)) else HttpResponse(_versioned(text))
 
 

@@ -45,7 +45,7 @@ def bar(operation_id: uuid.UUID) -> Bar | None:
 
 
 def bar_of(operation: Operation) -> Bar:
-    """The same from a row that has just been read; the pace comes when the bar asks for itself."""
+    """The bar of a row that has just been read, without its pace: the bar's own first request adds that."""
     return _bar(operation.pk, progress_of(operation))
 
 

@@ -24,7 +24,7 @@ PAGE = 50
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which items are shown, as the address says; what it says wrongly is as if it were not said."""
+    """The items that the address asks for; a wrong value in it counts as none."""
 
     outcome: str
     kind: str
@@ -41,7 +41,7 @@ class Filters:
 
 
 def progress_context(request: HttpRequest, operation: Operation) -> dict[str, Any]:
-    """From Redis, as each bar of it everywhere; from the row, where it has ended or Redis is away."""
+    """The counts, from Redis as in every bar; from the row where the operation has ended or Redis is away."""
     shown = (None if operation.ended else bar(operation.pk)) or bar_of(operation)
     counts = shown["operation"]
     return {
@@ -52,7 +52,7 @@ def progress_context(request: HttpRequest, operation: Operation) -> dict[str, An
 
 
 def progress_part(request: HttpRequest, operation: Operation) -> HttpResponse:
-    """At the end 286, the summary as a toast, and `changed`: buttons and items are shown as they are then."""
+    """The counts alone. At the end: status 286, a toast, and `changed`, which shows buttons and items as they ended."""
     context = progress_context(request, operation)
     response = render_part(
         request, f"{TEMPLATE}#progress", {"original": operation, **context}, finished=context["ended"]
@@ -62,7 +62,7 @@ def progress_part(request: HttpRequest, operation: Operation) -> HttpResponse:
 
 
 def items_html(request: HttpRequest, operation: Operation) -> str:
-    """What is read for one tab is kept for all that look, as long as it goes on; with the place of its version."""
+    """The items as HTML, which one tab's request renders for all tabs for as long as the operation goes on."""
     filters = Filters.of(request)
 
     def render() -> str:

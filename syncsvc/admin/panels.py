@@ -1,4 +1,4 @@
-"""The panels of a page: how a page says which it has, and how one alone is answered.
+"""The panels of a page: how a page names them, and how one alone is answered.
 
 A panel is the partial of its name in the page's template. A live one asks for itself there, with the tag `live`.
 """
@@ -47,7 +47,7 @@ type Panels = Mapping[str, Panel]
 
 
 def shared(name: str, text: Callable[[HttpRequest, Any], str]) -> Panel:
-    """A panel whose text is kept for all tabs; the page has it under its name, ready."""
+    """A panel that is rendered once for all tabs and kept; the page's context has the HTML under the panel's name."""
     return Panel(
         context=lambda request, row: {name: kept.shown(text(request, row))},
         answer=lambda request, row: kept.answer(request, text(request, row)),
@@ -55,7 +55,7 @@ def shared(name: str, text: Callable[[HttpRequest, Any], str]) -> Panel:
 
 
 def context_of(panels: Panels, request: HttpRequest, row: Any = None) -> Context:
-    """Of all panels, for the whole page."""
+    """The contexts of all panels together, for the whole page."""
     found: Context = {}
     for panel in panels.values():
         found |= panel.context(request, row)
@@ -65,7 +65,7 @@ def context_of(panels: Panels, request: HttpRequest, row: Any = None) -> Context
 def answer_panel(
     request: HttpRequest, partial: str, panel: Panel, row: Any, *, page: Context, finished: bool = False
 ) -> HttpResponse:
-    """One panel alone; `page` is the context that it has from its page."""
+    """Answers one panel alone; `page` is the context that the page gives it beside its own."""
     if panel.answer is not None:
         return panel.answer(request, row)
     context = panel.context(request, row)
@@ -84,7 +84,10 @@ def _found(panels: Panels, name: str) -> Panel:
 def answer_page(
     request: HttpRequest, template: str, panels: Panels, beside: Callable[[Context], Context]
 ) -> HttpResponse:
-    """A page that is about no row, whole or in part. `beside` gives what the whole page has beside its panels."""
+    """Answers a page that is about no row, or one of its panels.
+
+    `beside` makes the rest of the whole page's context, of the contexts of its panels.
+    """
     if name := part_of(request):
         return answer_panel(request, f"{template}#{name}", _found(panels, name), None, page={})
     context = context_of(panels, request)
@@ -101,7 +104,7 @@ class PanelsMixin(ListMixin):
         return {}
 
     def is_over(self, row: Any) -> bool:
-        """Nothing on the row's page moves any more."""
+        """True where nothing on the row's page changes any more."""
         return False
 
     def part(self, request: HttpRequest, row: Any, name: str) -> HttpResponse:

@@ -1,7 +1,7 @@
-"""Parts of pages that htmx asks for alone, at the page's own address: `?part=NAME`, and `v`, the version it shows.
+"""Parts of pages, which htmx requests alone at the page's own address: `?part=NAME`, and `v`, the version it shows.
 
-204 answers that the page shows the part as it is; 286 that nobody needs to ask for it again. The event `moved` tells
-the other parts of the page that there is something new.
+The status 204 leaves the part as it is; 286 ends its polling. The event `moved` tells the page's other parts to request
+themselves, because something has changed.
 """
 
 import re
@@ -49,9 +49,10 @@ def page_query(request: HttpRequest) -> QueryDict:
 
 
 def sees(request: HttpRequest, model: type[Model]) -> bool:
-    """Whether the user may see such rows. What asks every two seconds does not ask the database for it each time.
+    """Whether the user may see such rows, by permissions that are kept for half a minute.
 
-    Whoever loses the permission sees parts of a page that is open for half a minute more; actions check anew.
+    Parts are polled every two seconds, so the database is not asked each time. A user who loses the permission goes on
+    seeing an open page for that long; actions check the permission itself.
     """
     user = request.user
     if getattr(user, "is_superuser", False):
@@ -65,27 +66,27 @@ def sees(request: HttpRequest, model: type[Model]) -> bool:
 
 
 def period(*, moves: bool) -> int:
-    """Seconds until a tab asks again."""
+    """Seconds until a tab asks for the part again."""
     return MOVING_SECONDS if moves else RESTING_SECONDS
 
 
 def version_of(*seen: object) -> str:
-    """Another one as soon as something moved; and each minute, for what the page says of time."""
+    """A text that changes when one of these values does, and each minute, because the page shows relative times."""
     return f"{zlib.crc32(repr((seen, int(time.time() // 60))).encode()):x}"
 
 
 def shows(request: HttpRequest, version: str) -> bool:
-    """Whether the page shows the part in this version."""
+    """True where the tab that asks shows this version of the part already."""
     return request.GET.get(VERSION) == version
 
 
 def unchanged() -> HttpResponse:
-    """What stands there stays, and keeps the focus."""
+    """An answer for which htmx leaves the part, and the focus in it, as they are."""
     return HttpResponse(status=204)
 
 
 def tell_moved(request: HttpRequest, response: HttpResponse, version: str) -> HttpResponse:
-    """The event `moved`, where the page shows another version than this."""
+    """Adds the event `moved` where the tab that asks shows another version."""
     if request.GET.get(VERSION, version) != version:
         trigger_client_event(response, "moved")
     return response

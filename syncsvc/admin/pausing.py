@@ -102,7 +102,7 @@ class PauseActions(ListMixin):
 
 
 def tell(request: HttpRequest, row: Model, *, changed: bool, is_active: bool) -> None:
-    """The message after a press of *Pause* or *Resume*: somebody may have been quicker."""
+    """Shows the message after *Pause* or *Resume*; `changed` is False where somebody else was quicker."""
     if changed:
         messages.success(request, f"{'Resumed' if is_active else 'Paused'} {row}")
     elif type(row)._default_manager.filter(pk=row.pk).exists():

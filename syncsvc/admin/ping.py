@@ -1,4 +1,4 @@
-"""What the console says of an endpoint's answer to *Send test*."""
+"""The console's message about an endpoint's answer to *Send test*."""
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString

@@ -37,7 +37,7 @@ def queue(request: HttpRequest) -> HttpResponse:
 
 
 def _asked(request: HttpRequest) -> tuple[str, str]:
-    """State and search, as the address has them."""
+    """The state and the search in the query of the address."""
     state, search = request.GET.get("state", ""), request.GET.get("q", "").strip()[:SEARCH_LENGTH]
     return state if state in STATES else "", search
 

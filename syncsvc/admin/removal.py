@@ -1,4 +1,4 @@
-"""Deleting what owns millions of rows: the question counts at a glance, and names a few."""
+"""Deleting rows that own millions of others: the question counts up to a limit, and names a few."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -61,12 +61,12 @@ class RemovalMixin(ModelAdmin):
         return ask(request, asked, back=request.path, back_title=str(row), failed="Failed to delete", hidden=hidden)
 
     def _lacking(self, request: HttpRequest, subscriptions: int) -> set[str]:
-        """What would go and the user may not delete."""
+        """Names of the models whose rows the delete would take although the user may not delete them."""
         may = self.admin_site.get_model_admin(Subscription).has_delete_permission(request)
         return set() if may or not subscriptions else {str(Subscription._meta.verbose_name)}
 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """The delete itself writes the log, whoever asks for it."""
+        """Does nothing: the delete itself writes the log, for commands as well."""
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         remove(self.model._default_manager.filter(pk=obj.pk), asker_of(request))
@@ -76,7 +76,7 @@ class RemovalMixin(ModelAdmin):
 
 
 def _goes(rows: QuerySet[Any]) -> list[tuple[type[models.Model], int]]:
-    """The numbers of rows that go, by table: first those that are deleted themselves."""
+    """The number of rows that a delete takes from each table, the table of the given rows first."""
     return [(part.model, capped_count(part)) for part in what_goes(rows)]
 
 

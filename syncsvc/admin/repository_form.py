@@ -92,7 +92,7 @@ class RepositoryForm(RepositoryModelForm):
         cleaned["name"] = name
 
     def _as_it_would_be(self, cleaned: dict[str, Any]) -> Repository:
-        """URL and credential after this form; secrets are not decrypted for it."""
+        """A row with the URL and the credential as this form leaves them; secrets stay encrypted."""
         repository = Repository(**{name: cleaned.get(name, "") for name in ("url", "username", "known_hosts")})
         for name, new in NEW.items():
             kept = None if cleaned.get(f"remove_{name}") else getattr(self.instance, name)

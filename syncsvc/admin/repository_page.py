@@ -21,7 +21,7 @@ NUMBERS = Numbers("repository", repository_numbers)
 
 
 def remote(request: HttpRequest, repository: Repository) -> dict[str, Any]:
-    """The row itself, and numbers of its subscriptions that all who look share."""
+    """The state of the remote, and numbers of its subscriptions, which are read once for all tabs."""
     numbers = NUMBERS.of(repository)
     counts, host = numbers["counts"], numbers["host"]
     check = check_state(repository, timezone.now())
@@ -62,7 +62,7 @@ def check_state(repository: Repository, now: datetime) -> str:
 
 
 def snapshots(request: HttpRequest, repository: Repository) -> dict[str, Any]:
-    """The newest of them with what each changed."""
+    """The newest snapshots with the counts of their changes."""
     if not sees(request, Snapshot):
         return {"may_see_snapshots": False}
     found = list(repository.snapshots.order_by("-id")[: SNAPSHOTS + 1])

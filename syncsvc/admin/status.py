@@ -38,7 +38,7 @@ RESYNC = Button(
 
 
 def moves(subscription: Subscription) -> bool:
-    """It runs, or is about to."""
+    """True where the subscription runs, or is due."""
     if subscription.status == Status.SYNCING:
         return True
     due = (runs_at := subscription.runs_at) is not None and runs_at <= timezone.now()
@@ -46,7 +46,7 @@ def moves(subscription: Subscription) -> bool:
 
 
 def has_something_to_retry(subscription: Subscription) -> bool:
-    """It failed, waits for another try, or was stopped."""
+    """True where the subscription failed, waits for another try, or was stopped."""
     waits = subscription.status == Status.PENDING and bool(subscription.last_error)
     return subscription.status == Status.FAILED or subscription.is_retrying or subscription.is_throttled or waits
 
@@ -88,6 +88,6 @@ def statuses(request: HttpRequest) -> HttpResponse:
 
 
 def changed_status(subscription_id: UUID) -> str:
-    """Goes out of band to wherever the subscription stands on the page; blank where it was deleted meanwhile."""
+    """The subscription's badges for an out-of-band swap, wherever the page has them; blank where it was deleted."""
     now = Subscription.objects.select_related("app", "repository").filter(pk=subscription_id).first()
     return render_to_string(TEMPLATE, status_context(now, follow=True, swap=True)) if now else ""

@@ -1,4 +1,4 @@
-"""The tones of states, in which their badges are coloured: one table for every list and page."""
+"""The tone (colour) of each state's badge: one table for every list and page."""
 
 from collections.abc import Mapping
 from typing import Literal

@@ -63,7 +63,7 @@ def operations(request: HttpRequest, after: uuid.UUID | None = None, limit: Limi
 
 @router.get("operations/{operation_id}", response=Data[OperationDetail], auth=READ)
 def operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
-    """One, with what its waiting items wait for."""
+    """One operation, with the reasons for which its waiting items wait."""
     return wrapped(full_document(control.get_operation(operation_id)))
 
 

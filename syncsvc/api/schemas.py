@@ -159,7 +159,7 @@ class OperationShown(Counts):
 
 
 class WaitsShown(Schema):
-    """So many items wait, for what, and until when; `name` is that of an app or a host. `text` says so in words."""
+    """The number of items that wait for one reason. `name` is that of an app or a host; `text` says all in words."""
 
     count: int
     reason: Reason

@@ -44,7 +44,7 @@ def reader(field: Any) -> Callable[[str], Any]:
 
 
 def profile_given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """By column, the values that were typed."""
+    """The values that were typed, by column."""
     return {name: options[name] for name in PROFILE_NAMES if name in options}
 
 

@@ -1,4 +1,4 @@
-"""What `retry` and `resync` have in common: which, how much, whether it is meant, and what comes of it."""
+"""The common part of `retry` and `resync`: selection, preview, confirmation, and waiting for the result."""
 
 import sys
 import time
@@ -89,7 +89,7 @@ class Command(base.Command):
         return self._many(scope, options)
 
     def _scope(self, options: Mapping[str, Any]) -> Scope:
-        """As the selectors say, which must all agree, or as the preview was."""
+        """The scope that the selectors give together, or that of the preview's digest."""
         names = options["subscriptions"]
         given = {s.condition: s.read(options[s.option]) for s in SELECTORS if options[s.option] is not None}
         selected = names or options["all"] or given

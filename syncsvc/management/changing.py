@@ -1,4 +1,4 @@
-"""What the commands that change a row have in common."""
+"""The common part of the commands that change a row."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable, Collection, Mapping, Sequence

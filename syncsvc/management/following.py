@@ -21,7 +21,7 @@ BAR = 24  # characters
 def follow(
     operation: Operation, asker: Asker, shown: ProgressLine, *, timeout: int | None, note: Callable[[str], None]
 ) -> Operation:
-    """Until it has ended, the time is over, or Ctrl-C leaves it; then as its row says."""
+    """Shows progress until the operation has ended, the time is over, or Ctrl-C; returns its row as it is then."""
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
         try:

@@ -12,7 +12,7 @@ from syncsvc.words import counted, left, plural, relative, size
 
 
 def preview_lines(shown: Preview) -> Iterator[str]:
-    """What would be done; the digest last, for `--digest`."""
+    """The preview, in lines for people."""
     resync = shown.scope.kind == Operation.Kind.RESYNC
     files = f"{counted(shown.files, 'file')} ({size(shown.bytes)}) {plural(shown.files, 'is', 'are')} sent again"
     sends = f": {files}" if resync else ""

@@ -1,4 +1,4 @@
-"""What the commands that delete have in common: they say first what goes."""
+"""The common part of the commands that delete: they say first what the delete takes."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping

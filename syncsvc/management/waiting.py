@@ -52,7 +52,7 @@ class Waiting:
         return runs
 
     def given_up(self) -> list[Subscription]:
-        """Those that will not run, because they were paused while we waited; a deleted one is forgotten."""
+        """Subscriptions that will not run, because they were paused meanwhile; a deleted one is forgotten."""
         there = Subscription.objects.filter(id__in=self.ids).select_related("app", "repository")
         found = list(there)
         paused = [s for s in found if s.paused and s.status != Status.SYNCING]

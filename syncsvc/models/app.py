@@ -165,5 +165,5 @@ class App(models.Model):
         return [secret for secret in self.previous_secrets if secret.until > at]
 
     def signing_secrets(self, at: datetime) -> list[str]:
-        """The same in the clear."""
+        """The secrets that sign, decrypted, newest first."""
         return [secret.reveal() for secret in self.sealed_secrets(at)]

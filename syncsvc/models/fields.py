@@ -59,7 +59,7 @@ class Checked(models.Field):  # type: ignore[type-arg]
 
 
 class CheckedCharField(Checked, models.CharField):  # type: ignore[type-arg]
-    """Short text that is stored as it was checked."""
+    """Short text that is stored in the form that its check returned."""
 
     stored_as = "django.db.models.CharField"
 

@@ -30,7 +30,7 @@ FETCH_WAIT_SECONDS, FETCH_WAIT_MOST_SECONDS, MOST_DOUBLINGS = 5.0, 1800.0, 16
 
 
 def given_url(text: str) -> GivenUrl:
-    """What somebody gives as a remote, in the form that is stored; InvalidUrlError says what is wrong with it."""
+    """A remote that somebody typed, in the form that is stored; InvalidUrlError says what is wrong with it."""
     return read_url(text, allow_local=settings.GIT_ALLOW_LOCAL)
 
 
@@ -101,7 +101,7 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
         asked.update(checked_at=Greatest(F("checked_at"), at))
 
     def check_failed(self, repository_id: uuid.UUID, *, token: uuid.UUID, delay: float) -> bool:
-        """Ends a poll that did not; the next is due in `delay` seconds, or when the circuit's cool-down ends."""
+        """Ends a poll that got no answer; the next is due in `delay` seconds, or when the circuit's cool-down ends."""
         return self._end_poll(
             repository_id, token, due_at=Greatest(Now() + timedelta(seconds=delay), F("circuit_until"))
         )

@@ -45,26 +45,26 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         return self.filter(ACTIVE)
 
     def due(self) -> "SubscriptionQuerySet":
-        """Those that want a run now and have no wake-up on its way."""
+        """Subscriptions that want a run now and have no wake-up on its way."""
         return self.active().without_wake_up().claimable()
 
     def claimable(self) -> "SubscriptionQuerySet":
-        """Those that are due, and whose endpoint takes a run: the claim decides, this is for who looks before."""
+        """Subscriptions that are due, and whose endpoint takes a run. Only a forecast: the claim itself decides."""
         due = self.filter(due_at__lte=Now(), status__in=(Status.PENDING, Status.FAILED))
         return due.filter(NOT_THROTTLED | Q(trigger=Trigger.RETRY))
 
     def not_in_bulk(self) -> "SubscriptionQuerySet":
-        """Those for which no operation has an item in flight."""
+        """Subscriptions without an item in flight in any operation."""
         return self.exclude(operation_items__released_at__isnull=False)
 
     def released(self) -> "SubscriptionQuerySet":
-        """Those that may be claimed for an operation, due or not; one that waits for its mirror is due then."""
+        """Subscriptions that may be claimed for an operation, due or not; one that awaits a fetch must be due."""
         items = Q(operation_items__status="waiting", operation_items__released_at__isnull=False)
         ready = Q(awaits_fetch=False) | Q(due_at__lte=Now())
         return self.active().filter(NOT_THROTTLED, items, ready).exclude(status=Status.SYNCING)
 
     def without_wake_up(self) -> "SubscriptionQuerySet":
-        """None was sent, or it counts as lost."""
+        """Subscriptions to which no wake-up was sent, or one that counts as lost."""
         return self.filter(~queued() | WOKEN_IN_THROTTLE)
 
     def postpone(
@@ -176,7 +176,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         return wake
 
     def idle(self) -> "SubscriptionQuerySet":
-        """Those that are neither syncing nor queued: only these can be retried or re-synced."""
+        """Subscriptions that are neither syncing nor queued: only these can be retried or re-synced."""
         return self.exclude(status=Status.SYNCING).exclude(queued())
 
     def retry(self, subscription_id: uuid.UUID, *, asked_by: str) -> bool:
@@ -208,7 +208,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 
     @transaction.atomic
     def fetch_ended(self) -> list["Subscription"]:
-        """Those whose runs found their mirror being fetched are due now; returns them (id, repository_id)."""
+        """Makes due now the subscriptions that await the end of a fetch; returns them (id, repository_id)."""
         waiting = self.filter(status=Status.PENDING, awaits_fetch=True).only("id", "repository_id")
         found = list(waiting.order_by("id").select_for_update(of=("self",), no_key=True))
         if found:

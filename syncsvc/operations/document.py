@@ -61,7 +61,7 @@ def operation_document(operation: Operation) -> OperationDocument:
 
 
 def full_document(operation: Operation) -> FullDocument:
-    """The same with its errors by kind, and for what its waiting items wait."""
+    """The document with the errors by kind, and the reasons for which waiting items wait."""
     errors = errors_by_kind(operation.id) if operation.failed else []
     return {**operation_document(operation), "errors": errors, "waits": waits_of(operation)}
 

@@ -65,12 +65,12 @@ class Scope:
 
     @property
     def conditions(self) -> list[tuple[Condition, Any]]:
-        """Those that are given, each with its value."""
+        """The conditions that are given, each with its value."""
         given = [(condition, getattr(self, condition.name)) for condition in CONDITIONS]
         return [(condition, value) for condition, value in given if value is not None]
 
     def with_rows_of(self, other: "Scope") -> "Scope":
-        """The same, with the rows that the other brings for the same filters."""
+        """This scope with the rows of the other one, where both have the same filters."""
         return replace(self, rows=other.rows) if self.filters == other.filters else self
 
     def subscriptions(self) -> SubscriptionQuerySet:

@@ -61,7 +61,7 @@ def rotate(app_id: uuid.UUID, asker: Asker, *, secret: str = "", force: bool = F
 
 
 def still_valid(app: App, valid: Sequence[EndingSecret]) -> str:
-    """What stands against another exchange now. The last of the ends is the newest secret's."""
+    """The reason against another exchange now, with the last of the ends, which is that of the newest secret."""
     last = f"{valid[0].until:%Y-%m-%d %H:%M} UTC"
     return (
         f"The secret of {app.name} was exchanged lately, and {before_text(valid)} until {last}."

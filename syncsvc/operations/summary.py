@@ -1,4 +1,4 @@
-"""An operation in words: the same in the console and in commands."""
+"""An operation in words, for the console and for commands."""
 
 from typing import Literal
 

@@ -9,7 +9,7 @@ from syncsvc.words import clock, plural
 
 
 class WaitsDocument(TypedDict):
-    """So many items wait, for what, of which app or host, and until when; `text` says so in words."""
+    """The number of items that wait for one reason. `name` is that of an app or a host; `text` says all in words."""
 
     count: int
     reason: Reason

@@ -17,6 +17,6 @@ SHOWN_SQL = f"""(finished_at IS NULL
 
 
 def is_shown() -> Q:
-    """The same for the ORM."""
+    """SHOWN_SQL for the ORM."""
     ended = Q(finished_at__gt=Now() - timedelta(seconds=LINGER_SECONDS))
     return Q(finished_at=None) | ended & Q(created_at__gt=Now() - timedelta(days=NEWER_THAN_DAYS))

@@ -13,7 +13,7 @@ STALE_SQL = f"""(is_active AND coalesce(checked_at, created_at) < statement_time
 
 
 def is_stale(repository: Repository, now: datetime) -> bool:
-    """The same of a row that has been read."""
+    """STALE_SQL of a row that has been read."""
     seen = repository.checked_at or repository.created_at
     silent = (now - seen).total_seconds()
     return repository.is_active and silent > max(POLLS * repository.poll_interval, SECONDS)

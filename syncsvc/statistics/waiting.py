@@ -1,4 +1,4 @@
-"""What an operation's waiting items wait for: in one statement, a row for each reason and each app or host."""
+"""The reasons for which an operation's items wait: one statement, a row for each reason and each app or host."""
 
 from dataclasses import dataclass
 from datetime import datetime

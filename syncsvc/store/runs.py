@@ -1,4 +1,4 @@
-"""The end of a run's record."""
+"""Writing the end of a run into its record."""
 
 import uuid
 from dataclasses import asdict, dataclass

@@ -53,7 +53,7 @@ def circuit_policy() -> CircuitPolicy:
 
 
 def circuit_has_closed(app_id: uuid.UUID) -> None:
-    """What waited for the end of the endpoint's outage is due within seconds."""
+    """Makes subscriptions that waited for the end of the endpoint's outage due within seconds."""
     Subscription.objects.filter(app_id=app_id).outage_ended(OUTAGE_KINDS)
 
 

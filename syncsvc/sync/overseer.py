@@ -100,7 +100,7 @@ class Overseer:
 
 
 def _overtaken(turns: Sequence[Turn]) -> list[Turn]:
-    """Those that send a commit which is not the branch's head any more."""
+    """Turns of runs that send a commit which is not the branch's head any more."""
     by_run = {turn.run_id: turn for turn in turns}
     runs = SyncRun.objects.filter(id__in=list(by_run)).values_list("id", "subscription__repository__head_commit")
     return [by_run[run_id] for run_id, head in runs if head not in {"", by_run[run_id].commit}]

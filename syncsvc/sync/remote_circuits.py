@@ -65,7 +65,7 @@ def enter_host(repository: Repository) -> None:
 
 
 def host_left_alone(repository: Repository) -> GitCircuitOpenError | None:
-    """What `enter_host` would raise, for who does not take the probe; None where the host may be asked."""
+    """The error that `enter_host` would raise, without taking the probe; None where the host may be asked."""
     state = remote_hosts.left_alone(repository.host) if repository.host else None
     return _host_left_alone(repository, state, state.remaining) if state else None
 

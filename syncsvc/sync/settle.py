@@ -123,7 +123,7 @@ def _whose_wait_has_ended(job: Job, ending: Ending, settlement: Settlement) -> l
 
 
 def _probe_failed(job: Job, ending: Ending) -> bool:
-    """The probe of this run, or another one since this run's item was released to wait for it no longer."""
+    """True where this run's probe failed, or another run's has since this run's item was released."""
     if isinstance(ending, EndpointLeftAlone):
         at = job.released_at
         return at is not None and through_outage(job.lease, lambda: circuits.probe_has_failed_since(job.app.id, at))

@@ -1,4 +1,4 @@
-"""What came of a run's sending."""
+"""The result of a run's sending."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

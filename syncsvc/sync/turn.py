@@ -69,7 +69,7 @@ class Turn:
         return self.reached_at is None
 
     def takes(self, work: Work) -> None:
-        """Begins anew with other work."""
+        """Begins a new turn with other work."""
         self.work, self.began, self.reached_at = work, self.clock(), None
         self.run_id, self.commit, self.planned_in, self.over_because = None, "", 0.0, ""
 

@@ -98,7 +98,7 @@ class Windows:
         return self._windows.get(app) or self._windows.setdefault(app, _Window(self._lock))
 
     def _forget(self, app: str, window: _Window) -> None:
-        """Nobody uses it, and nothing was learned."""
+        """Drops a window that no run uses and that has learned nothing."""
         if not window.open and not window.waiting and window.size is None:
             self._windows.pop(app, None)
 

@@ -1,4 +1,4 @@
-"""What the console's templates say in a word: live parts, badges, moments, a subscription's status and buttons."""
+"""Tags and filters of the console's templates: live parts, badges, moments, a subscription's status and buttons."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -58,11 +58,11 @@ def live(
     page: str = "",
     query: Mapping[str, str] | None = None,
 ) -> SafeString:
-    """Attributes of the element that is the part: it asks for itself while its page is open, and on these events.
+    """Attributes that make an element a live part: it requests itself while the page is open, and on the events `on`.
 
-    Polled in the period that `moves` says, or `every` so many seconds; without either it is not. `version` is what it
-    shows. `wait`, as `200ms`, leaves what is there for so long. `page` is the part's, if it is another than this, and
-    `query` its query; what is rendered for all tabs knows no request.
+    It is polled in the period of `moves`, or every `every` seconds; without either it is not polled. `version` is the
+    version it shows. `wait`, such as `200ms`, delays the swap. `page` and `query` are the address to request, where it
+    is not this page's: a part that is rendered for all tabs knows no request.
     """
     request: HttpRequest | None = getattr(context, "request", None)
     asked = QueryDict(mutable=True)
@@ -84,7 +84,7 @@ def live(
 
 @register.inclusion_tag("admin/syncsvc/_operation_bar.html")
 def operation_bar(bar: Bar) -> Bar:
-    """One of those that `bars_for` gives; it follows its operation by itself."""
+    """The bar of an operation, which requests its own progress."""
     return bar
 
 
