@@ -26,6 +26,7 @@ GROUPS = {
     "History": ("SyncRun", "DeliveryAttempt", "DeliveredFile", "Snapshot"),
     "Scripts": ("ApiToken",),
 }
+OTHERS = "Others"
 KEPT = (*NAMES, NAME)
 
 
@@ -94,8 +95,10 @@ class ConsoleSite(AdminSite):
 
 
 def _groups(app: Any) -> list[Any]:
+    """The groups of GROUPS; what none of them names is in a last one, so that no page is forgotten."""
     models = {model["object_name"]: model for model in app["models"]}
-    named = {title: [models[name] for name in names if name in models] for title, names in GROUPS.items()}
+    named = {title: [models.pop(name) for name in names if name in models] for title, names in GROUPS.items()}
+    named[OTHERS] = list(models.values())
     return [{**app, "name": title, "models": group} for title, group in named.items() if group]
 
 
