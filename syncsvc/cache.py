@@ -58,7 +58,10 @@ class FailedLoginsCache(RedisCache):
         return max(counts) if counts else default
 
     def add(self, key: Any, value: Any, *args: Any, **kwargs: Any) -> bool:
-        return bool(self._try("add", key, value, *args, **kwargs))
+        there = super().add
+        return bool(
+            self._try(lambda: there(key, value, *args, **kwargs), lambda: self._here.add(key, value, *args, **kwargs))
+        )
 
     def incr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
         try:
@@ -76,18 +79,21 @@ class FailedLoginsCache(RedisCache):
             return delta
 
     def touch(self, key: Any, *args: Any, **kwargs: Any) -> bool:
-        return bool(self._try("touch", key, *args, **kwargs))
+        there = super().touch
+        return bool(self._try(lambda: there(key, *args, **kwargs), lambda: self._here.touch(key, *args, **kwargs)))
 
     def delete(self, key: Any, version: int | None = None) -> bool:
-        here = self._here.delete(key, version)
-        return bool(self._try("delete", key, version)) or here
+        there, here = super().delete, self._here.delete(key, version)
+        return self._try(lambda: there(key, version), lambda: False) or here
 
-    def _try(self, verb: str, *args: Any, **kwargs: Any) -> Any:
+    @staticmethod
+    def _try[T](there: Callable[[], T], here: Callable[[], T]) -> T:
+        """In Redis, or in this process where Redis does not take it."""
         try:
-            return getattr(super(), verb)(*args, **kwargs)
+            return there()
         except RedisError as error:
             _log(error)
-            return getattr(self._here, verb)(*args, **kwargs)
+            return here()
 
 
 def _log(error: RedisError) -> None:

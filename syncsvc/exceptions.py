@@ -1,5 +1,7 @@
 """One exception per boundary, carrying what kind of failure it was."""
 
+from typing import Literal
+
 from syncsvc.error_kinds import POLICIES
 from syncsvc.types import ErrorKind
 
@@ -65,9 +67,13 @@ class MirrorBusyError(Exception):
     """Another process fetches into this mirror, or replaces it; come back when it has finished."""
 
 
-class Refused(Exception):
-    """A request that cannot be carried out: a conflict, not found, wrong usage. `kind` is a word for scripts."""
+# For scripts: the exit of commands and the API's problems name it.
+type RefusalKind = Literal["usage", "not_found", "conflict", "confirm", "paused", "invalid", "unavailable"]
 
-    def __init__(self, kind: str, message: str) -> None:
+
+class Refused(Exception):
+    """A request that cannot be carried out: a conflict, not found, wrong usage."""
+
+    def __init__(self, kind: RefusalKind, message: str) -> None:
         super().__init__(message)
         self.kind = kind
