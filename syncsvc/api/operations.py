@@ -21,7 +21,6 @@ from syncsvc.api.schemas import (
     Started,
     wrapped,
 )
-from syncsvc.exceptions import Refused
 from syncsvc.models import Operation
 from syncsvc.models.token import TokenScope
 from syncsvc.operations import bulk, control
@@ -44,7 +43,7 @@ def retry_progress(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, A
     """Live counts of a retry or a re-sync; here alone `cancelled` says whether, and `cancelled_count` how many."""
     counts = progress(operation_id)
     if counts is None:
-        raise Refused("not_found", f"There is no operation {operation_id}; they are kept for a while after their end.")
+        raise control.no_operation(operation_id)
     return wrapped({**counts, "cancelled": counts["status"] in STOPPED, "cancelled_count": counts["cancelled"]})
 
 

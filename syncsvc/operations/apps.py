@@ -2,10 +2,12 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db import transaction
 
 from syncsvc.error_kinds import ENDPOINT_KINDS
+from syncsvc.exceptions import Refused
 from syncsvc.models import App, Subscription
 from syncsvc.operations import pausing
 from syncsvc.operations.asker import Asker
@@ -40,6 +42,10 @@ PROFILE = (
     ProfileColumn("timeout", "Seconds that a request may take.", metavar="SECONDS", none="the setting WEBHOOK_TIMEOUT"),
 )
 PROFILE_NAMES = tuple(column.name for column in PROFILE)
+
+
+def no_app(app_id: UUID) -> Refused:
+    return Refused("not_found", f"There is no app {app_id}; somebody may have deleted it.")
 
 
 def save_app(app: App, asker: Asker, *, changed: Collection[str]) -> None:

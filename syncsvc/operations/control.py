@@ -13,8 +13,12 @@ from syncsvc.store.operations import cancel_operation, pause_operation
 def get_operation(operation_id: uuid.UUID) -> Operation:
     operation = Operation.objects.filter(id=operation_id).first()
     if operation is None:
-        raise Refused("not_found", f"There is no operation {operation_id}; they are kept for a while after their end.")
+        raise no_operation(operation_id)
     return operation
+
+
+def no_operation(operation_id: uuid.UUID) -> Refused:
+    return Refused("not_found", f"There is no operation {operation_id}; they are kept for a while after their end.")
 
 
 def cancel(operation_id: uuid.UUID, asker: Asker) -> Operation:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models import Count, Q, Sum
 
-from syncsvc.exceptions import Refused
 from syncsvc.models import App, Subscription
+from syncsvc.operations.apps import no_app
 from syncsvc.operations.asker import Asker
 from syncsvc.store.moves import dismiss_old_url_of_app
 from syncsvc.words import counted
@@ -36,7 +36,7 @@ def dismiss_old_url(app_id: uuid.UUID, asker: Asker) -> OldUrl:
     with transaction.atomic():
         app = App.objects.filter(id=app_id).first()
         if app is None:
-            raise Refused("not_found", f"There is no app {app_id}; somebody may have deleted it.")
+            raise no_app(app_id)
         dismissed = old_url_of(app_id)
         if dismiss_old_url_of_app(app_id):
             asker.log(app, f"Dismissed what the old URL had: {dismissed}.")

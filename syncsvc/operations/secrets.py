@@ -11,6 +11,7 @@ from syncsvc.delivery.signing import check_secret, new_secret
 from syncsvc.exceptions import Refused
 from syncsvc.models import App
 from syncsvc.models.fields import EndingSecret, Sealed
+from syncsvc.operations.apps import no_app
 from syncsvc.operations.asker import Asker
 from syncsvc.store.clock import database_time
 
@@ -43,7 +44,7 @@ def rotate(app_id: uuid.UUID, asker: Asker, *, secret: str = "", force: bool = F
     with transaction.atomic():
         app, at = App.objects.select_for_update(no_key=True).filter(id=app_id).first(), database_time()
         if app is None:
-            raise Refused("not_found", f"There is no app {app_id}.")
+            raise no_app(app_id)
         if app.secret.reveal() == secret:
             raise Refused("conflict", f"{app.name} signs with this secret already; nothing was changed.")
         valid = app.still_valid_secrets(at)

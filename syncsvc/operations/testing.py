@@ -4,8 +4,8 @@ import uuid
 from dataclasses import dataclass
 
 from syncsvc.delivery.answers import Answer
-from syncsvc.exceptions import Refused
 from syncsvc.models import App
+from syncsvc.operations.apps import no_app
 from syncsvc.operations.asker import Asker
 from syncsvc.store import circuits, throttles
 from syncsvc.store.clock import database_time
@@ -39,7 +39,7 @@ def send_test(app_id: uuid.UUID, asker: Asker) -> Tested:
     """
     app = App.objects.filter(id=app_id).first()
     if app is None:
-        raise Refused("not_found", f"There is no app {app_id}; somebody may have deleted it.")
+        raise no_app(app_id)
     at = database_time()
     answer = send_ping(app, at)
     tested = Tested(answer=answer)
