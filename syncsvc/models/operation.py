@@ -16,8 +16,13 @@ REFILLS_A_WINDOW = 5
 # The statuses of an item that has settled.
 Outcome = Literal["succeeded", "failed", "skipped", "cancelled"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+# The statuses of an item that has not settled.
+Unsettled = Literal["waiting", "running"]
+UNSETTLED: tuple[Unsettled, ...] = get_args(Unsettled)
 # An operation counts its items by status, each in the column of that name.
-COUNTS = ("waiting", "running", *OUTCOMES)
+COUNTS = (*UNSETTLED, *OUTCOMES)
+# The statuses of an operation that has ended.
+_ENDED = ["finished", "cancelled"]
 
 
 class OperationQuerySet(models.QuerySet["Operation"]):
@@ -61,7 +66,7 @@ class Operation(models.Model):
         API = "api"
 
     # Nothing of an ended operation moves any more; it has a `finished_at`.
-    ENDED: ClassVar = (Status.FINISHED, Status.CANCELLED)
+    ENDED: ClassVar = tuple(map(Status, _ENDED))
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(max_length=6, choices=Kind)
@@ -112,8 +117,8 @@ class Operation(models.Model):
             models.CheckConstraint(condition=Q(max_running__gt=0), name="operation_max_running"),
             # An operation has ended exactly where it has the time of its end.
             models.CheckConstraint(
-                condition=Q(status__in=["finished", "cancelled"], finished_at__isnull=False)
-                | (~Q(status__in=["finished", "cancelled"]) & Q(finished_at=None)),
+                condition=Q(status__in=_ENDED, finished_at__isnull=False)
+                | (~Q(status__in=_ENDED) & Q(finished_at=None)),
                 name="operation_end_has_time",
             ),
         )
@@ -188,7 +193,7 @@ class OperationItem(models.Model):
         constraints = (
             error_kind_known("item"),
             models.CheckConstraint(
-                condition=Q(released_at=None) | Q(status__in=["waiting", "running"]), name="item_settled_has_no_mark"
+                condition=Q(released_at=None) | Q(status__in=list(UNSETTLED)), name="item_settled_has_no_mark"
             ),
             # At most one item in flight a subscription, over all operations.
             models.UniqueConstraint(

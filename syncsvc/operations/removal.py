@@ -26,6 +26,7 @@ from syncsvc.models import (
     Subscription,
     SyncRun,
 )
+from syncsvc.models.operation import UNSETTLED
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.release import release
@@ -110,6 +111,6 @@ def _lock(rows: QuerySet[Any]) -> Sequence[UUID]:
 
 def _with_items_of(subscriptions: SubscriptionQuerySet) -> "QuerySet[Operation]":
     open_items = OperationItem.objects.filter(
-        subscription__in=subscriptions.order_by().values("id"), status__in=("waiting", "running")
+        subscription__in=subscriptions.order_by().values("id"), status__in=UNSETTLED
     )
     return Operation.objects.filter(id__in=open_items.values("operation_id"))

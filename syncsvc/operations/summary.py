@@ -1,15 +1,12 @@
 """An operation in words, for the console and for commands."""
 
-from typing import Literal
-
 from syncsvc.models import Operation
-from syncsvc.models.operation import OUTCOMES, Outcome
+from syncsvc.models.operation import OUTCOMES, UNSETTLED, Outcome
 from syncsvc.operations.document import OperationDocument
 from syncsvc.operations.progress import Progress
 from syncsvc.words import listed
 
 ALWAYS_TOLD = ("succeeded", "failed")
-IN_FLIGHT: tuple[Literal["running", "waiting"], ...] = ("running", "waiting")
 
 type Shown = Progress | OperationDocument
 
@@ -40,7 +37,7 @@ def completed_text(shown: Shown) -> str:
 
 def counts_text(shown: Shown) -> str:
     """`15/23 completed, 12 succeeded, 3 failed, 2 running, 6 waiting`."""
-    open_items = [(shown[status], status) for status in IN_FLIGHT]
+    open_items = [(shown[status], status) for status in reversed(UNSETTLED)]
     told = listed([*outcomes(shown), *open_items])
     return f"{completed_text(shown)}, {told}" if told else completed_text(shown)
 
