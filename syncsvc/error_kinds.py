@@ -232,6 +232,12 @@ ENDPOINT_KINDS = tuple(kind for kind, policy in POLICIES.items() if policy.fault
 # Failures without an answer; any other kind says that the remote's host is there.
 UNREACHED_KINDS = tuple(kind for kind, policy in POLICIES.items() if policy.says_host_is_down)
 
+# Back-offs after these kinds end with the endpoint's outage; a rejected request is no outage.
+OUTAGE_KINDS = (
+    ErrorKind.ENDPOINT_CIRCUIT_OPEN,
+    *(kind for kind, policy in POLICIES.items() if policy.circuit is Circuit.ENDPOINT),
+)
+
 # Statuses by which a remote's host limits all requests to it; any other status is about one repository.
 HOST_LIMITS = (429, 503)
 

@@ -23,8 +23,9 @@ from syncsvc.ids import uuid_of
 from syncsvc.models import Operation, OperationItem
 from syncsvc.operations import control
 from syncsvc.operations.asker import Asker
+from syncsvc.operations.progress import progress_of
 from syncsvc.operations.scope import Scope
-from syncsvc.operations.summary import bulk_name
+from syncsvc.operations.summary import bulk_name, completed_text
 from syncsvc.words import counted
 
 GOING_ON = 20  # shown above the list; there is hardly ever more than one
@@ -132,10 +133,10 @@ class OperationAdmin(HistoryAdmin):
     @admin.display(description="progress")
     def bar(self, operation: Operation) -> str:
         return format_html(
-            '<progress max="{}" value="{}" aria-label="completed"></progress> <span class="nowrap">{} completed</span>',
+            '<progress max="{}" value="{}" aria-label="completed"></progress> <span class="nowrap">{}</span>',
             operation.total,
             operation.completed,
-            f"{operation.completed:,}/{operation.total:,}",
+            completed_text(progress_of(operation)),
         )
 
     @admin.display(description="outcome")

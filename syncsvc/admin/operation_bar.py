@@ -15,7 +15,7 @@ from syncsvc.admin.parts import render_part
 from syncsvc.models import Operation
 from syncsvc.models.operation import Outcome
 from syncsvc.operations.progress import Progress, progress, progress_of
-from syncsvc.operations.summary import bulk_name, has_ended, outcomes, summary
+from syncsvc.operations.summary import bulk_name, completed_text, has_ended, outcomes, summary
 from syncsvc.statistics.shown import is_shown
 from syncsvc.words import left
 
@@ -23,9 +23,9 @@ TEMPLATE = "admin/syncsvc/_operation_bar.html"
 
 
 class Bar(TypedDict):
-    """The context of a bar. `page` is the operation's, `event` one that makes the bar ask at once.
+    """The context of a bar. `page` is the operation's, `event` one that makes the bar request itself at once.
 
-    `left`: how much longer it takes, in words; blank where nobody knows.
+    `completed` and `left` are in words: how far it is, and how much longer it takes; blank where nobody knows.
     """
 
     operation: Progress
@@ -34,6 +34,7 @@ class Bar(TypedDict):
     name: str
     ended: bool
     outcomes: list[tuple[int, Outcome]]
+    completed: str
     summary: str
     left: str
 
@@ -57,6 +58,7 @@ def _bar(operation_id: uuid.UUID, shown: Progress) -> Bar:
         "name": bulk_name(shown["kind"]),
         "ended": has_ended(shown),
         "outcomes": outcomes(shown),
+        "completed": completed_text(shown),
         "summary": summary(shown),
         "left": left(shown["seconds_left"]),
     }

@@ -11,13 +11,12 @@ from django.db.models import DateTimeField, ExpressionWrapper
 from django.db.models.functions import Now
 
 from syncsvc.delivery.retry_policy import CircuitPolicy
-from syncsvc.error_kinds import POLICIES, Circuit
+from syncsvc.error_kinds import OUTAGE_KINDS
 from syncsvc.models import App, Subscription
 from syncsvc.models.pausing import set_active
 from syncsvc.store import circuits
 from syncsvc.sync.lease import Lease
 from syncsvc.sync.outage import through_outage
-from syncsvc.types import ErrorKind
 
 GONE = "The endpoint answered 410 Gone: it wants no more webhooks. Set its new URL and resume, or delete the app."
 
@@ -33,12 +32,6 @@ PROOF = 10
 # It is down also where it answers pings, but none of so many different messages in a row; or none for so many seconds.
 FRUITLESS_MESSAGES = 1000
 FRUITLESS_SECONDS = 30.0
-# Back-offs after these kinds end with the outage; a rejected request is no outage.
-OUTAGE_KINDS = (
-    ErrorKind.ENDPOINT_CIRCUIT_OPEN,
-    *(kind for kind, policy in POLICIES.items() if policy.circuit is Circuit.ENDPOINT),
-)
-
 # How often a run tells the database that its endpoint answers.
 FLUSH_SECONDS = 1.0
 

@@ -1,12 +1,7 @@
 """Telling an app that its repository cannot be followed: `sync.failed`, once a streak of failures, in one try."""
 
-import uuid
 from datetime import timedelta
 
-from django.conf import settings
-
-from syncsvc.delivery.addresses import AddressPolicy
-from syncsvc.delivery.once import send_once
 from syncsvc.delivery.payload import Origin, sync_failed, timestamp_text
 from syncsvc.error_kinds import POLICIES
 from syncsvc.models import Subscription, SyncRun
@@ -15,7 +10,7 @@ from syncsvc.store.attempts import log_attempts
 from syncsvc.sync.attempt_log import attempt_of
 from syncsvc.sync.circuit import pause_gone
 from syncsvc.sync.job import Job
-from syncsvc.sync.transports import USER_AGENT
+from syncsvc.sync.one_message import send_message
 
 
 def tell_app_of_failure(job: Job, run: SyncRun, failure: Failure, *, delay: float | None) -> None:
@@ -35,17 +30,7 @@ def tell_app_of_failure(job: Job, run: SyncRun, failure: Failure, *, delay: floa
         next_try=None if delay is None else now + timedelta(seconds=delay),
         timestamp=timestamp_text(now),
     )
-    answer = send_once(
-        url=job.app.url,
-        secrets=job.app.signing_secrets(now),
-        webhook_id=str(uuid.uuid4()),
-        timestamp=int(now.timestamp()),
-        body=body,
-        addresses=AddressPolicy(settings.WEBHOOK_ALLOWED_NETWORKS),
-        timeout=job.app.request_timeout,
-        connect_timeout=settings.WEBHOOK_CONNECT_TIMEOUT,
-        user_agent=USER_AGENT,
-    )
+    answer = send_message(job.app, body, now)
     if answer.error_kind is not None and POLICIES[answer.error_kind].pauses_app:
         pause_gone(job.app)
     attempt = attempt_of(answer, kind="sync.failed", path=None, files=0)

@@ -13,6 +13,7 @@ import pytest
 from django.db import IntegrityError, OperationalError, connection
 from django.utils import timezone
 
+from syncsvc.error_kinds import OUTAGE_KINDS
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, Repository, Status, Subscription, SyncRun, Trigger
 from syncsvc.operations import bulk, control, single
@@ -20,7 +21,6 @@ from syncsvc.operations.release import sweep_operations
 from syncsvc.store import circuits, throttles
 from syncsvc.store.leases import renew_leases
 from syncsvc.sync.asking import ask_for_runs
-from syncsvc.sync.circuit import OUTAGE_KINDS
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.scheduler import end_expired_leases, wake_due_subscriptions
 from tests.operations.fleet import (
