@@ -45,6 +45,14 @@ def test_the_page_shows_how_far_it_is_and_why_some_failed(console: Client) -> No
     assert "Bulk retry of all failed subscriptions" in said
 
 
+def test_thousands_read_alike_on_the_page_in_the_list_and_in_the_bar(console: Client) -> None:
+    operation = factories.OperationFactory(total=12_345, waiting=12_345, status="paused")
+
+    pages = [page_of(operation), LIST, f"{LIST}?status__exact=paused", f"{page_of(operation)}?part=progress"]
+    for page in pages:
+        assert "0/12,345 completed" in words(console.get(page, headers=HTMX if "part=" in page else {}).text), page
+
+
 def test_at_the_end_it_says_what_came_of_it(console: Client) -> None:
     operation = operation_with_items(succeeded=20, failed=3)
     Operation.objects.update(status="finished", finished_at=Now())
