@@ -1,5 +1,7 @@
 """The host that a failure is shown under: that of the endpoint, or of the remote, for the ORM and in SQL."""
 
+from typing import Any
+
 from django.db.models import Case, Expression, F, Func, Value, When
 from django.db.models.functions import Coalesce, Lower
 
@@ -22,7 +24,7 @@ def cause_host() -> Case:
 
 # The same in SQL about a subscription `s`, its app `a` and its repository `r`; HOST_VALUES are the parameters.
 CAUSE_URL_SQL = "CASE WHEN s.error_kind = ANY(%(of_remotes)s) THEN r.url ELSE a.url END"
-HOST_VALUES = {"of_url": OF_URL, "of_scp": OF_SCP, "of_remotes": [kind.value for kind in REMOTE_KINDS]}
+HOST_VALUES: dict[str, Any] = {"of_url": OF_URL, "of_scp": OF_SCP, "of_remotes": [kind.value for kind in REMOTE_KINDS]}
 
 
 def host_sql(url: str) -> str:
