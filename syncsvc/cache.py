@@ -37,6 +37,19 @@ class ForgivingRedisCache(RedisCache):
             return otherwise
 
 
+class SessionCopies(ForgivingRedisCache):
+    """Copies of sessions, which are in the database, for COPY_SECONDS at most.
+
+    A Redis that refuses writes may still be read, and then has the copy of a session that was ended or changed since.
+    """
+
+    COPY_SECONDS = 60
+
+    def set(self, key: Any, value: Any, timeout: Any = COPY_SECONDS, version: int | None = None) -> None:
+        self.delete(key, version)  # of a full memory Redis lets this be done
+        super().set(key, value, min(timeout, self.COPY_SECONDS), version)
+
+
 class FailedLoginsCache(RedisCache):
     """Counts of failed logins, which no outage may end: where Redis takes no count each process counts by itself.
 
