@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from syncsvc.models import App, Repository, Status, Subscription
-from syncsvc.models.status import RETRYING, THROTTLED
+from syncsvc.models.status import AWAITS_FIRST_COMMIT, RETRYING, THROTTLED
 from syncsvc.statistics.pages import Standing, standings
 from syncsvc.words import counted
 
@@ -24,6 +24,7 @@ STATES = (
     ("syncing", "Syncing", "syncing"),
     ("pending", "Pending", "pending"),
     ("synced", "Synced", "synced"),
+    ("empty", "Waiting for a first commit", "empty"),
     ("paused", "Paused", "paused"),
 )
 CONDITIONS = {
@@ -32,7 +33,8 @@ CONDITIONS = {
     "syncing": Q(status=Status.SYNCING),
     "throttled": THROTTLED,
     "pending": Q(status=Status.PENDING) & ~RETRYING & ~THROTTLED,
-    "synced": Q(status=Status.SYNCED),
+    "synced": Q(status=Status.SYNCED) & ~AWAITS_FIRST_COMMIT,
+    "empty": AWAITS_FIRST_COMMIT,
     "paused": Q(is_active=False),
 }
 WORST_FIRST = Case(
@@ -59,7 +61,7 @@ class Row:
 
 
 def rows_context(request: HttpRequest, owner: App | Repository, counts: Mapping[str, Any]) -> dict[str, Any]:
-    """One page of them, the worst first; by state and by part of the name, as the address says."""
+    """One page of the subscriptions, the worst first, filtered by the state and the part of a name in the address."""
     state, search = request.GET.get("state", ""), request.GET.get("q", "").strip()[:200]
     state, page = state if state in CONDITIONS else "", _page(request)
     found = _of(owner)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from syncsvc.types import ErrorKind
 
@@ -41,6 +41,9 @@ RETRYING_SQL = f"s.status = 'pending' AND s.error_kind NOT IN ('', '{THROTTLED_K
 # Failed for good, or retrying.
 FAILING = Q(status=Status.FAILED) | RETRYING
 FAILING_SQL = f"(s.status = 'failed' OR {RETRYING_SQL})"
+# The last run found a remote without any commit: the app has nothing, and nothing is wrong.
+AWAITS_FIRST_COMMIT = Q(status=Status.SYNCED, snapshot=None, clean_epoch=F("epoch"))
+AWAITS_FIRST_COMMIT_SQL = "s.status = 'synced' AND s.snapshot_id IS NULL AND s.clean_epoch = s.epoch"
 # Until when a throttled app `a` takes no run: its wait goes on, or another run goes first. Null: it takes runs.
 THROTTLE_LASTS_UNTIL_SQL = (
     "(CASE WHEN a.throttled_until IS NOT NULL THEN greatest(a.throttled_until, a.probe_until) END)"

@@ -7,7 +7,7 @@ from django.db import connection
 
 from syncsvc.error_kinds import REMOTE_KINDS
 from syncsvc.models.hosts import OF_SCP, OF_URL
-from syncsvc.models.status import FAILING_SQL, RETRYING_SQL, THROTTLE_LASTS_UNTIL_SQL
+from syncsvc.models.status import AWAITS_FIRST_COMMIT_SQL, FAILING_SQL, RETRYING_SQL, THROTTLE_LASTS_UNTIL_SQL
 
 NAMED = 6  # rows of each list that are shown; the pages behind them have all
 COLUMNS = ("counts", "causes", "apps", "held", "circuits", "throttled", "gone", "stale", "running", "operations")
@@ -17,7 +17,7 @@ COLUMNS = ("counts", "causes", "apps", "held", "circuits", "throttled", "gone", 
 OVERVIEW = f"""
 WITH s AS MATERIALIZED (
   SELECT s.id, s.app_id, s.repository_id, s.status, s.retry_count, s.error_kind, s.due_at, s.queued_at,
-         s.failing_since, s.last_success_at, a.name AS app, r.name AS repository,
+         s.failing_since, s.last_success_at, {AWAITS_FIRST_COMMIT_SQL} AS empty, a.name AS app, r.name AS repository,
          s.is_active AND a.is_active AND r.is_active AS active,
          greatest(s.due_at, CASE WHEN s.trigger <> 'retry' THEN {THROTTLE_LASTS_UNTIL_SQL} END) AS runs_at,
          CASE WHEN s.error_kind = ANY(%(of_remotes)s) THEN r.url ELSE a.url END AS url
@@ -73,7 +73,8 @@ WITH s AS MATERIALIZED (
 SELECT
   (SELECT json_build_object(
      'total', count(*),
-     'synced', count(*) FILTER (WHERE status = 'synced'),
+     'synced', count(*) FILTER (WHERE status = 'synced' AND NOT empty),
+     'empty', count(*) FILTER (WHERE empty),
      'failed', count(*) FILTER (WHERE status = 'failed'),
      'retrying', count(*) FILTER (WHERE {RETRYING_SQL}),
      'syncing', count(*) FILTER (WHERE status = 'syncing'),

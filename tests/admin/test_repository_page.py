@@ -80,7 +80,8 @@ def test_a_host_that_is_left_alone_is_said_on_the_pages_of_its_repositories(
 ) -> None:
     now = timezone.now()
     in_a_minute = now + timedelta(minutes=1)
-    repository = factories.RepositoryFactory(url="https://git.example.com/a/b", checked_at=now)
+    head = {"head_branch": "main", "head_commit": "1" * 40}
+    repository = factories.RepositoryFactory(url="https://git.example.com/a/b", checked_at=now, **head)
     assert "Healthy" in console.get(page_of(repository)).text
     kept.forget(f"repository:{repository.pk}")
     RemoteHost.objects.create(

@@ -5,10 +5,19 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from syncsvc.models import App, Status, Subscription
-from syncsvc.models.status import FAILING, FAILING_SQL, RETRYING, RETRYING_SQL, THROTTLED, THROTTLED_SQL
+from syncsvc.models.status import (
+    AWAITS_FIRST_COMMIT,
+    AWAITS_FIRST_COMMIT_SQL,
+    FAILING,
+    FAILING_SQL,
+    RETRYING,
+    RETRYING_SQL,
+    THROTTLED,
+    THROTTLED_SQL,
+)
 from syncsvc.store.statements import columns_of, fetch_all, fetch_one, numbered, row_of
 from syncsvc.types import ErrorKind
-from tests.factories import AppFactory, SubscriptionFactory
+from tests.factories import AppFactory, SnapshotFactory, SubscriptionFactory
 from tests.outages import throttle
 
 pytestmark = pytest.mark.django_db
@@ -84,3 +93,20 @@ def test_throttled_means_one_thing_in_the_orm_in_sql_and_on_a_row(
     expected = status == Status.PENDING and (kind == "endpoint_throttled" or (kind == "" and app_is_throttled))
     assert (in_sql[0], read.is_throttled, found.filter(THROTTLED).exists()) == (expected, expected, expected)
     assert not (expected and (in_sql[1] or read.is_retrying)), "nothing is both"
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.FAILED, Status.SYNCED])
+@pytest.mark.parametrize(("snapshot", "clean_epoch"), [(True, 1), (False, 1), (False, 0)])
+def test_waiting_for_a_first_commit_means_one_thing_in_the_orm_in_sql_and_on_a_row(
+    status: Status, snapshot: bool, clean_epoch: int
+) -> None:
+    due = {"due_at": None} if status == Status.SYNCED else {}
+    taken_in = SnapshotFactory() if snapshot else None
+    row = SubscriptionFactory(status=status, snapshot=taken_in, clean_epoch=clean_epoch, **due)
+    with connection.cursor() as cursor:
+        sql = f"SELECT {AWAITS_FIRST_COMMIT_SQL} FROM syncsvc_subscription s WHERE id = %s"  # noqa: S608
+        cursor.execute(sql, [row.id])
+        in_sql = cursor.fetchone()[0]
+    expected = status == Status.SYNCED and not snapshot and clean_epoch == 1
+    found = Subscription.objects.filter(AWAITS_FIRST_COMMIT, id=row.id).exists()
+    assert (in_sql, row.awaits_first_commit, found) == (expected, expected, expected)
