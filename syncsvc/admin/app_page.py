@@ -73,7 +73,7 @@ def rows(request: HttpRequest, app: App) -> dict[str, Any]:
 
 
 def for_part(app_id: UUID) -> App | None:
-    """The app, and with it in one statement what a poll would have to ask for anew."""
+    """The app and its numbers, read in one statement for a poll."""
     if kept.is_fresh(f"app:{app_id}") and kept.is_fresh(f"app-latency:{app_id}"):
         return App.objects.filter(pk=app_id).first()
     latency = not kept.is_fresh(f"app-latency:{app_id}")

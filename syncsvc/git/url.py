@@ -11,7 +11,7 @@ EXAMPLE = "Write something like https://host/owner/repo.git."
 _SCP_LIKE = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^@/:\[\]]+):(?P<path>[^:].*)")
 _HOST = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
 _USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+~-]*")
-# Some hosts take a token for the user name; a name is shown, stored as it is, and never so long.
+# Some hosts take a token for the user name. A name is stored and shown as it is, so a token must not be taken for one.
 _TOKEN = re.compile(
     r"(?:gh[a-z]_|github_pat_|gl[a-z]{2,8}-|AT(?:BB|CTT|ATT))[A-Za-z0-9_=.-]{12,}"
     r"|(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_.=+~-]{32,}"

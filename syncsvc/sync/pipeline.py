@@ -265,7 +265,7 @@ def _delivered(progress: Progress, circuit: EndpointCircuit, turn: Turn) -> Endi
 
 
 def _deletes_are_allowed(job: Job, snapshot: Snapshot, plan: Plan) -> bool:
-    """By whoever asked for this run; or by an approval, of this commit or of no fewer deletes than these."""
+    """True where the asker allowed deletes for this run, or an approval covers the commit or as many deletes."""
     subscription = job.subscription
     if job.allow_deletes:
         return True
