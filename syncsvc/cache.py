@@ -8,6 +8,8 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache
 from redis.exceptions import RedisError
 
+from syncsvc.redis_connections import refusal
+
 logger = structlog.get_logger(__name__)
 
 
@@ -46,8 +48,12 @@ class SessionCopies(ForgivingRedisCache):
     COPY_SECONDS = 60
 
     def set(self, key: Any, value: Any, timeout: Any = COPY_SECONDS, version: int | None = None) -> None:
-        self.delete(key, version)  # of a full memory Redis lets this be done
-        super().set(key, value, min(timeout, self.COPY_SECONDS), version)
+        try:
+            RedisCache.set(self, key, value, min(timeout, self.COPY_SECONDS), version)
+        except RedisError as error:
+            _log(error)
+            if refusal(error):  # a Redis whose memory is full can still delete
+                self.delete(key, version)
 
 
 class FailedLoginsCache(RedisCache):

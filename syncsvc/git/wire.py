@@ -37,7 +37,7 @@ class HttpAnswer:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds for which the server asks to be left alone: Retry-After, or the time until a used-up rate limit is reset."""
+        """Seconds for which the server asks to be left alone: Retry-After, or until a used-up rate limit is reset."""
         given = self.headers.get("retry-after", "").strip()
         if given.isdecimal():
             return float(given)
