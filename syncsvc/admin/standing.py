@@ -128,7 +128,7 @@ def behind_text(subscription: Subscription, standing: Standing) -> str:
 
 def pending_text(subscription: Subscription, standing: Standing) -> tuple[str, bool]:
     """How many files it still has to be sent, and whether that is a number that holds; blank where nothing is known."""
-    if subscription.status == Status.SYNCED and standing.at_head:
+    if subscription.awaits_first_commit or (subscription.status == Status.SYNCED and standing.at_head):
         return "0", True
     if standing.left is not None:
         return f"{max(0, standing.left):,}", True

@@ -50,6 +50,8 @@ def test_no_page_shows_it_green(console: Client, row: Subscription) -> None:
     for address in (page_of(row), page_of(row.app), page_of(row.repository), lists[0]):
         assert WAITS in shown[address]
     assert "The remote has no commit yet" in shown[page_of(row)]
+    assert "its first commit is sent when it comes." in shown[page_of(row.repository)]
+    assert 'data-label="Pending files">0</td>' in shown[page_of(row.app)]
     assert "no remote has a commit" in shown["/admin/"]
     assert "have everything" not in shown["/admin/"]
 
