@@ -200,7 +200,8 @@ def _fetch(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     except GitError as error:
         if error.kind is ErrorKind.WORKER_DISK:
             raise
-        Repository.objects.fetch_failed(repository.id, commit=head.commit or "", kind=error.kind, error=str(error))
+        same_remote = Repository.objects.filter(url=repository.url)  # else it failed at one that it has left
+        same_remote.fetch_failed(repository.id, commit=head.commit or "", kind=error.kind, error=str(error))
         wakeup.wake_runs(Subscription.objects.filter(repository=repository).fetch_ended())
         raise
     if repository.fetch_failures:

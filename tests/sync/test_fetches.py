@@ -9,7 +9,8 @@ from django.db.models.functions import Now
 
 from syncsvc.models import Repository, Status, Subscription, SyncRun, Trigger
 from syncsvc.sync.asking import ask_for_runs
-from syncsvc.sync.pipeline import run_subscription
+from syncsvc.sync.job import Job
+from syncsvc.sync.pipeline import run_job, run_subscription
 from syncsvc.sync.poll import poll_repository
 from tests.factories import AppFactory, SubscriptionFactory
 from tests.receiver import OK, Reply
@@ -99,6 +100,17 @@ def test_a_fetch_that_met_an_outage_is_tried_as_soon_as_the_remote_answers(
     run = run_subscription(world.id, worker="test")
     assert run is not None
     assert run.outcome == outcome
+
+
+def test_a_fetch_that_failed_at_a_remote_that_was_left_says_nothing_of_the_new_one(world: World) -> None:
+    world.repo.commit({"a": b"1"})
+    lose_objects(world)
+    job = Job.claim(world.id, worker="test")
+    assert job is not None
+    Repository.objects.update(url="https://new.example.com/a/b")
+    assert run_job(job) is not None
+    repository = Repository.objects.get()
+    assert (repository.fetch_failures, repository.error_kind) == (0, "")
 
 
 def test_a_newer_commit_is_fetched_although_the_one_before_could_not_be(world: World) -> None:
