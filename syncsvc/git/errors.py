@@ -92,10 +92,12 @@ def _status_of(said: list[_Said]) -> int | None:
     return int(found[0][1]) if found else None
 
 
-def damaged_remote(message: str) -> str:
-    """The message of a damage that turned out to be the remote's."""
-    _, found, said = message.partition(" git said: ")
-    return f"{AT_REMOTE}{found}{said}"[:MAX_MESSAGE]
+def at_remote(error: GitError) -> GitError:
+    """Damage that was met where no mirror was read, or a sound one: then it is the remote's."""
+    if error.kind is not ErrorKind.GIT_CORRUPT or error.at_remote:
+        return error
+    _, found, said = str(error).partition(" git said: ")
+    return GitError(error.kind, f"{AT_REMOTE}{found}{said}"[:MAX_MESSAGE], at_remote=True)
 
 
 def clean(text: str, hide: Sequence[str] = ()) -> str:

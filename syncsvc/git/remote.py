@@ -15,6 +15,7 @@ from syncsvc.git.authorities import read_certificates, write_bundle
 from syncsvc.git.complaints import NOT_GIT
 from syncsvc.git.disk import own_disk, temporary_folder
 from syncsvc.git.environment import environment
+from syncsvc.git.errors import at_remote
 from syncsvc.git.process import PATIENCE, Context, GitProcess, ask
 from syncsvc.git.refs import head_of_branch, head_of_remote, ref_of
 from syncsvc.git.ssh import explain_refusal, ssh_environment
@@ -94,6 +95,13 @@ def remote_head(remote: Remote, limits: GitLimits) -> RemoteHead:
     Commit None is the answer of a repository without any ref, for a blank branch only. Whatever else is no commit
     raises git_not_found: a branch that is missing, and over http what is no answer in git's protocol.
     """
+    try:
+        return _remote_head(remote, limits)
+    except GitError as error:  # no mirror is read for it
+        raise at_remote(error) from error
+
+
+def _remote_head(remote: Remote, limits: GitLimits) -> RemoteHead:
     with access(remote, limits, timeout=limits.ls_remote_timeout, setting="GIT_LS_REMOTE_TIMEOUT") as granted:
         # --heads narrows what a server of protocol 2 sends; a pattern alone is matched on this side.
         wanted = ["--heads", "--", remote.url, ref_of(remote.branch)] if remote.branch else ["--", remote.url, "HEAD"]
