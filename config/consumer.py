@@ -8,7 +8,7 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from django.conf import settings
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 
 logger = structlog.get_logger(__name__)
 
@@ -47,7 +47,7 @@ def _refusal() -> str:
     ) as redis:
         try:
             redis.set(WRITTEN_KEY, 1, ex=WRITTEN_SECONDS)
-        except ResponseError as error:
+        except (ResponseError, AuthenticationError, BusyLoadingError) as error:
             return str(error) or type(error).__name__
         except (RedisError, OSError):
             return ""

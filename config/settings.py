@@ -174,6 +174,9 @@ CACHES: dict[str, dict[str, Any]] = {
     }
 }
 
+CACHES["sessions"] = {**CACHES["default"], "BACKEND": "syncsvc.cache.SessionCopies"}
+SESSION_CACHE_ALIAS = "sessions"
+
 # Failed logins are counted by name and address: nobody can lock another out from elsewhere.
 LOGIN_FAILURES = env.integer("LOGIN_FAILURES", 10, minimum=1)
 LOGIN_WAIT_SECONDS = env.integer("LOGIN_WAIT_SECONDS", 900, minimum=1)

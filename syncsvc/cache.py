@@ -8,6 +8,8 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache
 from redis.exceptions import RedisError
 
+from syncsvc.redis_connections import refusal
+
 logger = structlog.get_logger(__name__)
 
 
@@ -35,6 +37,23 @@ class ForgivingRedisCache(RedisCache):
         except RedisError as error:
             _log(error)
             return otherwise
+
+
+class SessionCopies(ForgivingRedisCache):
+    """Copies of sessions, which are in the database, for COPY_SECONDS at most.
+
+    A Redis that refuses writes may still be read, and then has the copy of a session that was ended or changed since.
+    """
+
+    COPY_SECONDS = 60
+
+    def set(self, key: Any, value: Any, timeout: Any = COPY_SECONDS, version: int | None = None) -> None:
+        try:
+            RedisCache.set(self, key, value, min(timeout, self.COPY_SECONDS), version)
+        except RedisError as error:
+            _log(error)
+            if refusal(error):  # a Redis whose memory is full can still delete
+                self.delete(key, version)
 
 
 class FailedLoginsCache(RedisCache):

@@ -6,12 +6,12 @@ from typing import Any
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.connection import Connection
-from redis.exceptions import BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 from redis.retry import Retry
 
 TIMEOUT_SECONDS = 2
 
-# The first word of an error by which Redis refuses to be written, and what that means.
+# The first word of an error by which Redis refuses, and what that means.
 REFUSALS = {
     "READONLY": "it is a read-only replica",
     "MASTERDOWN": "it is a replica whose primary is away",
@@ -20,6 +20,8 @@ REFUSALS = {
     "MISCONF": "it cannot save to its disk",
     "LOADING": "it still loads its data",
     "NOPERM": "its user may not write",
+    "NOAUTH": "it wants a password",
+    "WRONGPASS": "it wants another password",
 }
 # After a fail-over the same name leads to another server, which takes writes. A connection to the old one stays.
 OF_REPLICAS = ("READONLY", "MASTERDOWN")
@@ -27,7 +29,7 @@ OF_REPLICAS = ("READONLY", "MASTERDOWN")
 
 def refusal(error: RedisError) -> str:
     """Why Redis, which answered, did not do as it was told; nothing where it did not answer."""
-    if not isinstance(error, ResponseError | BusyLoadingError):
+    if not isinstance(error, ResponseError | BusyLoadingError | AuthenticationError):
         return ""
     return REFUSALS.get(_first_word(error), str(error).partition("\n")[0][:200] or type(error).__name__)
 

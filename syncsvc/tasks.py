@@ -60,15 +60,15 @@ def poll_repository(repository_id: str) -> None:
     POLLS.knock()
 
 
-@shared_task(name=wakeup.PREVIEW_CHANGES)
-def preview_changes(subscription_id: str) -> None:
-    with SLOTS.other_work():
+@shared_task(name=wakeup.PREVIEW_CHANGES, bind=True)
+def preview_changes(self: "Task[..., None]", subscription_id: str) -> None:
+    with noted(self), SLOTS.other_work():
         make_preview(uuid.UUID(subscription_id))
 
 
-@shared_task(name=wakeup.DELETE_EXPIRED)
-def delete_expired_rows() -> None:
-    with SLOTS.other_work():
+@shared_task(name=wakeup.DELETE_EXPIRED, bind=True)
+def delete_expired_rows(self: "Task[..., None]") -> None:
+    with noted(self), SLOTS.other_work():
         delete_expired()
 
 

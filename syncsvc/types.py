@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 SYMLINK_MODE = "120000"
 SUBMODULE_MODE = "160000"
+TREE_MODE = "040000"
 
 
 class ErrorKind(StrEnum):
@@ -46,13 +47,18 @@ class ManifestEntry(NamedTuple):
 
 
 class TreeChange(NamedTuple):
-    """One line of `git diff-tree -r`: what a path was and is. None where there was, or is, nothing."""
+    """One line of `git diff-tree -r -t`: what a path was and is. None where there was, or is, nothing."""
 
     path: bytes
     old_mode: str | None
     old_blob: str | None
     mode: str | None
     blob: str | None
+
+    @property
+    def is_folder(self) -> bool:
+        """True for a folder, of which `blob` is the tree's id; it has a line of its own beside a file of its name."""
+        return TREE_MODE in (self.old_mode, self.mode)
 
 
 class LedgerRow(NamedTuple):

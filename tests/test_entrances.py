@@ -88,6 +88,10 @@ def stored(model: Any) -> str | None:
         (App, f"{HOOK}?a=b%20c", f"{HOOK}?a=b%20c"),
         (Repository, REMOTE, REMOTE),
         (Repository, f"{REMOTE}/", REMOTE),
+        (Repository, f" {REMOTE}//\n", REMOTE),
+        (Repository, "https://git.example.com:0443/owner/repo", "https://git.example.com:443/owner/repo"),
+        (Repository, "https://mary@git.example.com/owner/repo", REMOTE),
+        (Repository, "git://GIT.example.com/owner/repo/", "git://git.example.com/owner/repo"),
         (Repository, "HTTPS://GIT.example.com/owner/repo", REMOTE),
     ],
 )

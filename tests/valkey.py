@@ -12,6 +12,7 @@ from syncsvc.management.process import Program
 from syncsvc.management.supervisor import Supervisor
 from syncsvc.management.valkey import EmbeddedValkey
 
+PASSWORD = "test"
 NOWHERE = ("127.0.0.1", "1")
 
 
@@ -40,6 +41,7 @@ class OwnValkey:
             "maxmemory": "0",
             "min-replicas-to-write": "0",
             "replica-serve-stale-data": "yes",
+            "requirepass": PASSWORD,
         }.items():
             redis.config_set(name, value)
         redis.flushall()
@@ -55,7 +57,7 @@ class OwnValkey:
     def _start(self, name: str, port: int) -> tuple[str, Redis]:
         folder = self._folder / name
         folder.mkdir()
-        server = EmbeddedValkey(folder / "data", port=port, password="test")
+        server = EmbeddedValkey(folder / "data", port=port, password=PASSWORD)
         program = server.program()
         program = Program(
             name=name, tier=1, command=program.command, directory=program.directory, prepare=program.prepare
@@ -69,6 +71,11 @@ def _without_memory(redis: Redis) -> None:
     redis.config_set("maxmemory", "1")
 
 
+def _another_password(redis: Redis) -> None:
+    redis.config_set("requirepass", "other")
+    redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+
 def _without_primary(redis: Redis) -> None:
     redis.config_set("replica-serve-stale-data", "no")
     redis.execute_command("REPLICAOF", *NOWHERE)
@@ -79,5 +86,6 @@ REFUSALS: dict[str, Callable[[Redis], Any]] = {
     "a replica without its primary": _without_primary,
     "no memory left": _without_memory,
     "too few replicas": lambda redis: redis.config_set("min-replicas-to-write", "1"),
+    "another password": _another_password,
     "a user who may not write": lambda redis: redis.execute_command("ACL", "SETUSER", "default", "-@write"),
 }

@@ -115,6 +115,8 @@ def verdict(app: App, counts: dict[str, Any]) -> dict[str, str]:
         return {"word": "New URL", "tone": "warn"}
     if not counts["total"]:
         return {"word": "Follows nothing", "tone": "quiet"}
+    if counts["empty"] == counts["total"]:
+        return {"word": "No commit yet", "tone": "quiet"}
     return {"word": "Healthy", "tone": "good"}
 
 

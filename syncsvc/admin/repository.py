@@ -75,7 +75,9 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
             return badge("Paused", "quiet")
         if repository.error_kind:
             return badge(repository.error_kind, "bad")
-        return badge("Reached", "good") if repository.checked_at else badge("Not checked yet", "quiet")
+        if not repository.checked_at:
+            return badge("Not checked yet", "quiet")
+        return badge("Reached", "good") if repository.head_commit else badge("No commit yet", "quiet")
 
     @admin.display(description="head")
     def head(self, repository: Repository) -> str:

@@ -78,8 +78,14 @@ class RepositoryForm(RepositoryModelForm):
         for field, problem in problems.items():
             if NEW.get(field, field) not in self.errors:
                 self.add_error(NEW.get(field, field), problem)
-        cleaned["username"] = cleaned.get("username") or self._username_in_url
+        cleaned["username"] = self._username(cleaned.get("username", ""))
         return cleaned
+
+    def _username(self, typed: str) -> str:
+        """The user name that was typed; else the one in a new URL, which takes the place of the stored one."""
+        if "username" in self.changed_data and typed:
+            return typed
+        return self._username_in_url or typed
 
     def _take_default_name(self, cleaned: dict[str, Any]) -> None:
         """`owner/repo`, with `@branch` where that is taken."""
@@ -103,6 +109,8 @@ class RepositoryForm(RepositoryModelForm):
     def apply(self, repository: Repository) -> set[str]:
         """Puts new credentials on the row; returns the names of the row's fields that have changed."""
         changed = set(self.changed_data) & set(RepositoryForm.Meta.fields)
+        if self.cleaned_data["username"] != self.initial.get("username", ""):  # it may have come with the URL
+            changed.add("username")
         for name, new in NEW.items():
             if self.cleaned_data[f"remove_{name}"]:
                 setattr(repository, name, None)

@@ -12,7 +12,7 @@ from django.urls import reverse
 from syncsvc.admin.panels import Panel
 from syncsvc.admin.parts import sees
 from syncsvc.models import App, Repository, Status, Subscription
-from syncsvc.models.status import RETRYING, THROTTLED
+from syncsvc.models.status import AWAITS_FIRST_COMMIT, RETRYING, THROTTLED
 from syncsvc.statistics.pages import Standing, standings
 from syncsvc.words import counted
 
@@ -26,6 +26,7 @@ STATES = (
     ("syncing", "Syncing", "syncing"),
     ("pending", "Pending", "pending"),
     ("synced", "Synced", "synced"),
+    ("empty", "Waiting for a first commit", "empty"),
     ("paused", "Paused", "paused"),
 )
 CONDITIONS = {
@@ -34,7 +35,8 @@ CONDITIONS = {
     "syncing": Q(status=Status.SYNCING),
     "throttled": THROTTLED,
     "pending": Q(status=Status.PENDING) & ~RETRYING & ~THROTTLED,
-    "synced": Q(status=Status.SYNCED),
+    "synced": Q(status=Status.SYNCED) & ~AWAITS_FIRST_COMMIT,
+    "empty": AWAITS_FIRST_COMMIT,
     "paused": Q(is_active=False),
 }
 WORST_FIRST = Case(
@@ -72,7 +74,7 @@ def rows_panel(counts_of: Callable[[Any], Mapping[str, Any]]) -> Panel:
 
 
 def rows_context(request: HttpRequest, owner: App | Repository, counts: Mapping[str, Any]) -> dict[str, Any]:
-    """One page of them, the worst first; by state and by part of the name, as the address says."""
+    """One page of the subscriptions, the worst first, filtered by the state and the part of a name in the address."""
     state, search = request.GET.get("state", ""), request.GET.get("q", "").strip()[:200]
     state, page = state if state in CONDITIONS else "", _page(request)
     found = _of(owner)
@@ -139,7 +141,7 @@ def behind_text(subscription: Subscription, standing: Standing) -> str:
 
 def pending_text(subscription: Subscription, standing: Standing) -> tuple[str, bool]:
     """How many files it still has to be sent, and whether that is a number that holds; blank where nothing is known."""
-    if subscription.status == Status.SYNCED and standing.at_head:
+    if subscription.awaits_first_commit or (subscription.status == Status.SYNCED and standing.at_head):
         return "0", True
     if standing.left is not None:
         return f"{max(0, standing.left):,}", True

@@ -48,11 +48,15 @@ def state_of(subscription: Subscription) -> tuple[str, Tone]:
         return "Retrying", "warn"
     if subscription.is_throttled:
         return "Throttled", "warn"
+    if subscription.awaits_first_commit:
+        return "Waiting for its first commit", "quiet"
     return Status(subscription.status).label.capitalize(), OF_STATUS[subscription.status]
 
 
 def result_of(run: SyncRun) -> tuple[str, Tone]:
     """The word for a run's outcome, and its tone."""
+    if run.found_no_commit:
+        return "No commit yet", "quiet"
     return (run.outcome.capitalize(), OF_OUTCOME[run.outcome]) if run.outcome else ("Running", "busy")
 
 

@@ -133,6 +133,9 @@ _MOVED_ON = (
     " or its repository is incomplete (`git fsck` there tells). It is tried again by itself."
 )
 _REFUSED_BY_REMOTE = "The remote refused, in its own words; it is tried again by itself."
+_TOO_NEW = (
+    "The remote's own git is too old for the format of this repository; update git there. It is tried again by itself."
+)
 _DUBIOUS = "The remote's git refuses the repository because its files belong to another user there; correct the owner."
 
 _NOT_FOUND_SAID = (
@@ -289,6 +292,11 @@ RULES: tuple[Rule, ...] = (
         r"fatal: (?:detected dubious ownership in repository at|unsafe repository \()",
         ErrorKind.GIT_AUTH,
         _DUBIOUS,
+    ),
+    _rule(
+        r"fatal: (?:Expected git repo version <= |unknown repository extensions? found)",
+        ErrorKind.GIT_UNREACHABLE,
+        _TOO_NEW,
     ),
     _rule(
         r"(?:remote: )?(?:error|fatal): "

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,19 +17,27 @@ DISK_ERRORS = frozenset({*_FULL, *_NO_LOCKS, errno.EROFS, errno.EACCES, errno.EP
 _MAKE_ROOM = "free space there, or lower MIRROR_MAX_BYTES"
 _GIVE_RIGHTS = "make the folder writable for the user that the worker runs as"
 _USE_LOCKS = "its file system has no file locks (flock); set MIRROR_DIR to a folder on one that has"
+# Stands for the folder in messages where the system has none that can be written.
+TEMPORARY = "for temporary files"
 
 
 @contextlib.contextmanager
 def own_disk(folder: Path | str) -> Iterator[None]:
-    """Turns an OSError of what is done in this folder into a GitError of the kind worker_disk."""
+    """Turns an OSError that is raised inside into a GitError of the kind worker_disk about this folder."""
     try:
         yield
     except OSError as error:
         raise disk_error(folder, error.strerror or str(error), error.errno) from error
 
 
+def temporary_folder() -> str:
+    """The system's folder for temporary files; worker_disk where none can be written."""
+    with own_disk(TEMPORARY):
+        return tempfile.gettempdir()
+
+
 def disk_error(folder: Path | str, reason: str, number: int | None = None) -> GitError:
-    """What happened, in which folder, and what to do; `number` is the errno, where there is one."""
+    """An error that says what happened, in which folder, and what to do; `number` is the errno, if there is one."""
     if number is None:
         number = next((code for code in _FULL if os.strerror(code) == reason), 0)
     advice = _MAKE_ROOM if number in _FULL else _USE_LOCKS if number in _NO_LOCKS else _GIVE_RIGHTS

@@ -15,8 +15,14 @@ from syncsvc.types import ErrorKind
 
 MAX_MESSAGE = 500
 _MAX_LINES = 200
+# Seconds; RETRY_AFTER_MAX_SECONDS cuts what a server asks for, and a longer wait in a message would not be true.
+_LONG = 3600
+_PAGE = (
+    "The remote answers with a web page instead of git's protocol: a login page, perhaps, or one of a proxy on the way."
+    " Check the URL and the credential; it is tried again by itself."
+)
 _MOVED = "The remote answers with a redirect{where}, which is not followed; set the URL that it has moved to."
-_LIMITED = "The remote limits how often it is asked; it is left alone {until}, then tried again by itself."
+_LIMITED = "The remote limits how often it is asked; it is left alone for {wait}, then tried again by itself."
 _IN_TROUBLE = "The remote's server is in trouble (HTTP {status}); it is tried again by itself."
 _STATUS = re.compile(
     r"(?:fatal: unable to access ''|error: RPC failed).*?"
@@ -66,6 +72,8 @@ def git_error(
     """
     said = _lines(stderr.decode("utf-8", "replace"), url)
     verdict = _of_http(said, url, answer) or _by_rule(said, folder) or _unknown(said, otherwise)
+    if answer and answer.status == 200 and answer.is_page and verdict.kind is ErrorKind.GIT_UNREACHABLE:
+        verdict = verdict._replace(words=_PAGE)
     text = verdict.words.replace("{setting}", setting)
     quoted = clean(" ".join(filter(None, (verdict.line, _remotes_words(said, verdict.line)))), hide)
     if quoted:
@@ -86,10 +94,12 @@ def _status_of(said: list[_Said]) -> int | None:
     return int(found[0][1]) if found else None
 
 
-def damaged_remote(message: str) -> str:
-    """The message of a damage that turned out to be the remote's."""
-    _, found, said = message.partition(" git said: ")
-    return f"{AT_REMOTE}{found}{said}"[:MAX_MESSAGE]
+def at_remote(error: GitError) -> GitError:
+    """Damage that was met where no mirror was read, or a sound one: then it is the remote's."""
+    if error.kind is not ErrorKind.GIT_CORRUPT or error.at_remote:
+        return error
+    _, found, said = str(error).partition(" git said: ")
+    return GitError(error.kind, f"{AT_REMOTE}{found}{said}"[:MAX_MESSAGE], at_remote=True)
 
 
 def clean(text: str, hide: Sequence[str] = ()) -> str:
@@ -150,8 +160,8 @@ def _words_of_status(kind: ErrorKind, status: int) -> str:
 
 
 def _limited(line: _Said, seconds: float | None) -> _Verdict:
-    until = "for a while" if seconds is None else f"for {seconds:.0f} s, as it asks"
-    return _Verdict(ErrorKind.GIT_UNREACHABLE, _LIMITED.format(until=until), line.text, retry_after=seconds)
+    wait = "a while" if seconds is None or seconds > _LONG else f"{seconds:.0f} s, as it asks"
+    return _Verdict(ErrorKind.GIT_UNREACHABLE, _LIMITED.format(wait=wait), line.text, retry_after=seconds)
 
 
 def _moved(url: str, answer: HttpAnswer | None) -> str:

@@ -13,7 +13,7 @@ from syncsvc.error_kinds import POLICIES
 from syncsvc.exceptions import GitError, MirrorBusyError
 from syncsvc.git.disk import own_disk
 from syncsvc.git.environment import environment
-from syncsvc.git.errors import NoShallowError, damaged_remote
+from syncsvc.git.errors import NoShallowError, at_remote
 from syncsvc.git.leftovers import FETCH_MARK, remove_leftovers
 from syncsvc.git.locks import locked
 from syncsvc.git.process import Context, GitProcess, run
@@ -142,7 +142,7 @@ class Mirror:
             if not POLICIES[error.kind].suspects_mirror or error.at_remote:
                 raise
             if self._is_sound():  # then what is damaged is the remote, and a new mirror would have no more of it
-                raise _at_remote(error) from error
+                raise at_remote(error) from error
         return self._replace(head, commit, wait)
 
     def _replace(self, head: RemoteHead, commit: str, wait: float) -> str:
@@ -155,7 +155,7 @@ class Mirror:
                 _swap(new, self.path, self._beside("old"))
             return taken
         except GitError as error:  # there was nothing yet that could have been damaged
-            raise _at_remote(error) from error
+            raise at_remote(error) from error
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
@@ -269,13 +269,6 @@ def _swap(new: Path, path: Path, old: Path) -> None:
         path.rename(old)
     new.rename(path)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _at_remote(error: GitError) -> GitError:
-    """Damage that was met, and is not the mirror's."""
-    if error.kind is not ErrorKind.GIT_CORRUPT or error.at_remote:
-        return error
-    return GitError(error.kind, damaged_remote(str(error)), at_remote=True)
 
 
 @contextlib.contextmanager

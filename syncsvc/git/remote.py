@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from syncsvc.exceptions import GitError, InvalidCredentialError, InvalidUrlError, NotAskedError
 from syncsvc.git.authorities import read_certificates, write_bundle
 from syncsvc.git.complaints import NOT_GIT
-from syncsvc.git.disk import own_disk
+from syncsvc.git.disk import own_disk, temporary_folder
 from syncsvc.git.environment import environment
+from syncsvc.git.errors import at_remote
 from syncsvc.git.process import PATIENCE, Context, GitProcess, ask
 from syncsvc.git.refs import head_of_branch, head_of_remote, ref_of
 from syncsvc.git.ssh import explain_refusal, ssh_environment
@@ -94,6 +95,13 @@ def remote_head(remote: Remote, limits: GitLimits) -> RemoteHead:
     Commit None is the answer of a repository without any ref, for a blank branch only. Whatever else is no commit
     raises git_not_found: a branch that is missing, and over http what is no answer in git's protocol.
     """
+    try:
+        return _remote_head(remote, limits)
+    except GitError as error:  # no mirror is read for it
+        raise at_remote(error) from error
+
+
+def _remote_head(remote: Remote, limits: GitLimits) -> RemoteHead:
     with access(remote, limits, timeout=limits.ls_remote_timeout, setting="GIT_LS_REMOTE_TIMEOUT") as granted:
         # --heads narrows what a server of protocol 2 sends; a pattern alone is matched on this side.
         wanted = ["--heads", "--", remote.url, ref_of(remote.branch)] if remote.branch else ["--", remote.url, "HEAD"]
@@ -150,13 +158,13 @@ def access(
 
 @contextlib.contextmanager
 def _private_folder(remote: Remote, limits: GitLimits, scheme: str) -> Iterator[Path]:
-    """For what git takes from a file only; none is made where nothing needs it."""
+    """A folder for a key and certificates, which git takes from files only; made only where one is needed."""
     if not isinstance(remote.credential, SshCredential) and not (
         scheme in _HTTP and (remote.ca_certificate or limits.ca_file)
     ):
         yield Path("/nonexistent/syncsvc-git")
         return
-    with own_disk(tempfile.gettempdir()):
+    with own_disk(temporary_folder()):
         folder = tempfile.TemporaryDirectory(prefix="syncsvc-git-", ignore_cleanup_errors=True)
     with folder as name:
         yield Path(name)
@@ -224,13 +232,16 @@ def _secrets(credential: HttpCredential | SshCredential | None) -> tuple[str, ..
 
 
 def _insist_on_git(remote: Remote, wire: Wire) -> None:
-    """Over http any page passes for an empty list of refs; only an answer of git's own content type is one."""
-    if scheme_of(remote.url) in _HTTP and not wire.is_smart:
+    """Over http git takes any page for an empty list of refs; only an answer of git's own content type is one.
+
+    That is the last one: by protocol 2 the first only says what the server can do.
+    """
+    if scheme_of(remote.url) in _HTTP and not (wire.answer and wire.answer.is_smart):
         raise GitError(ErrorKind.GIT_NOT_FOUND, NOT_GIT)
 
 
 def _empty(remote: Remote, granted: Access) -> RemoteHead:
-    """HEAD has no commit: looks at all refs, and at what git was told, whether there is nothing at all."""
+    """Returns a head without commit for an empty repository; raises where HEAD has no commit for another reason."""
     context = replace(granted.context, traces=(*granted.context.traces, "GIT_TRACE_PACKET"))
     arguments = ["ls-remote", "--quiet", *granted.options, "--", remote.url]
     deadline = time.monotonic() + PATIENCE * context.timeout

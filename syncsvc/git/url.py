@@ -4,14 +4,14 @@ import re
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from syncsvc.exceptions import InvalidUrlError
+from syncsvc.exceptions import InvalidCredentialError, InvalidUrlError
 
 SCHEMES = frozenset({"https", "http", "ssh", "git"})
 EXAMPLE = "Write something like https://host/owner/repo.git."
 _SCP_LIKE = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^@/:\[\]]+):(?P<path>[^:].*)")
 _HOST = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
 _USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+~-]*")
-# Some hosts take a token for the user name; a name is shown, stored as it is, and never so long.
+# Some hosts take a token for the user name. A name is stored and shown as it is, so a token must not be taken for one.
 _TOKEN = re.compile(
     r"(?:gh[a-z]_|github_pat_|gl[a-z]{2,8}-|AT(?:BB|CTT|ATT))[A-Za-z0-9_=.-]{12,}"
     r"|(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_.=+~-]{32,}"
@@ -36,6 +36,14 @@ def read_url(text: str, *, allow_local: bool) -> GivenUrl:
         return GivenUrl(check_url(text, allow_local=allow_local), "")
     url = check_url(match[1] + match[3], allow_local=allow_local)
     return GivenUrl(url, _username(match[2]))
+
+
+def check_username(text: str) -> str:
+    """The user name as it is stored: without space around it; refused where HTTP could not carry it (RFC 7617)."""
+    name = text.strip()
+    if ":" in name or not name.isprintable():
+        raise InvalidCredentialError("A user name holds no colon, line end or control character; give it as it is.")
+    return name
 
 
 def _username(userinfo: str) -> str:
@@ -107,6 +115,8 @@ def _with_scheme(url: str) -> str:
         port = parts.port
     except ValueError:
         raise InvalidUrlError(f"The URL's host or port cannot be read. {EXAMPLE}") from None
+    if port == 0:
+        raise InvalidUrlError(f"Port 0 cannot be connected to; write the host's own port, or none. {EXAMPLE}")
     if parts.scheme not in SCHEMES:
         raise InvalidUrlError("Only https, http, ssh and git URLs are accepted, or user@host:path for ssh.")
     _check_userinfo(parts)

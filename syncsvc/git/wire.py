@@ -37,7 +37,7 @@ class HttpAnswer:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds for which the server asks to be left alone: Retry-After, or when a used-up rate limit begins anew."""
+        """Seconds for which the server asks to be left alone: Retry-After, or until a used-up rate limit is reset."""
         given = self.headers.get("retry-after", "").strip()
         if given.isdecimal():
             return float(given)
@@ -92,14 +92,13 @@ class Trace:
 
 
 class Wire:
-    """What a remote has answered. `answer` is the last answer's head, None for a remote that is not HTTP.
+    """Answers of a remote. `answer` is the head of the last one, None for a remote that is not HTTP.
 
-    `packets` is what `ls-remote` was sent in git's protocol, where that is traced.
+    `packets` are the ones that `ls-remote` received in git's protocol, where they are traced.
     """
 
     def __init__(self, trace: bytes) -> None:
         self.answer: HttpAnswer | None = None
-        self.is_smart = False
         self.packets = [text.decode("utf-8", "replace") for text in _lines(trace, _PACKET, b"packet:")]
         for text in _lines(trace, _HEADER, b""):
             self._take(text.decode("latin-1").strip())
@@ -110,7 +109,6 @@ class Wire:
         name, colon, value = line.partition(":")
         if colon and self.answer:
             self.answer = HttpAnswer(self.answer.status, {**self.answer.headers, name.strip().lower(): value.strip()})
-            self.is_smart = self.is_smart or self.answer.is_smart
 
 
 def _lines(trace: bytes, marker: bytes, before: bytes) -> list[bytes]:

@@ -1,7 +1,7 @@
 """Saving what a command adds, and reading the secrets that it is given in files."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def add(row: models.Model, *, taken: str) -> None:
 
 @contextmanager
 def refusing(taken: str) -> Iterator[None]:
-    """What does not validate is Refused, in one line; a name that another row has with the words `taken`."""
+    """Turns a failed validation into Refused, in one line; with the words `taken` where another row has the name."""
     try:
         yield
     except ValidationError as error:
@@ -39,7 +39,7 @@ def refusing(taken: str) -> Iterator[None]:
 
 
 def add_repository(repository: Repository, *, name: str | None) -> None:
-    """Saves it under this name, or under its URL's, with `@branch` where that is taken."""
+    """Saves the repository under this name, or under one made of its URL, with `@branch` where that is taken."""
     try:
         repository.url, username = given_url(repository.url)
     except InvalidUrlError as error:
@@ -54,10 +54,11 @@ def add_repository(repository: Repository, *, name: str | None) -> None:
     add(repository, taken=f"There is a repository {name!r} already; choose another name with --name.")
 
 
-def check_credential(repository: Repository) -> None:
-    """Refused where the credential does not fit the URL."""
-    if problems := credential_problems(repository):
-        raise Refused("invalid", _lines(problems))
+def check_credential(repository: Repository, *, but_not: Collection[str] = ()) -> None:
+    """Refused where the credential does not fit the URL; problems of the columns `but_not` are left out."""
+    problems = credential_problems(repository)
+    if counted := {column: text for column, text in problems.items() if column not in but_not}:
+        raise Refused("invalid", _lines(counted))
 
 
 def read_secret(name: str) -> str:

@@ -4,8 +4,9 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
-from syncsvc.exceptions import Refused
+from syncsvc.exceptions import InvalidUrlError, Refused
 from syncsvc.management.adding import read_secret
+from syncsvc.models.repository import given_url
 
 # By option, the column that the file's text goes into.
 FILES = {
@@ -23,6 +24,14 @@ def add_credential(parser: ArgumentParser) -> None:
     parser.add_argument("--ssh-key-file", metavar="F", help="holds the private key; - for stdin")
     parser.add_argument("--known-hosts-file", metavar="F", help="holds the host keys that are accepted, for ssh")
     parser.add_argument("--ca-file", metavar="F", help="holds the CA's certificate (PEM), trusted beside public ones")
+
+
+def username_in(url: str) -> str:
+    """The user of a clone URL such as Azure's and Bitbucket's, https://user@host/…; blank where there is none."""
+    try:
+        return given_url(url).username
+    except InvalidUrlError:  # the command says so when it validates the row
+        return ""
 
 
 def credential_given(options: Mapping[str, Any]) -> dict[str, Any]:

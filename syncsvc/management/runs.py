@@ -35,7 +35,9 @@ def run_line(row: dict[str, Any], *, allow_deletes: bool = False) -> str:
     if row["outcome"] != SyncRun.Outcome.SYNCED:
         kind = f"{row['error_kind']}: " if row["error_kind"] else ""
         return f"{name}: {row['outcome']}{_counts(row)}. {kind}{row['error'] or ''}".rstrip()
-    at = f" at {row['commit'][:12]}" if row["commit"] else ""
+    if not row["commit"]:
+        return f"{name}: waiting for its first commit; the remote has none"
+    at = f" at {row['commit'][:12]}"
     line = f"{name}: synced{at} in {row['seconds']:.1f} s{_counts(row) or ', nothing to send'}"
     return f"{line}; the deletes were allowed" if allow_deletes and row["deleted"] else line
 

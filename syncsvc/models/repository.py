@@ -11,12 +11,13 @@ from django.db import models
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce, Greatest, Least, Now, Power
 
+from syncsvc.error_kinds import UNREACHED_KINDS
 from syncsvc.exceptions import InvalidUrlError
 from syncsvc.git.authorities import check_certificates
 from syncsvc.git.branch import wrong_with_branch
 from syncsvc.git.remote import HttpCredential, Remote, SshCredential
 from syncsvc.git.ssh_key import check_private_key
-from syncsvc.git.url import GivenUrl, read_url
+from syncsvc.git.url import GivenUrl, check_username, read_url
 from syncsvc.ids import uuid_of
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.fields import CheckedCharField, CheckedTextField, SealedField
@@ -120,7 +121,11 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
         return record.update(head_commit=head.commit or "", head_branch=head.branch, head_moved_at=Now()) == 1
 
     def reached(self, repository_id: uuid.UUID) -> bool:
-        """git answered: a streak of failures ends, and the poll is due soon. Says whether there was one."""
+        """Ends a streak of failures, since git answered; says whether there was one. The next poll is due soon.
+
+        A commit that could not be fetched while the remote was unreachable may be fetched at once.
+        """
+        unreached = When(error_kind__in=UNREACHED_KINDS, then=Value(None, output_field=models.DateTimeField()))
         return (
             self.filter(id=repository_id, failure_streak__gt=0).update(
                 failure_streak=0,
@@ -129,6 +134,7 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
                 error_kind="",
                 last_error="",
                 failing_since=None,
+                fetch_until=Case(unreached, default=F("fetch_until")),
                 due_at=Least(F("due_at"), Now() + timedelta(seconds=REACHED_SECONDS)),
             )
             == 1
@@ -173,7 +179,7 @@ class Repository(models.Model):
     branch = models.CharField(
         max_length=250, blank=True, default="", validators=[validate_branch], help_text="Blank: the remote's HEAD."
     )
-    username = models.CharField(max_length=200, blank=True, default="")
+    username = CheckedCharField(max_length=200, blank=True, default="", check=check_username)
     token = SealedField(null=True, editable=False)
     ssh_key = SealedField(null=True, editable=False, check=check_private_key)
     # Lines of an OpenSSH known_hosts file: the only host keys that are accepted.

@@ -108,5 +108,10 @@ class SyncRun(models.Model):
         return f"run {str(self.id)[:8]}"
 
     @property
+    def found_no_commit(self) -> bool:
+        """True where the run ended well and the remote had no commit."""
+        return self.outcome == self.Outcome.SYNCED and not self.to_commit
+
+    @property
     def seconds(self) -> float | None:
         return None if self.finished_at is None else (self.finished_at - self.started_at).total_seconds()

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from syncsvc.types import ErrorKind
@@ -58,6 +58,9 @@ ACTIVE = Q(is_active=True, app__is_active=True, repository__is_active=True)
 ACTIVE_SQL = "(s.is_active AND a.is_active AND r.is_active)"
 # A wake-up is on its way: one that was sent `requeue` seconds ago counts as lost. Null where none was sent.
 QUEUED_SQL = "(s.queued_at >= statement_timestamp() - make_interval(secs => %(requeue)s))"
+# The last run found a remote without any commit: the app has nothing, and nothing is wrong.
+AWAITS_FIRST_COMMIT = Q(status=Status.SYNCED, snapshot=None, clean_epoch=F("epoch"))
+AWAITS_FIRST_COMMIT_SQL = "s.status = 'synced' AND s.snapshot_id IS NULL AND s.clean_epoch = s.epoch"
 # Until when a throttled app `a` takes no run: its wait goes on, or another run goes first. Null: it takes runs.
 THROTTLE_ENDS_SQL = "greatest(a.throttled_until, a.probe_until)"
 THROTTLE_LASTS_UNTIL_SQL = f"(CASE WHEN a.throttled_until IS NOT NULL THEN {THROTTLE_ENDS_SQL} END)"

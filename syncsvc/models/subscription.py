@@ -71,9 +71,8 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         self, subscription_id: uuid.UUID, *, token: uuid.UUID, failure: Failure, delay: float, at_least: float = 0
     ) -> bool:
         """syncing → pending, due in `delay` seconds; with run_again in `at_least` seconds."""
-        due_at = Case(
-            When(run_again=True, then=Now() + timedelta(seconds=at_least)), default=Now() + timedelta(seconds=delay)
-        )
+        soon = Now() + timedelta(seconds=at_least)
+        due_at = Case(When(run_again=True, then=soon), default=Now() + timedelta(seconds=delay))
         return self._settle(subscription_id, token, status=Status.PENDING, due_at=due_at, **_failing(failure))
 
     def fail(self, subscription_id: uuid.UUID, *, token: uuid.UUID, failure: Failure, delay: float | None) -> bool:
@@ -193,9 +192,8 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     def outage_ended(self, kinds: Iterable[ErrorKind]) -> int:
         """Back-offs after errors of these kinds are due within a few seconds, not all at once; how many."""
         waiting = self.filter(status=Status.PENDING, error_kind__in=list(kinds), due_at__gt=Now())
-        return waiting.filter(id__in=waiting.in_order()).update(
-            due_at=Least(F("due_at"), Now() + Random() * timedelta(seconds=OUTAGE_ENDED_SPREAD))
-        )
+        soon = Least(F("due_at"), Now() + Random() * timedelta(seconds=OUTAGE_ENDED_SPREAD))
+        return waiting.filter(id__in=waiting.in_order()).update(due_at=soon)
 
     @transaction.atomic
     def give_up_on_throttled(self, delay: float | None) -> int:
@@ -380,6 +378,10 @@ class Subscription(models.Model):
     @property
     def is_held(self) -> bool:
         return is_held(self.status, self.error_kind)
+
+    @property
+    def awaits_first_commit(self) -> bool:
+        return self.status == Status.SYNCED and self.snapshot_id is None and self.clean_epoch == self.epoch
 
     @property
     def runs_at(self) -> datetime | None:

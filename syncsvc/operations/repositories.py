@@ -39,7 +39,7 @@ def save_repository(repository: Repository, asker: Asker, *, changed: Collection
 
 
 def credential_problems(repository: Repository) -> dict[str, str]:
-    """The problems of the credential with the repository's URL, which is a checked one, by field."""
+    """Problems of the credential with the repository's URL, by field; the URL must have been checked."""
     scheme, token, ssh_key = scheme_of(repository.url), repository.token, repository.ssh_key
     problems: list[tuple[str, str]] = []
     if token and ssh_key:
@@ -77,7 +77,7 @@ def check_now(repository_id: UUID) -> None:
 
 
 def poll_afresh(repository: Repository) -> None:
-    """Makes the next poll due now, and forgets failures and a poll that goes on: they are about another remote."""
+    """Makes the next poll due now; forgets failures, and a poll that is running: they are about another remote."""
     Repository.objects.filter(pk=repository.pk).update(
         due_at=Now(),
         queued_at=None,
@@ -86,6 +86,10 @@ def poll_afresh(repository: Repository) -> None:
         checked_at=None,
         failure_streak=0,
         circuit_until=None,
+        circuit_openings=0,
+        unfetchable_commit="",
+        fetch_failures=0,
+        fetch_until=None,
         error_kind="",
         last_error="",
         failing_since=None,

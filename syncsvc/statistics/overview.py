@@ -8,6 +8,7 @@ from django.db import connection
 from syncsvc.models.hosts import CAUSE_URL_SQL, HOST_VALUES, host_sql
 from syncsvc.models.status import (
     ACTIVE_SQL,
+    AWAITS_FIRST_COMMIT_SQL,
     FAILING_SQL,
     HELD_SQL,
     QUEUED_SQL,
@@ -26,7 +27,7 @@ COLUMNS = ("counts", "causes", "apps", "held", "circuits", "throttled", "gone", 
 OVERVIEW = f"""
 WITH s AS MATERIALIZED (
   SELECT s.id, s.app_id, s.repository_id, s.status, s.retry_count, s.error_kind, s.due_at, s.queued_at,
-         s.failing_since, s.last_success_at, a.name AS app, r.name AS repository,
+         s.failing_since, s.last_success_at, {AWAITS_FIRST_COMMIT_SQL} AS empty, a.name AS app, r.name AS repository,
          {ACTIVE_SQL} AS active,
          greatest(s.due_at, CASE WHEN s.trigger <> 'retry' THEN {THROTTLE_LASTS_UNTIL_SQL} END) AS runs_at,
          {CAUSE_URL_SQL} AS url
@@ -78,7 +79,8 @@ WITH s AS MATERIALIZED (
 SELECT
   (SELECT json_build_object(
      'total', count(*),
-     'synced', count(*) FILTER (WHERE status = 'synced'),
+     'synced', count(*) FILTER (WHERE status = 'synced' AND NOT empty),
+     'empty', count(*) FILTER (WHERE empty),
      'failed', count(*) FILTER (WHERE status = 'failed'),
      'retrying', count(*) FILTER (WHERE {RETRYING_SQL}),
      'syncing', count(*) FILTER (WHERE status = 'syncing'),

@@ -9,7 +9,13 @@ from django.db.models import TextField
 from django.db.models.expressions import RawSQL
 
 from syncsvc.models import App, Repository
-from syncsvc.models.status import ACTIVE_SQL, RETRYING_SQL, THROTTLE_LASTS_UNTIL_SQL, THROTTLED_SQL
+from syncsvc.models.status import (
+    ACTIVE_SQL,
+    AWAITS_FIRST_COMMIT_SQL,
+    RETRYING_SQL,
+    THROTTLE_LASTS_UNTIL_SQL,
+    THROTTLED_SQL,
+)
 
 # Counts an app's, or a repository's, subscriptions by state: a few thousand at most, by the index of the foreign key.
 # Locks nothing. Called every 2 s while such a page is looked at, for all tabs together.
@@ -21,7 +27,8 @@ SELECT json_build_object(
   'throttled', count(*) FILTER (WHERE {THROTTLED_SQL}),
   'pending', count(*) FILTER (WHERE s.status = 'pending' AND NOT ({RETRYING_SQL}) AND NOT ({THROTTLED_SQL})),
   'syncing', count(*) FILTER (WHERE s.status = 'syncing'),
-  'synced', count(*) FILTER (WHERE s.status = 'synced'),
+  'synced', count(*) FILTER (WHERE s.status = 'synced' AND NOT ({AWAITS_FIRST_COMMIT_SQL})),
+  'empty', count(*) FILTER (WHERE {AWAITS_FIRST_COMMIT_SQL}),
   'paused', count(*) FILTER (WHERE NOT s.is_active),
   'moving', count(*) FILTER (WHERE s.status = 'syncing'
               OR s.status = 'pending' AND greatest(s.due_at, {THROTTLE_LASTS_UNTIL_SQL}) <= statement_timestamp()

@@ -10,6 +10,9 @@ from pathlib import Path
 import structlog
 from django.conf import settings
 
+from syncsvc.exceptions import GitError
+from syncsvc.git.disk import own_disk, temporary_folder
+
 logger = structlog.get_logger(__name__)
 
 # A worker in trouble tests its disk no more often than this.
@@ -53,19 +56,24 @@ class Disk:
 
 
 def write_test() -> str:
-    """Writes and locks a file in each folder that runs write to; what is wrong, blank where nothing is."""
-    for folder in (Path(settings.MIRROR_DIR), Path(settings.SPOOL_DIR or tempfile.gettempdir())):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder) as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                file.write(os.urandom(TEST_BYTES))
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            reason = error.strerror or error
-            return f"This worker cannot write in its folder {folder} ({reason}): free space there, or give it rights."
+    """Writes and locks a file in each folder that runs write to; says what is wrong, blank where nothing is."""
+    try:
+        # Private keys lie in the system's folder for temporary files, for as long as git uses them.
+        for folder in dict.fromkeys(filter(None, (str(settings.MIRROR_DIR), settings.SPOOL_DIR, temporary_folder()))):
+            with own_disk(folder):
+                _write_in(Path(folder))
+    except GitError as error:
+        return str(error)
     return ""
+
+
+def _write_in(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.write(os.urandom(TEST_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 DISK = Disk()

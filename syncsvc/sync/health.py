@@ -19,12 +19,15 @@ WORKERS_KEY, WORKER_SECONDS = "syncsvc:workers", 60
 # Written by each who looks: a replica answers every question, and takes no wake-up.
 WRITTEN_KEY, WRITTEN_SECONDS = "syncsvc:written", 60
 
-# Redis's own clock, so that workers whose clocks differ are judged alike.
+# By Redis's own clock, so that workers whose clocks differ are judged alike. The trouble of a worker that is gone goes.
 _SEEN = """local now = tonumber(redis.call('TIME')[1])
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 if ARGV[3] == '' then redis.call('HDEL', KEYS[2], ARGV[1]) else redis.call('HSET', KEYS[2], ARGV[1], ARGV[3]) end
+for _, name in ipairs(redis.call('HKEYS', KEYS[2])) do
+  if not redis.call('ZSCORE', KEYS[1], name) then redis.call('HDEL', KEYS[2], name) end
+end
 redis.call('EXPIRE', KEYS[2], ARGV[2])"""
 _COUNT = "return redis.call('ZCOUNT', KEYS[1], tonumber(redis.call('TIME')[1]) - ARGV[1], '+inf')"
 
@@ -117,7 +120,9 @@ def alive(queues: Sequence[str] = ()) -> Alive | None:
             pipeline.llen(queue)
         written, *answers = pipeline.execute(raise_on_error=False)
         beat, (now, _), workers, trouble, *messages = _all_good(answers)
-    except (RedisError, OSError):
+    except RedisError as error:
+        return Alive(None, [], [0 for _ in queues], {}, reason) if (reason := refusal(error)) else None
+    except OSError:
         return None
     seen = [Worker(name.decode(), max(0, int(now - at))) for name, at in cast("list[tuple[bytes, float]]", workers)]
     scheduler = BEAT_SECONDS - int(beat) if beat > 0 else None

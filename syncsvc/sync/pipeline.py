@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from syncsvc import wakeup
 from syncsvc.exceptions import GitError, MirrorBusyError
@@ -96,8 +97,8 @@ def _settled(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> 
 
 def _work(job: Job) -> Ending:
     """Everything between the claim and the settling; no transaction spans it."""
-    mirror = mirror_of(job.repository, in_bulk=job.in_bulk, interrupt=job.check)
     try:
+        mirror = mirror_of(job.repository, in_bulk=job.in_bulk, interrupt=job.check)
         head = head_for(job)
         if head.commit is None:
             return _without_commits(job)
@@ -131,9 +132,11 @@ def _ended_by_operator(job: Job, progress: Progress | None = None) -> Stopped | 
 
 
 def _crashed(job: Job, error: Exception, progress: Progress | None = None) -> Failed:
-    """A bug: the run fails with its traceback, and keeps its counts."""
+    """A bug, or a setting that is wrong: the run fails with its traceback, and keeps its counts."""
     logger.exception("run.crashed", run=str(job.run_id), subscription=str(job.subscription.id))
     text = f"An error in syncsvc itself ({type(error).__name__}); its traceback stands with run {job.run_id}."
+    if isinstance(error, ImproperlyConfigured):  # which says what to do
+        text = str(error)
     return Failed(ErrorKind.INTERNAL, text, traceback=traceback.format_exc(), progress=progress)
 
 
@@ -197,7 +200,8 @@ def _fetch(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     except GitError as error:
         if error.kind is ErrorKind.WORKER_DISK:
             raise
-        Repository.objects.fetch_failed(repository.id, commit=head.commit or "", kind=error.kind, error=str(error))
+        same_remote = Repository.objects.filter(url=repository.url)  # else it failed at one that it has left
+        same_remote.fetch_failed(repository.id, commit=head.commit or "", kind=error.kind, error=str(error))
         wakeup.wake_runs(Subscription.objects.filter(repository=repository).fetch_ended())
         raise
     if repository.fetch_failures:
@@ -262,7 +266,7 @@ def _delivered(progress: Progress, circuit: EndpointCircuit, turn: Turn) -> Endi
 
 
 def _deletes_are_allowed(job: Job, snapshot: Snapshot, plan: Plan) -> bool:
-    """By whoever asked for this run; or by an approval, of this commit or of no fewer deletes than these."""
+    """True where the asker allowed deletes for this run, or an approval covers the commit or as many deletes."""
     subscription = job.subscription
     if job.allow_deletes:
         return True

@@ -12,8 +12,10 @@ from django.db.models.functions import Now
 from syncsvc.exceptions import GitError
 from syncsvc.models import Repository, Subscription, Trigger
 from syncsvc.sync.asking import ask_for_runs
+from syncsvc.sync.disk import DISK
 from syncsvc.sync.heads import ask_remote
 from syncsvc.sync.remote_circuits import GitCircuitOpenError, enter_host
+from syncsvc.types import ErrorKind
 
 logger = structlog.get_logger(__name__)
 
@@ -24,7 +26,7 @@ FAILURES_BEFORE_RUNS = 3
 
 
 def poll_repository(repository_id: uuid.UUID) -> bool:
-    """Polls where it is due and nobody else does; says whether it did."""
+    """Polls the repository if its poll is due and no other worker has it; says whether it did."""
     token = uuid.uuid4()
     if not Repository.objects.claim(repository_id, token=token):
         return False
@@ -54,6 +56,8 @@ def _hold_no_connection() -> None:
 
 def _failed(repository: Repository, error: GitError, *, token: uuid.UUID, delay: float) -> None:
     logger.warning("poll.failed", repository=repository.name, error_kind=error.kind.value, error=str(error))
+    if error.kind is ErrorKind.WORKER_DISK:
+        DISK.failed(str(error))
     asked_to_wait = min(error.retry_after or 0.0, settings.RETRY_AFTER_MAX_SECONDS)
     Repository.objects.check_failed(repository.id, token=token, delay=max(delay, asked_to_wait))
     # Runs count their own failures as well: the streak may pass the number without a poll ever meeting it.

@@ -12,6 +12,7 @@ from django.db import Error, connection
 
 from syncsvc.stopping import STOPPING
 from syncsvc.store.polls import DuePoll, due_polls, put_off_polls
+from syncsvc.sync.heartbeat import CRASHES
 from syncsvc.sync.poll import poll_repository
 from syncsvc.sync.rooms import Shares
 
@@ -24,7 +25,7 @@ CHOICE = 4
 
 
 def choose(due: Sequence[DuePoll], running: Collection[DuePoll], *, size: int, of_host: int) -> list[DuePoll]:
-    """The polls that get the free ones of `size` places. Pure.
+    """Chooses the polls that get the free places, of `size` in all. Pure.
 
     One host has at most `of_host` of them; remotes that failed last or were never reached have at most half together.
     A host whose circuit is open has one place: its probe's.
@@ -44,7 +45,7 @@ def _fits(poll: DuePoll, taken: Sequence[DuePoll], *, doubtful: int, of_host: in
 
 
 class Polls:
-    """A thread that looks what is due, and one for each poll that goes on: WORKER_THREADS at most.
+    """A thread that looks for due polls, and a thread for each running poll: WORKER_THREADS at most.
 
     No queue stands between: each worker process takes as many polls from the database as it has places for.
     """
@@ -60,11 +61,11 @@ class Polls:
         threading.Thread(target=self._run, name="polls", daemon=True).start()
 
     def knock(self) -> None:
-        """Looks now."""
+        """Makes the thread look for due polls now."""
         self._bell.set()
 
     def look(self) -> list[DuePoll]:
-        """Begins polls that are due, as many as there are places for; those."""
+        """Begins as many due polls as there are places for, and returns them."""
         size = settings.WORKER_THREADS
         begun: list[DuePoll] = []
         # A host gets more than a quarter of the places only where polls of no other host wait.
@@ -98,8 +99,9 @@ class Polls:
             poll_repository(repository_id)
         except Error as error:
             logger.warning("database.away", error=type(error).__name__)
-        except Exception:
+        except Exception as error:
             logger.exception("poll.crashed", repository=str(repository_id))
+            CRASHES.note("A poll", error)
         finally:
             connection.close()
             with self._lock:
@@ -117,6 +119,9 @@ class Polls:
                 self.look()
             except Error as error:
                 logger.warning("database.away", error=type(error).__name__)
+            except Exception as error:  # a bug must not end all polls of this process
+                logger.exception("polls.crashed")
+                CRASHES.note("The look for due polls", error)
             finally:
                 connection.close()
             self._bell.wait(LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""Who may use this worker's slots: live work before bulk work, and one app must not have them all while others wait."""
+"""Sharing out this worker's slots: live work goes before bulk work, and no app has all of them while others wait."""
 
 import random
 import threading
@@ -16,6 +16,7 @@ from syncsvc.models import Operation, Subscription
 from syncsvc.models.subscription import DOUBTFUL, SubscriptionQuerySet
 from syncsvc.stopping import STOPPING
 from syncsvc.store.claim import Share, share_of
+from syncsvc.sync.disk import DISK
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import Lease
 from syncsvc.sync.live_first import let_live_runs_pass, live_run
@@ -35,7 +36,8 @@ class Slots:
     """Lets runs into this process's rooms of slots, and takes the next one when a slot gets free.
 
     A run that finds no place is left in the database for the next free slot. Slots of bulk work, at most half of all,
-    take one released item after the other until none is left.
+    take one released item after the other until none is left. Nothing is claimed while this worker's disk takes no
+    writes.
     """
 
     def __init__(self, rooms: Rooms | None = None, *, policy: TurnPolicy | None = None) -> None:
@@ -54,9 +56,9 @@ class Slots:
         )
 
     def run(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[Operation], None]) -> None:
-        """Runs it if there is a place for it, then what was left because there was none, one after the other."""
+        """Runs the subscription if it finds a place; then, one after the other, runs that found none before."""
         self._run_one(subscription_id, worker=worker, settled=settled)
-        while not STOPPING.is_set() and (taken := self._take_left()):
+        while not STOPPING.is_set() and DISK.is_well() and (taken := self._take_left()):
             if not self._run_one(taken[0].id, worker=worker, settled=settled):
                 return  # a slot that is in use will come by here when it is free
 
@@ -75,7 +77,7 @@ class Slots:
 
     @contextmanager
     def other_work(self) -> Iterator[None]:
-        """For what is no run: it moves to the long room as runs do."""
+        """A slot for work that is no run; long work moves to the long room as runs do."""
         turn = Turn()
         self.rooms.enter_other(turn)
         self._overseer.attend()
@@ -85,7 +87,7 @@ class Slots:
             self.rooms.leave(turn)
 
     def _run_what_is_released(self, turn: Turn, worker: str, settled: Callable[[Operation], None]) -> None:
-        """With a slot of bulk work."""
+        """Runs released items in a slot of bulk work until none is left."""
         last: Job | None = None
         while True:
             job = self._claim_released(turn, worker)
@@ -110,7 +112,7 @@ class Slots:
                 return
 
     def _run_one(self, subscription_id: uuid.UUID, *, worker: str, settled: Callable[[Operation], None]) -> bool:
-        """False where there is no place for it. What an operation has released waits for its turn there."""
+        """Returns False where the run finds no place. A released item waits for its turn in bulk work instead."""
         share = share_of(subscription_id)
         if share is None:
             return True
@@ -131,7 +133,7 @@ class Slots:
         return True
 
     def _enter(self, turn: Turn, share: Share) -> bool:
-        """False where there is no place, or one that is for others who are due."""
+        """Returns False where there is no place, or only one that is kept for due runs of others."""
         match self.rooms.enter(turn):
             case Admission.YES:
                 return True
@@ -141,7 +143,7 @@ class Slots:
                 return not any(wanted.exists() for wanted in self._wanted_by_others(share))
 
     def _wanted_by_others(self, share: Share) -> Iterator[SubscriptionQuerySet]:
-        """What is due of other apps and hosts and finds a place, then what operations have released."""
+        """Due subscriptions of other apps and hosts that find a place, then released items of other apps."""
         shut_out = self.rooms.shut_out()
         due = Subscription.objects.active().claimable().exclude(app_id=share.app_id)
         if share.host in shut_out.hosts:
@@ -150,7 +152,7 @@ class Slots:
         yield Subscription.objects.released().exclude(app_id=share.app_id)
 
     def _claim_released(self, turn: Turn, worker: str) -> Job | None:
-        """The next item, its slot counted. One at a time, so that apps' shares are seen by who comes next."""
+        """Claims the next released item and counts its slot; one claim at a time, so that shares are up to date."""
         with self._claiming:
             let_live_runs_pass()
             full, barred = self.rooms.barred_in_bulk()
@@ -165,13 +167,13 @@ class Slots:
 
     @staticmethod
     def _claim_but_not(barred: list[uuid.UUID], worker: str, turn: Turn) -> Job | None:
-        if STOPPING.is_set():
+        if STOPPING.is_set() or not DISK.is_well():
             return None
         shards = [int(shard) for shard in settings.WORKER_QUEUES] or None
         return Job.claim_next_released(worker=worker, barred=barred, shards=shards, turn=turn)
 
     def _nothing_left(self, turn: Turn) -> bool:
-        """Gives the slot up, unless somebody has knocked since it was asked what is left."""
+        """Gives the slot up; False where a wake-up has come since the last look for released items."""
         with self._lock:
             if self._knocked and not STOPPING.is_set():
                 self._knocked = False
@@ -180,7 +182,7 @@ class Slots:
             return True
 
     def _take_left(self, most: int = 1) -> list[Subscription]:
-        """What is due and finds a place; else what belongs to an app or a host that is over its share.
+        """Due subscriptions that find a place; else those of an app or a host that is over its share.
 
         No question is asked where nothing was left, or only doubtful work that finds no place yet.
         """
@@ -204,7 +206,7 @@ class Slots:
         return self._left.is_set() or self._left_doubtful.is_set()
 
     def _go_on_behind(self, moved: Sequence[Turn]) -> None:
-        """Runs have left the short room: their places are for what was left, or for the next of an operation."""
+        """Gives the places of runs that have left the short room to runs that found none, or to released items."""
         live = sum(1 for turn in moved if not turn.work.in_bulk)
         wakeup.wake_for_released(
             turn.work.repository_id for turn in moved if turn.work.in_bulk and turn.work.repository_id
@@ -218,7 +220,7 @@ def _doubtful(shut_out: ShutOut) -> Q:
 
 
 def _some_of(due: SubscriptionQuerySet, most: int) -> list[Subscription]:
-    """Not the first: every slot that gets free at this moment would claim them, and all but one in vain."""
+    """Chooses at random: slots that get free together would all claim the first one, and only one claim wins."""
     found = list(due.only("id", "repository_id")[:LEFT_CHOICE])
     return random.sample(found, min(most, len(found)))
 

@@ -50,9 +50,9 @@ class Contents:
 
 
 def take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
-    """The snapshot of a commit that the mirror has; made now where it is new.
+    """Returns the snapshot of a commit that the mirror has; makes it where the commit is new.
 
-    Snapshots never change, so those of the last runs are kept: every app that follows a repository asks for the same.
+    Snapshots never change, so the last ones are kept in memory: each app that follows a repository asks for them.
     """
     return _known.get((repository.id, commit), lambda: _take_in(repository, mirror, commit))
 
@@ -78,21 +78,21 @@ def _take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
 
 
 def _known_by(repository: Repository, commit: str) -> list[Snapshot]:
-    """The latest snapshot, and that of the commit where it is known: last."""
+    """The latest snapshot and, last, the snapshot of the commit where there is one."""
     of_it = Snapshot.objects.filter(repository=repository).order_by("-id")
     wanted = of_it.filter(Q(commit=commit) | Q(id=Subquery(of_it.values("id")[:1])))
     return sorted(wanted, key=lambda snapshot: snapshot.commit == commit)
 
 
 def difference(repository_id: uuid.UUID, mirror: Mirror, old: str, new: str) -> Iterator[Sized]:
-    """What differs between two commits, each with its old and new size in bytes; 0 where there is no blob.
+    """Files that differ between two commits, each with its old and new size in bytes; 0 where there is no blob.
 
-    A short difference is the same for every app that stood at the old commit, and is read once.
+    A short difference is read once for all apps that stood at the old commit.
     """
     rest: list[Iterator[Sized]] = []
 
     def read() -> list[Sized]:
-        changes = _with_sizes(mirror, read_difference(mirror, old, new))
+        changes = _with_sizes(mirror, read_difference(mirror, old, new), of=new)
         first = list(islice(changes, SHORT + 1))
         if len(first) <= SHORT:
             return first
@@ -107,11 +107,19 @@ def difference(repository_id: uuid.UUID, mirror: Mirror, old: str, new: str) -> 
     return rest[0]
 
 
-def _with_sizes(mirror: Mirror, differences: Iterable[TreeChange]) -> Iterator[Sized]:
+def _with_sizes(mirror: Mirror, differences: Iterable[TreeChange], *, of: str) -> Iterator[Sized]:
+    """The differences of files with their sizes; raises git_corrupt for a malformed tree of the commit `of`.
+
+    Trees of folders that have not changed were checked with the commit before.
+    """
+    trees = [f"{of}^{{tree}}"]
     for group in batched(differences, DIFFERENCE_GROUP):
-        blobs = {blob for d in group for blob in (_blob(d.old_mode, d.old_blob), _blob(d.mode, d.blob)) if blob}
-        sizes = dict(zip(blobs, blob_sizes(mirror, blobs), strict=True)) if blobs else {}
-        for d in group:
+        files = [d for d in group if not d.is_folder]
+        trees += [d.blob for d in group if d.is_folder and d.blob]
+        blobs = {blob for d in files for blob in (_blob(d.old_mode, d.old_blob), _blob(d.mode, d.blob)) if blob}
+        sizes = dict(zip(blobs, list(blob_sizes(mirror, blobs, trees=trees)), strict=True))
+        trees = []
+        for d in files:
             old, new = _blob(d.old_mode, d.old_blob), _blob(d.mode, d.blob)
             yield d, sizes.get(old or "", 0), sizes.get(new or "", 0)
 

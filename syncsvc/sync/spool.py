@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from syncsvc.git.disk import TEMPORARY, own_disk
 from syncsvc.types import Change, ChangeKind
 
 # The most changes that are marked in doubt, sent and recorded together.
@@ -67,8 +68,11 @@ class Spool:
                 yield [Change(kind, *fields) for fields in rest], repeated  # type: ignore[arg-type]
 
     def _write(self, lane: Lane) -> None:
-        if lane not in self._files:
-            self._files[lane] = tempfile.TemporaryFile(prefix="syncsvc-", dir=self._directory)  # noqa: SIM115
-        self._groups[lane].append(self._files[lane].tell())
-        marshal.dump(self._pending[lane], self._files[lane])
+        """A full disk is met here, while planning, and not when the group is read."""
+        with own_disk(self._directory or TEMPORARY):
+            if lane not in self._files:
+                self._files[lane] = tempfile.TemporaryFile(prefix="syncsvc-", dir=self._directory)  # noqa: SIM115
+            self._groups[lane].append(self._files[lane].tell())
+            marshal.dump(self._pending[lane], self._files[lane])
+            self._files[lane].flush()
         self._pending[lane] = []

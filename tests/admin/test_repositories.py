@@ -62,6 +62,7 @@ def test_urls_that_git_could_misread_are_refused(url: str, console: Client) -> N
         ({"new_ssh_key": KEY, "known_hosts": "host ssh-ed25519 AAAA"}, {"new_ssh_key"}),
         ({"url": "git://host/a/b", "new_token": "t"}, {"new_token"}),
         ({"username": "me"}, {"username"}),
+        ({"username": "a:b", "new_token": "t"}, {"username"}),
         ({"url": "git@host:a/b.git", "new_ssh_key": "nonsense", "known_hosts": "h k v"}, {"new_ssh_key"}),
         ({"new_ssh_key": "ssh-ed25519 AAAA me"}, {"new_ssh_key", "known_hosts"}),
         ({"ca_certificate": "nonsense"}, {"ca_certificate"}),
@@ -94,6 +95,17 @@ def test_a_user_name_in_the_url_becomes_the_credentials(console: Client, values:
         username,
         "web/web",
     )
+
+
+@pytest.mark.parametrize(
+    ("stored", "typed", "username"), [("", "", "acme"), ("old", "old", "acme"), ("old", "mary", "mary")]
+)
+def test_a_user_name_in_another_url_becomes_the_credentials(
+    console: Client, stored: str, typed: str, username: str
+) -> None:
+    repository = RepositoryFactory(name="a", username=stored, token="t")
+    console.post(page_of(repository), form(name="a", url="https://acme@dev.azure.com/a/_git/b", username=typed))
+    assert Repository.objects.get().username == username
 
 
 def test_a_user_name_in_the_url_of_a_public_repository_is_no_mistake(console: Client) -> None:

@@ -80,7 +80,8 @@ def test_a_host_that_is_left_alone_is_said_on_the_pages_of_its_repositories(
 ) -> None:
     now = timezone.now()
     in_a_minute = now + timedelta(minutes=1)
-    repository = factories.RepositoryFactory(url="https://git.example.com/a/b", checked_at=now)
+    head = {"head_branch": "main", "head_commit": "1" * 40}
+    repository = factories.RepositoryFactory(url="https://git.example.com/a/b", checked_at=now, **head)
     assert "Healthy" in console.get(page_of(repository)).text
     kept.forget(f"repository:{repository.pk}")
     RemoteHost.objects.create(
@@ -92,6 +93,20 @@ def test_a_host_that_is_left_alone_is_said_on_the_pages_of_its_repositories(
     assert "Host left alone" in page
     assert told in page
     assert "Healthy" not in page
+
+
+def test_a_commit_that_cannot_be_fetched_is_said_of_a_remote_that_answers(console: Client) -> None:
+    repository = factories.RepositoryFactory(
+        checked_at=timezone.now(),
+        error_kind="git_corrupt",
+        last_error="Objects are missing there.",
+        unfetchable_commit="c" * 40,
+        fetch_failures=3,
+    )
+    page = console.get(page_of(repository)).text
+    assert "Not fetched" in page
+    assert "Not reached" not in page
+    assert "could not be fetched 3 times in a row" in page
 
 
 def test_a_check_is_asked_for_and_the_page_follows_it(console: Client, tmp_path: object) -> None:

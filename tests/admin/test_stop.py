@@ -161,4 +161,4 @@ def test_what_was_stopped_is_shown_as_such_and_may_be_retried(run: SyncRun, cons
 def test_each_outcome_has_a_label_and_a_tone() -> None:
     assert set(OF_OUTCOME) == set(SyncRun.Outcome)
     for outcome in SyncRun.Outcome:
-        assert outcome.label in run_badge(SyncRun(outcome=outcome))
+        assert outcome.label in run_badge(SyncRun(outcome=outcome, to_commit="1" * 40))

@@ -28,7 +28,7 @@ def test_each_state_has_a_tone(table: Mapping[str, tones.Tone], states: Iterable
 
 @pytest.mark.parametrize("outcome", ["", *SyncRun.Outcome.values])
 def test_a_run_of_any_outcome_has_a_badge(outcome: str) -> None:
-    assert (outcome or "running") in run_badge(SyncRun(outcome=outcome)).lower()
+    assert (outcome or "running") in run_badge(SyncRun(outcome=outcome, to_commit="1" * 40)).lower()
 
 
 def test_what_tries_again_by_itself_is_between_good_and_bad() -> None:

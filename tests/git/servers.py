@@ -142,6 +142,11 @@ def _pieces(content: bytes) -> list[bytes]:
     return [content[start : start + size] for start in range(0, len(content), size)]
 
 
+def packets(*lines: bytes) -> bytes:
+    """Lines in git's framing, and the packet that ends them."""
+    return b"".join(b"%04x%s" % (len(line) + 4, line) for line in lines) + b"0000"
+
+
 @contextlib.contextmanager
 def odd_server(
     body: bytes = b"",
@@ -149,6 +154,7 @@ def odd_server(
     post_body: bytes = b"",
     status: int = 200,
     headers: Mapping[str, str] | None = None,
+    post_headers: Mapping[str, str] | None = None,
     pace: float = 0.0,
     endless: bool = False,
 ) -> Iterator[str]:
@@ -156,15 +162,15 @@ def odd_server(
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._answer(body)
+            self._answer(body, headers or {})
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            self._answer(post_body or body)
+            self._answer(post_body or body, post_headers or headers or {})
 
-        def _answer(self, body: bytes) -> None:
+        def _answer(self, body: bytes, headers: Mapping[str, str]) -> None:
             self.send_response(status)
-            for name, value in (headers or {}).items():
+            for name, value in headers.items():
                 self.send_header(name, value)
             if not endless:
                 self.send_header("Content-Length", str(len(body)))

@@ -9,7 +9,7 @@ from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits, HttpCredential, Remote, remote_head
 from syncsvc.types import ErrorKind, RemoteHead
 from tests.git.conftest import LIMITS
-from tests.git.servers import GitHttpServer, git_daemon, odd_server, plain_files
+from tests.git.servers import GitHttpServer, git_daemon, odd_server, packets, plain_files
 from tests.gitrepo import GitRepo
 
 SMART = {"Content-Type": "application/x-git-upload-pack-advertisement"}
@@ -54,6 +54,17 @@ def test_an_answer_that_breaks_gits_protocol_is_not_believed(body: bytes) -> Non
     with odd_server(body, headers=SMART) as base:
         error = error_of(f"{base}/team/handbook.git")
     assert error.kind is ErrorKind.GIT_UNREACHABLE
+
+
+@pytest.mark.parametrize("body", [b"<html>Please log in</html>", b"0000"])
+@pytest.mark.parametrize("branch", ["", "main"])
+def test_a_page_in_place_of_the_list_of_refs_is_called_that(body: bytes, branch: str) -> None:
+    """By protocol 2 the list comes second; the first answer says only what the server can do."""
+    discovery = packets(b"version 2\n", b"ls-refs\n", b"object-format=sha1\n")
+    with odd_server(discovery, headers=SMART, post_body=body, post_headers=HTML) as base:
+        error = error_of(f"{base}/team/handbook.git", branch)
+    assert error.kind in {ErrorKind.GIT_UNREACHABLE, ErrorKind.GIT_NOT_FOUND}
+    assert "page" in str(error)
 
 
 @pytest.fixture(params=["file", "http", "daemon"])

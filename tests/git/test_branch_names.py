@@ -13,7 +13,7 @@ from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import Remote, remote_head
 from syncsvc.types import ErrorKind, RemoteHead
 from tests.git.conftest import LIMITS
-from tests.git.servers import odd_server
+from tests.git.servers import odd_server, packets
 from tests.gitrepo import GitRepo
 
 FOLLOWED = [
@@ -122,10 +122,6 @@ def head_on(branch: bytes, *, ref: bytes = b"") -> Iterator[str]:
     smart = {"Content-Type": "application/x-git-upload-pack-advertisement"}
     with odd_server(discovery, post_body=packets(line), headers=smart) as base:
         yield f"{base}/a.git"
-
-
-def packets(*lines: bytes) -> bytes:
-    return b"".join(b"%04x%s" % (len(line) + 4, line) for line in lines) + b"0000"
 
 
 @given(st.text(min_size=1, max_size=300))

@@ -116,6 +116,14 @@ def test_a_pack_that_the_remote_passes_on_damaged(
     assert (mirror.path / "HEAD").stat().st_ino == before
 
 
+def test_damage_that_is_met_while_asking_is_the_remotes(repo: GitRepo) -> None:
+    repo.commit({"a": b"1"})
+    (repo.path / "config").write_text("[core\n")
+    with pytest.raises(GitError, match="remote's own repository is damaged") as caught:
+        remote_head(Remote(repo.url), LIMITS)
+    assert caught.value.at_remote
+
+
 def test_alternates_that_are_gone(tmp_path: Path, repo: GitRepo, make_mirror: Callable[..., Mirror]) -> None:
     head = RemoteHead("main", repo.commit({"a": b"1"}))
     borrower = tmp_path / "borrower.git"

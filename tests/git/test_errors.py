@@ -127,6 +127,16 @@ def test_a_limit_of_the_forge_says_how_long_it_lasts(
 
 
 @pytest.mark.parametrize(
+    ("seconds", "shown"), [("60", "left alone for 60 s"), ("9" * 30, "left alone for a while"), ("9" * 400, "a while")]
+)
+def test_a_wait_that_will_be_cut_is_not_promised(seconds: str, shown: str) -> None:
+    said = b"fatal: unable to access 'https://git.example/a.git/': The requested URL returned error: 429"
+    error = git_error(said, url="https://git.example/a.git", answer=HttpAnswer(429, {"retry-after": seconds}))
+    assert shown in str(error)
+    assert error.retry_after == float(seconds)
+
+
+@pytest.mark.parametrize(
     ("location", "shown"),
     [
         ("https://new.example/a.git/info/refs?service=git-upload-pack", "redirect to https://new.example/a.git,"),

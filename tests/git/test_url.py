@@ -59,6 +59,7 @@ def test_urls_that_git_can_fetch_from_are_kept_in_one_form(url: str, kept: str) 
         "https://host/a#b",
         "https://host:99999/a",
         "https://host:x/a",
+        "https://host:0/a",
         "https://ho st/a",
         "https://host/a b",
         "https://host/a\nb",

@@ -66,6 +66,10 @@ def test_a_worker_holds_no_reserve_takes_live_first_and_finishes_what_it_began(n
         assert client.llen("bulk.0") == 3, "the others are left for another worker"
 
 
+# What a worker that waits for messages meets at once.
+END_THE_CONNECTION = ("a replica", "a replica without its primary", "a user who may not write", "another password")
+
+
 class Worker:
     """A worker process of two threads, and the tasks that it noted."""
 
@@ -99,7 +103,7 @@ def test_a_worker_waits_for_a_redis_that_takes_no_writes_and_works_when_it_does(
     notes.touch()
     with OwnValkey(tmp_path) as valkey, Worker(valkey.url, notes) as worker:
         worker.does("before")
-        for times, how in enumerate(["a replica", "a replica without its primary", "a user who may not write"], 1):
+        for times, how in enumerate(END_THE_CONNECTION, 1):
             valkey.refuse(how)
             worker.waits(times)
             valkey.accept()
@@ -107,7 +111,7 @@ def test_a_worker_waits_for_a_redis_that_takes_no_writes_and_works_when_it_does(
         valkey.fail_over()
         worker.does("after a fail-over")
         valkey.refuse("a replica")
-        worker.waits(4)
+        worker.waits(len(END_THE_CONNECTION) + 1)
         worker.process.send_signal(signal.SIGTERM)
         assert worker.process.wait(30) == 0
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App, Repository
 from syncsvc.operations.apps import PROFILE_NAMES
+from tests.delivery.authority import Authority
 from tests.factories import AppFactory, DeliveredFileFactory, RepositoryFactory, SubscriptionFactory
 from tests.keys import private_key
 from tests.management.conftest import Run
@@ -153,6 +154,7 @@ def test_a_repository_is_changed(run: Run) -> None:
     }
     assert Repository.objects.get().url == REMOTE
     assert run("repository_change", "b", "--branch=", "--json").json["branch"] == ""
+    assert run("repository_change", "b", "--poll=none", "--json").json["poll_seconds"] is None
 
 
 def test_another_credential_is_tried_now_and_kept_to_itself(run: Run, tmp_path: Path) -> None:
@@ -167,6 +169,52 @@ def test_another_credential_is_tried_now_and_kept_to_itself(run: Run, tmp_path: 
     assert (repository.username, repository.token.reveal()) == ("me", "a-token-that-nobody-may-see")
     assert repository.due_at < due
     assert (repository.failure_streak, repository.error_kind) == (0, "")
+
+
+AZURE = "https://acme@dev.azure.com/acme/web/_git/web"
+
+
+@pytest.mark.parametrize(
+    ("stored", "typed", "username"),
+    [("", (), "acme"), ("old", (), "acme"), ("old", ("--username=me",), "me"), ("acme", (), "acme")],
+)
+def test_the_user_of_a_new_url_is_the_credentials(run: Run, stored: str, typed: tuple[str, ...], username: str) -> None:
+    RepositoryFactory.create(name="a", url=REMOTE, username=stored, token="t")
+    done = run("repository_change", "a", f"--url={AZURE}", *typed, "--json")
+    repository = Repository.objects.get()
+    assert (repository.url, repository.username) == ("https://dev.azure.com/acme/web/_git/web", username)
+    assert ("username" in done.json["changed"]) is (username != stored)
+
+
+@pytest.mark.parametrize("command", ["add", "change"])
+def test_a_user_name_is_stored_as_it_was_checked(run: Run, tmp_path: Path, command: str) -> None:
+    """With a space at its end it once passed, and each request was refused."""
+    token = file_of(tmp_path, "token", "t")
+    if command == "change":
+        RepositoryFactory.create(name="a", url=REMOTE)
+    first = ("repository_add", REMOTE, "--name=a") if command == "add" else ("repository_change", "a")
+    assert run(*first, "--token-file", token, "--username=a:b", "--json").refusal == "invalid"
+    assert run(*first, "--token-file", token, "--username= me\n").code == 0
+    assert Repository.objects.get().username == "me"
+
+
+def test_a_public_repository_whose_url_names_a_user_can_be_changed(run: Run) -> None:
+    assert run("repository_add", AZURE, "--name=a").code == 0
+    assert run("repository_change", "a", "--poll=7").code == 0
+    assert run("repository_change", "a", f"--url={AZURE.replace('acme@', 'mary@')}").code == 0
+    assert Repository.objects.get().username == "mary"
+    assert run("repository_change", "a", "--username=me", "--json").refusal == "invalid"
+
+
+def test_a_ca_is_exchanged_and_forgotten_whatever_the_credential(run: Run, tmp_path: Path) -> None:
+    RepositoryFactory.create(name="a", url=REMOTE, username="me", token="t")
+    certificate = Authority(tmp_path).file
+    assert run("repository_change", "a", "--ca-file", certificate, "--no-credential").code == 0
+    assert Repository.objects.get().ca_certificate == certificate.read_text().strip()
+    assert Repository.objects.get().token is None
+    assert run("repository_change", "a", "--ca-file", certificate, "--no-ca", "--json").refusal == "usage"
+    assert run("repository_change", "a", "--no-ca", "--json").json["changed"] == ["ca_certificate"]
+    assert Repository.objects.get().ca_certificate == ""
 
 
 def test_a_key_takes_the_place_of_a_token_and_none_of_both(run: Run, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_the_document(run: Run, three: list[Subscription]) -> None:
         "last_error": None,
         "due_at": None,
         "last_success_at": synced.last_success_at.isoformat().replace("+00:00", "Z"),
+        "awaits_first_commit": False,
         "throttled_until": None,
     }
     assert second["id"] == str(failed.id)
@@ -85,6 +86,15 @@ def test_what_waits_for_a_throttled_endpoint_says_until_when(run: Run) -> None:
     first, last, _ = run("status").out.splitlines()
     assert first == f"client/owner/a: pending, throttled until {until:%Y-%m-%d %H:%M:%S} UTC"
     assert last.endswith("0 failed, 1 throttled")
+
+
+def test_a_remote_without_a_commit_is_not_called_synced(run: Run) -> None:
+    SubscriptionFactory.create(app__name="client", repository__name="owner/new", synced=True, clean_epoch=1)
+    (shown,) = run("status", "--json").json["subscriptions"]
+    assert (shown["status"], shown["commit"], shown["awaits_first_commit"]) == ("synced", None, True)
+    line, total, _ = run("status").out.splitlines()
+    assert line == "client/owner/new: waiting for its first commit"
+    assert total.endswith(", 1 waiting for a first commit")
 
 
 def test_in_words(run: Run, three: list[Subscription]) -> None:

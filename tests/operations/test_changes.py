@@ -67,6 +67,7 @@ def test_a_form_that_resumes_an_app_resumes_it_as_the_button_does() -> None:
 def test_another_remote_is_asked_now_and_what_git_failed_for_is_due(column: str) -> None:
     now = timezone.now()
     failing: dict[str, Any] = {"failure_streak": 7, "error_kind": "git_auth", "circuit_until": now + LATER}
+    failing |= {"circuit_openings": 4, "unfetchable_commit": "1" * 40, "fetch_failures": 3, "fetch_until": now + LATER}
     repository = factories.RepositoryFactory(due_at=now + LATER, **failing)
     there = waits(factories.AppFactory(), "git_auth", repository=repository)
     rest = waits(factories.AppFactory(), "endpoint_error", repository=repository)
@@ -77,6 +78,8 @@ def test_another_remote_is_asked_now_and_what_git_failed_for_is_due(column: str)
     changed = Repository.objects.get(pk=repository.pk)
     assert changed.due_at <= timezone.now()
     assert (changed.failure_streak, changed.circuit_until, changed.error_kind) == (0, None, "")
+    assert (changed.circuit_openings, changed.fetch_failures, changed.fetch_until) == (0, 0, None)
+    assert changed.unfetchable_commit == "", "the other remote may have it"
     assert is_due(there)
     assert not is_due(rest)
 

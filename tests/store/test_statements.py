@@ -13,6 +13,8 @@ from syncsvc.models.run import runs_at
 from syncsvc.models.status import (
     ACTIVE,
     ACTIVE_SQL,
+    AWAITS_FIRST_COMMIT,
+    AWAITS_FIRST_COMMIT_SQL,
     FAILING,
     FAILING_SQL,
     HELD,
@@ -29,7 +31,7 @@ from syncsvc.models.subscription import DOUBTFUL
 from syncsvc.store.conditions import IS_DOUBTFUL
 from syncsvc.store.statements import columns_of, fetch_all, fetch_one, numbered, row_of
 from syncsvc.types import ErrorKind
-from tests.factories import AppFactory, SubscriptionFactory
+from tests.factories import AppFactory, SnapshotFactory, SubscriptionFactory
 from tests.outages import throttle
 
 pytestmark = pytest.mark.django_db
@@ -167,3 +169,20 @@ def test_a_single_retry_does_not_wait_for_the_end_of_a_throttle() -> None:
     assert runs_at(NOW, Trigger.RETRY, later) == NOW
     assert runs_at(None, Trigger.POLL, later) is None
     assert runs_at(later, Trigger.POLL, NOW) == later
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.FAILED, Status.SYNCED])
+@pytest.mark.parametrize(("snapshot", "clean_epoch"), [(True, 1), (False, 1), (False, 0)])
+def test_waiting_for_a_first_commit_means_one_thing_in_the_orm_in_sql_and_on_a_row(
+    status: Status, snapshot: bool, clean_epoch: int
+) -> None:
+    due = {"due_at": None} if status == Status.SYNCED else {}
+    taken_in = SnapshotFactory() if snapshot else None
+    row = SubscriptionFactory(status=status, snapshot=taken_in, clean_epoch=clean_epoch, **due)
+    with connection.cursor() as cursor:
+        sql = f"SELECT {AWAITS_FIRST_COMMIT_SQL} FROM syncsvc_subscription s WHERE id = %s"  # noqa: S608
+        cursor.execute(sql, [row.id])
+        in_sql = cursor.fetchone()[0]
+    expected = status == Status.SYNCED and not snapshot and clean_epoch == 1
+    found = Subscription.objects.filter(AWAITS_FIRST_COMMIT, id=row.id).exists()
+    assert (in_sql, row.awaits_first_commit, found) == (expected, expected, expected)

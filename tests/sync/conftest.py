@@ -18,3 +18,12 @@ def world(transactional_db: None, tmp_path: Path) -> "Iterator[World]":
 
     with Receiver() as receiver:
         yield World(tmp_path, receiver)
+
+
+@pytest.fixture(autouse=True)
+def _disk_is_well() -> Iterator[None]:
+    """Trouble that a test made for this process's disk is not the next test's."""
+    yield
+    from syncsvc.sync.disk import DISK
+
+    DISK.__init__()  # type: ignore[misc]

@@ -1,13 +1,17 @@
 """A fetch that fails is the repository's failure, asked once for all its apps; a crash keeps a run's counts."""
 
 import uuid
+from datetime import timedelta
 
+import pytest
 from django.db import connection
 from django.db.models.functions import Now
 
 from syncsvc.models import Repository, Status, Subscription, SyncRun, Trigger
 from syncsvc.sync.asking import ask_for_runs
-from syncsvc.sync.pipeline import run_subscription
+from syncsvc.sync.job import Job
+from syncsvc.sync.pipeline import run_job, run_subscription
+from syncsvc.sync.poll import poll_repository
 from tests.factories import AppFactory, SubscriptionFactory
 from tests.receiver import OK, Reply
 from tests.sync.world import World
@@ -77,6 +81,36 @@ def test_the_wait_doubles_ends_with_a_good_fetch_and_is_not_for_who_asks(world: 
     assert world.run(Trigger.SYNC).outcome == "synced"
     repository = Repository.objects.get()
     assert (repository.fetch_failures, repository.unfetchable_commit, repository.error_kind) == (0, "", "")
+
+
+@pytest.mark.parametrize(("kind", "outcome"), [("git_unreachable", "synced"), ("git_corrupt", "postponed")])
+def test_a_fetch_that_met_an_outage_is_tried_as_soon_as_the_remote_answers(
+    world: World, kind: str, outcome: str
+) -> None:
+    """It was put off for longer each time while the forge was down; a damaged commit stays put off."""
+    commit, later = world.repo.commit({"a": b"1"}), Now() + timedelta(hours=1)
+    Repository.objects.update(
+        **{"head_branch": "main", "head_commit": commit, "unfetchable_commit": commit, "fetch_failures": 7},
+        **{"fetch_until": later, "failure_streak": 2, "error_kind": kind, "due_at": Now()},
+    )
+    Subscription.objects.update(error_kind=kind, due_at=later)
+
+    assert poll_repository(world.repository.id)
+
+    run = run_subscription(world.id, worker="test")
+    assert run is not None
+    assert run.outcome == outcome
+
+
+def test_a_fetch_that_failed_at_a_remote_that_was_left_says_nothing_of_the_new_one(world: World) -> None:
+    world.repo.commit({"a": b"1"})
+    lose_objects(world)
+    job = Job.claim(world.id, worker="test")
+    assert job is not None
+    Repository.objects.update(url="https://new.example.com/a/b")
+    assert run_job(job) is not None
+    repository = Repository.objects.get()
+    assert (repository.fetch_failures, repository.error_kind) == (0, "")
 
 
 def test_a_newer_commit_is_fetched_although_the_one_before_could_not_be(world: World) -> None:

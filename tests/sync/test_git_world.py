@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as configured
+from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -161,3 +162,13 @@ def test_the_growth_of_mirrors_counts_and_the_least_used_go(world: World, settin
         assert run is not None
         assert run.outcome == "synced"
     assert list(sizes(Path(configured.MIRROR_DIR))) == [str(other.id)]
+
+
+def test_a_credential_that_no_key_reads_is_the_runs_failure_and_said(world: World) -> None:
+    """It once ended the task before the run: no run had it on record, and each claim met it again."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE syncsvc_repository SET token = 'x'::bytea")
+    run = world.run()
+    assert (run.outcome, run.error_kind) == ("postponed", "internal")
+    assert "ENCRYPTION_KEYS" in run.error
+    assert world.subscription.due_at is not None

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from django.db import connection
+from django.test import Client
 from pytest_django import Settings
 from redis import Redis
 
@@ -72,3 +73,16 @@ def test_a_worker_says_what_is_wrong_with_it_until_it_is_well(redis: Redis, db: 
 
     worker_seen("one")
     assert health()["trouble"] == {}
+
+
+def test_the_trouble_of_a_worker_that_is_gone_is_nobodys(redis: Redis, db: None) -> None:
+    """A container that takes its place has another name, and is well: the system is ready."""
+    beat_seen()
+    worker_seen("one", disk="This worker cannot write.")
+    worker_seen("two")
+    seconds, _ = redis.time()
+    redis.zadd(WORKERS_KEY, {"one": seconds - 61})
+    worker_seen("two")
+    found = health()
+    assert (found["workers"], found["trouble"]) == (1, {})
+    assert Client().get("/readyz").status_code == 200

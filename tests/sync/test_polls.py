@@ -17,6 +17,7 @@ from pytest_django import Settings
 
 from syncsvc.models import Repository
 from syncsvc.store.polls import DuePoll, due_polls
+from syncsvc.sync.heartbeat import CRASHES
 from syncsvc.sync.polls import Polls, choose
 from syncsvc.sync.rooms import Shares
 from tests.factories import RepositoryFactory
@@ -153,7 +154,7 @@ def test_a_look_takes_what_a_place_that_got_free_was_wanted_for(fresh: Polls, re
     assert len(fresh.look()) == 8
 
 
-def test_a_poll_that_crashes_frees_its_place(fresh: Polls) -> None:
+def test_a_poll_that_crashes_frees_its_place_and_is_shown_with_its_worker(fresh: Polls) -> None:
     RepositoryFactory(url="/nowhere", token="x", username="u")
     with connection.cursor() as cursor:
         cursor.execute(r"UPDATE syncsvc_repository SET token = '\x00'")
@@ -161,6 +162,7 @@ def test_a_poll_that_crashes_frees_its_place(fresh: Polls) -> None:
     assert len(fresh.look()) == 1
 
     wait_until(lambda: not fresh.running)
+    assert "A poll failed with ImproperlyConfigured" in CRASHES.trouble
 
 
 def test_paused_running_and_later_polls_are_not_due() -> None:

@@ -56,3 +56,15 @@ def test_a_run_without_a_change_sends_nothing_and_is_recorded(world: World) -> N
 
     assert (run.outcome, run.requests) == ("synced", 0)
     assert len(world.receiver.requests) == 1
+
+
+def test_a_remote_without_a_commit_is_waited_for_and_then_sent(world: World) -> None:
+    run = world.run()
+    assert (run.outcome, run.found_no_commit, run.requests) == ("synced", True, 0)
+    assert (world.subscription.status, world.subscription.awaits_first_commit) == (Status.SYNCED, True)
+    world.repo.commit({"a": b"1"})
+    assert not world.run().found_no_commit
+    assert not world.subscription.awaits_first_commit
+    world.repo.commit({}, replace_all=True)
+    world.run()
+    assert not world.subscription.awaits_first_commit, "a commit without files is a commit"

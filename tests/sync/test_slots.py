@@ -93,6 +93,7 @@ def worker(world: World, settings: Settings) -> Iterator[Worker]:
     Subscription.objects.all().delete()
     worker = Worker(world)
     yield worker
+    worker.answer_in(0)  # runs that still go on end soon
     worker.let_go()
     STOPPING.clear()
 

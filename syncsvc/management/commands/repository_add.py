@@ -4,12 +4,11 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
-from syncsvc.exceptions import InvalidUrlError, Refused
+from syncsvc.exceptions import Refused
 from syncsvc.management import base
 from syncsvc.management.adding import add_repository
-from syncsvc.management.credentials import add_credential, credential_given
+from syncsvc.management.credentials import add_credential, credential_given, username_in
 from syncsvc.models import Repository
-from syncsvc.models.repository import given_url
 
 
 class Command(base.Command):
@@ -36,18 +35,10 @@ class Command(base.Command):
         return base.Answer(document=row, lines=[f"{repository.name} added, following {branch}"])
 
 
-def _names_user(url: str) -> bool:
-    """As Azure's and Bitbucket's clone URLs do: https://user@host/…"""
-    try:
-        return bool(given_url(url).username)
-    except InvalidUrlError:  # which is said when it is added
-        return False
-
-
 def _credential(options: Mapping[str, Any]) -> dict[str, Any]:
     lacks_token = options["username"] is not None and options["token_file"] is None
     nameless = options["username"] is None and options["token_file"] is not None
-    if lacks_token or (nameless and not _names_user(options["url"])):
+    if lacks_token or (nameless and not username_in(options["url"])):
         raise Refused("usage", "--username and --token-file go together; give both.")
     if (options["ssh_key_file"] is None) != (options["known_hosts_file"] is None):
         raise Refused(

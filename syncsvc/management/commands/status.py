@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.db.models import BooleanField, ExpressionWrapper
 from django.utils import timezone
 
 from syncsvc.management import base
@@ -12,7 +13,7 @@ from syncsvc.management.selectors import add_selectors, selected
 from syncsvc.models import Status
 from syncsvc.models.app import throttle_lasts_until
 from syncsvc.models.run import runs_at
-from syncsvc.models.status import is_retrying, is_throttled
+from syncsvc.models.status import AWAITS_FIRST_COMMIT, is_retrying, is_throttled
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.sync.health import Health, health
 from syncsvc.words import counted, relative, span
@@ -43,9 +44,10 @@ class Command(base.Command):
 
 def _rows(subscriptions: SubscriptionQuerySet) -> Iterator[dict[str, Any]]:
     """As `status --json` shows them, read in pages by one query."""
-    found = subscriptions.order_by("app__name", "repository__name").values_list(*COLUMNS)
+    is_empty = ExpressionWrapper(AWAITS_FIRST_COMMIT, output_field=BooleanField())
+    found = subscriptions.order_by("app__name", "repository__name").values_list(*COLUMNS, is_empty)
     for id, app, repository, status, active, app_active, repository_active, *rest in found.iterator(PAGE):
-        commit, files, retry_count, error_kind, last_error, due_at, last_success_at, trigger, *of_app = rest
+        commit, files, retry_count, error_kind, last_error, due_at, last_success_at, trigger, *of_app, is_empty = rest
         app_until = throttle_lasts_until(*of_app)
         throttled = is_throttled(status, error_kind, app_is_throttled=app_until is not None)
         yield {
@@ -61,6 +63,7 @@ def _rows(subscriptions: SubscriptionQuerySet) -> Iterator[dict[str, Any]]:
             "last_error": last_error or None,
             "due_at": due_at,
             "last_success_at": last_success_at,
+            "awaits_first_commit": is_empty,
             "throttled_until": runs_at(due_at, trigger, app_until) if throttled else None,
         }
 
@@ -77,6 +80,7 @@ def _lines(rows: Iterator[dict[str, Any]], totals: dict[str, int], state: Health
         kinds["paused"] += row["paused"]
         kinds["retrying"] += is_retrying(row["status"], row["error_kind"] or "")
         kinds["throttled"] += row["throttled_until"] is not None
+        kinds["waiting for a first commit"] += row["awaits_first_commit"]
         yield _line(row)
     notes = "".join(f", {count:,} {kind}" for kind, count in kinds.items() if count)
     statuses = ", ".join(f"{number:,} {status}" for status, number in totals.items())
@@ -96,14 +100,15 @@ def _redis(state: Health) -> str:
 
 
 def _line(row: dict[str, Any]) -> str:
-    words = [f"{row['app']}/{row['repository']}: {row['status']}"]
+    word = "waiting for its first commit" if row["awaits_first_commit"] else row["status"]
+    words = [f"{row['app']}/{row['repository']}: {word}"]
     if row["paused"]:
         words.append("paused")
     if row["throttled_until"]:
         words.append(f"throttled until {row['throttled_until']:%Y-%m-%d %H:%M:%S} UTC")
     if row["commit"]:
         words.append(f"{counted(row['files'], 'file')} at {row['commit'][:12]}")
-    if row["last_success_at"]:
+    if row["last_success_at"] and not row["awaits_first_commit"]:
         words.append(f"synced {relative(row['last_success_at'] - timezone.now())}")
     if row["error_kind"]:
         words.append(f"{row['error_kind']}: {row['last_error']}")
