@@ -9,6 +9,7 @@ from syncsvc.management.demo_watch import Demo, DemoFailedError
 from syncsvc.models import Status, Subscription, SyncRun
 from syncsvc.models.status import FAILING
 from syncsvc.statistics.pages import standings
+from syncsvc.words import counted
 
 
 class BadDay(Demo):
@@ -37,9 +38,9 @@ class BadDay(Demo):
         did, rejected = self._receiver.status()["trouble"], self._rejected()
         held = f"{self._held(str(subscription.repository_id))} of {self._total(subscription, run)}"
         self._say(
-            f"{held} files arrived in {seconds:.0f} s although the receiver throttled {did.get('throttled', 0)} times,"
-            f" was unavailable {did.get('unavailable', 0)} times, reset {did.get('reset', 0)} connections"
-            f" and was slow {did.get('slow', 0)} times"
+            f"{held} files arrived in {seconds:.0f} s although the receiver throttled {_times(did, 'throttled')},"
+            f" was unavailable {_times(did, 'unavailable')}, reset {counted(did.get('reset', 0), 'connection')}"
+            f" and was slow {_times(did, 'slow')}"
         )
         if rejected:
             listed = ", ".join(f"{path.decode(errors='replace')} ({status})" for path, status in rejected.items())
@@ -67,7 +68,10 @@ class BadDay(Demo):
         app, left = subscription.app, standings([subscription.id])[subscription.id].left or 0
         is_failing = Subscription.objects.filter(FAILING, id=subscription.id).exists()
         said = [
-            (left != rejected, f"the console says that {left} files are left, where {rejected} are rejected"),
+            (
+                left != rejected,
+                f"the console says that {counted(left, 'file')} are left, where {rejected} are rejected",
+            ),
             (is_failing != bool(rejected), f"the subscription is {subscription.status}, and not under Failures"),
             (app.circuit_opened_at is not None, "the app's circuit is open, though the endpoint answers"),
             (app.throttled_until is not None, "the app is shown as throttled, though nothing throttles it any more"),
@@ -77,3 +81,7 @@ class BadDay(Demo):
     def _rejected(self) -> dict[bytes, int]:
         rejects = self._receiver.status()["rejects"].items()
         return {base64.b64decode(path): int(status) for path, status in rejects}
+
+
+def _times(did: dict[str, int], what: str) -> str:
+    return counted(did.get(what, 0), "time")

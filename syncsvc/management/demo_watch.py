@@ -25,7 +25,7 @@ from syncsvc.operations.removal import remove
 from syncsvc.store import circuits, throttles
 from syncsvc.store.clock import database_time
 from syncsvc.sync.asking import ask_for_runs
-from syncsvc.words import changes, counted
+from syncsvc.words import changes, counted, plural
 
 APP = "demo-receiver"
 DEMO = Asker(name="demo", source=Operation.Source.COMMAND)
@@ -89,7 +89,7 @@ class Demo:
             files = (
                 f"{held_before + now['files'] - before['files']} of {self._total(subscription) or '?'} files verified"
             )
-            self._show(f"{files}, {rate:.0f} a second, {now['rejected'] - before['rejected']} failures")
+            self._show(f"{files}, {rate:.0f} a second, {counted(now['rejected'] - before['rejected'], 'failure')}")
             time.sleep(LOOK_SECONDS)
         self._say_arrived(subscription, run, ((run.finished_at or since) - since).total_seconds())
         return run
@@ -125,9 +125,10 @@ class Demo:
         for problem in result.shown_problems:
             self._say(problem)
         if result.problems:
-            self._say(f"failed: {len(result.problems)} files differ from git at {run.to_commit}")
+            differ = plural(len(result.problems), "file differs", "files differ")
+            self._say(f"failed: {len(result.problems):,} {differ} from git at {run.to_commit}")
             return False
-        exactly = f"the receiver holds exactly the {result.files} files of commit {run.to_commit[:12]}"
+        exactly = f"the receiver holds exactly the {counted(result.files, 'file')} of commit {run.to_commit[:12]}"
         self._say(f"{exactly}, byte for byte and mode for mode{result.left_out}")
         return True
 

@@ -13,6 +13,7 @@ from syncsvc.models import Operation, Snapshot
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.operations.scope import Scope
 from syncsvc.store.clock import database_time
+from syncsvc.words import counted
 
 DIGEST_SALT = "syncsvc.operations.preview"
 DIGEST_HOURS = 1
@@ -124,7 +125,7 @@ def _counts(found: SubscriptionQuerySet, by: str) -> dict[str, int]:
     rows = list(found.order_by().values(key=F(by)).annotate(n=Count("id")).order_by("-n", "key"))
     counts = {row["key"]: row["n"] for row in rows[:SHOWN]}
     if rest := rows[SHOWN:]:  # no app has such a name
-        counts[f"{len(rest)} others"] = sum(row["n"] for row in rest)
+        counts[counted(len(rest), "other")] = sum(row["n"] for row in rest)
     return counts
 
 

@@ -12,6 +12,7 @@ from syncsvc.models.status import HELD
 from syncsvc.operations.asker import Asker
 from syncsvc.store import ledger
 from syncsvc.sync.asking import ask_for_runs
+from syncsvc.words import counted
 
 RETRY_IN_PROGRESS = "A retry is already in progress"
 SYNC_IN_PROGRESS = "A sync is already in progress"
@@ -93,7 +94,7 @@ def allow_deletes(subscription_id: uuid.UUID, held_id: uuid.UUID, asker: Asker) 
             raise Refused("conflict", HELD_NO_MORE)
         if not Subscription.objects.retry(subscription_id, asked_by=asker.name):
             raise Refused("conflict", RETRY_IN_PROGRESS)
-        _wake(subscription, asker, f"Allowance of {held.deleted} deletes at {held.to_commit[:12]}")
+        _wake(subscription, asker, f"Allowance of {counted(held.deleted, 'delete')} at {held.to_commit[:12]}")
     return Queued(subscription)
 
 

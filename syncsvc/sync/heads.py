@@ -23,6 +23,7 @@ from syncsvc.sync.remote_circuits import (
 )
 from syncsvc.sync.shared import Shared
 from syncsvc.types import ErrorKind, RemoteHead
+from syncsvc.words import counted
 
 # A poll's finding is good for the runs it asked for, even where these wait for a worker for a while.
 POLLS_GOOD_FOR = 3
@@ -121,8 +122,8 @@ def check_fetchable(job: Job, commit: str) -> None:
     kind = ErrorKind(repository.error_kind or ErrorKind.GIT_CORRUPT)
     remaining = (until - job.now()).total_seconds()
     message = (
-        f"The commit {commit[:12]} could not be fetched {repository.fetch_failures} times in a row; it is tried again"
-        f" for all apps in {remaining:.0f} s. The last error: {repository.last_error}"
+        f"The commit {commit[:12]} could not be fetched {counted(repository.fetch_failures, 'time')} in a row;"
+        f" it is tried again for all apps in {remaining:.0f} s. The last error: {repository.last_error}"
     )
     raise GitCircuitOpenError(kind, message, retry_after=remaining)
 

@@ -11,7 +11,7 @@ from syncsvc.store.remote_hosts import LeftAlone
 from syncsvc.store.repository_circuits import count_failure
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.types import ErrorKind
-from syncsvc.words import span
+from syncsvc.words import counted, span
 
 # A host is down when so many of its repositories could not connect and none could between: one that is broken by itself
 # stops no other.
@@ -126,8 +126,8 @@ def _wait_asked_for(error: GitError) -> float | None:
 def repository_left_alone(repository: Repository, remaining: float) -> GitCircuitOpenError:
     """`remaining` is in seconds."""
     message = (
-        f"The remote failed {repository.failure_streak} times in a row and is left alone for {span(remaining)};"
-        f" a sync asks it at once. Its last error: {repository.last_error}"
+        f"The remote failed {counted(repository.failure_streak, 'time')} in a row and is left alone"
+        f" for {span(remaining)}; a sync asks it at once. Its last error: {repository.last_error}"
     )
     kind = ErrorKind(repository.error_kind or ErrorKind.GIT_UNREACHABLE)
     return GitCircuitOpenError(kind, message, retry_after=remaining)

@@ -10,6 +10,7 @@ from django.db import models, transaction
 
 from syncsvc.management import base
 from syncsvc.models.fields import EndingSecretsField, SealedField
+from syncsvc.words import counted, plural
 
 BATCH = 200
 
@@ -25,7 +26,8 @@ class Command(base.Command):
                 reencrypted += _rotate(model, fields, batch, unreadable)
         if unreadable:
             self.exit_code = 1
-        lines = [f"{reencrypted} secrets are encrypted with the first of ENCRYPTION_KEYS"]
+        secrets = f"{counted(reencrypted, 'secret')} {plural(reencrypted, 'is', 'are')}"
+        lines = [f"{secrets} encrypted with the first of ENCRYPTION_KEYS"]
         lines += [
             f"{row['model']} {row['name']}: its {row['field']} cannot be read with any of ENCRYPTION_KEYS; "
             "put the key it was written with back into the list, or set it anew"
