@@ -60,7 +60,8 @@ def _bar(operation_id: uuid.UUID, shown: Progress) -> Bar:
         "outcomes": outcomes(shown),
         "completed": completed_text(shown),
         "summary": summary(shown),
-        "left": left(shown["seconds_left"]),
+        # Nothing more begins where it is paused or cancelled: what was reckoned of it holds no longer.
+        "left": left(shown["seconds_left"]) if shown["status"] == Operation.Status.RUNNING else "",
     }
 
 

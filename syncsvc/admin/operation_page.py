@@ -15,7 +15,7 @@ from syncsvc.exceptions import Refused
 from syncsvc.models import Operation, OperationItem
 from syncsvc.operations.items import Page, items_after
 from syncsvc.operations.progress import errors_by_kind
-from syncsvc.operations.waits import waits_of
+from syncsvc.operations.waits import item_waits, waits_of
 from syncsvc.types import ErrorKind
 
 TEMPLATE = "admin/syncsvc/operation.html"
@@ -76,6 +76,7 @@ def items_html(request: HttpRequest, operation: Operation) -> str:
 
 def _items_context(operation: Operation, filters: Filters) -> dict[str, Any]:
     page = _page(operation, filters)
+    waits = item_waits(operation, page.items)
     chosen = {"outcome": filters.outcome, "kind": filters.kind}
     query = "".join(f"&{name}={value}" for name, value in chosen.items() if value)
     statuses = [("", "All", operation.total)]
@@ -84,7 +85,7 @@ def _items_context(operation: Operation, filters: Filters) -> dict[str, Any]:
         "original": operation,
         "errors": errors_by_kind(operation.pk) if operation.failed else [],
         "waits": waits_of(operation),
-        "items": [(item, OF_ITEM[item.status]) for item in page.items],
+        "items": [(item, OF_ITEM[item.status], waits.get(item.pk, item.reason)) for item in page.items],
         "chips": [(name, word, n, name == filters.outcome) for name, word, n in statuses if n or name in ("", *chosen)],
         "filters": filters,
         "query": query,

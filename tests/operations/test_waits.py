@@ -18,7 +18,7 @@ from syncsvc import words
 from syncsvc.models import App, Operation, RemoteHost, Status, Subscription
 from syncsvc.operations import bulk, control
 from syncsvc.operations.document import full_document, operation_document
-from syncsvc.operations.waits import WaitsDocument, waits_of
+from syncsvc.operations.waits import WaitsDocument, item_waits, waits_of
 from tests.api.conftest import Calls, calling, groups, member, operator, token_of
 from tests.factories import AppFactory, OperationFactory, OperationItemFactory, RepositoryFactory, SubscriptionFactory
 from tests.operations.fleet import ASKER, RETRY
@@ -90,6 +90,20 @@ def test_each_that_waits_is_told_with_its_reason_and_its_end(operation: Operatio
     assert told["running"]["text"] == "1 waits for a run that goes on"
     assert told["turn"]["text"].endswith("at most 7 run at once")
     assert [waits["count"] for waits in waits_of(operation)] == [3, 2, 1, 1, 1, 1, 1, 1]
+
+
+def test_each_item_says_for_what_it_waits(operation: Operation, admin_client: Client) -> None:
+    items = list(operation.items.all())
+    told = item_waits(operation, items)
+
+    waiting = [item for item in items if item.status == "waiting"]
+    assert told.keys() == {item.pk for item in waiting}
+    of_acme = {told[item.pk] for item in waiting if item.app_name == "acme"}
+    clock = words.clock(ends("acme")[0], now=timezone.now())
+    assert of_acme == {f"Waits: acme's circuit is open until {clock}, and one request tries it then."}
+    page = admin_client.get(reverse("admin:syncsvc_operation_change", args=[operation.pk]), {"outcome": "waiting"})
+    assert page.text.count("Waits: acme&#x27;s circuit is open") == 3
+    assert page.text.count('data-label="Why"') == 11
 
 
 def test_a_circuit_or_a_throttle_that_is_over_holds_nobody(operation: Operation) -> None:
