@@ -18,6 +18,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {plural(number, noun)}"
 
 
+def pace_text(a_second: float, noun: str) -> str:
+    """`96 requests a second`, `0.4 files a second`: below ten with a digit more."""
+    number = f"{a_second:.1f}".removesuffix(".0") if a_second < 9.95 else f"{a_second:,.0f}"
+    return f"{number} {plural(1 if number == '1' else 2, noun)} a second"
+
+
 def listed(counts: Iterable[tuple[int, str]], *, nothing: str = "") -> str:
     """`12 created, 1,003 deleted`: each count that is not 0 before its word; `nothing` where all are."""
     return ", ".join(f"{count:,} {word}" for count, word in counts if count) or nothing

@@ -88,6 +88,14 @@ def test_the_rule_makes_the_plural_that_each_model_has() -> None:
     assert all(words.plural(2, str(m._meta.verbose_name)) == str(m._meta.verbose_name_plural) for m in ours)
 
 
+@pytest.mark.parametrize(
+    ("a_second", "text"),
+    [(0, "0 files a second"), (0.4, "0.4 files a second"), (1, "1 file a second"), (96.3, "96 files a second")],
+)
+def test_a_pace_is_said_with_its_noun(a_second: float, text: str) -> None:
+    assert words.pace_text(a_second, "file") == text
+
+
 def test_counts_of_nothing_are_left_out() -> None:
     assert words.listed([(1_003, "created"), (0, "updated"), (1, "deleted")]) == "1,003 created, 1 deleted"
     assert words.listed([(0, "created")]) == ""

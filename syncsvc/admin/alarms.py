@@ -8,8 +8,11 @@ from typing import Any
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from syncsvc.admin.arrival import tries_again_text
 from syncsvc.admin.tones import Tone
+from syncsvc.error_kinds import POLICIES
 from syncsvc.sync.health import Alive
+from syncsvc.types import ErrorKind
 from syncsvc.words import clock, counted, plural, span
 
 # What is due is claimed within seconds; later than this, workers do not keep up.
@@ -82,37 +85,95 @@ def _of_failures(numbers: dict[str, Any]) -> Iterator[Alarm]:
     if counts["failed"]:
         worst = numbers["causes"][0]
         more = f", and {counted(counts['causes'] - 1, 'more cause')}"
-        text = f"{worst['error_kind']} at {worst['host'] or 'a local path'} ({worst['failed']:,})"
+        text = f"{_cause_text(worst)} ({worst['failed']:,})"
         text += more if counts["causes"] > 1 else ""
         yield Alarm("bad", f"{counts['failed']:,} failed", text, failures_url(), "Show failures")
+    if counts["retrying"]:
+        yield _of_retrying(numbers)
+    if failing := counts["failing_runs"]:
+        text = (
+            f"{counted(failing, 'run')} {plural(failing, 'goes', 'go')} on in which some files were not taken so far."
+        )
+        yield Alarm(
+            "warn", f"{failing:,} not all taken", text, f"{reverse('admin:queue')}?state=running", "Show what runs"
+        )
+    if again := counts["asked_again"]:
+        failed = f"{counted(again, 'subscription')} failed before, and {plural(again, 'has', 'have')}"
+        text = f"{failed} not succeeded since somebody asked for another run."
+        yield Alarm("warn", f"{again:,} asked again", text, reverse("admin:queue"), "Show the queue")
+
+
+def _of_retrying(numbers: dict[str, Any]) -> Alarm:
+    """Failed last time: the next try comes by itself, or goes on."""
+    retrying = numbers["counts"]["retrying"]
+    causes = [cause for cause in numbers["causes"] if cause["retrying"]]
+    causes.sort(key=lambda cause: -cause["retrying"])
+    most = f"{_cause_text(causes[0])} ({causes[0]['retrying']:,})" if causes else "several causes"
+    more = " and others" if causes and causes[0]["retrying"] < retrying else ""
+    text = f"{most}{more}. {plural(retrying, 'It', 'They')} {tries_again_text(numbers['counts'])}."
+    return Alarm("warn", f"{retrying:,} retrying", text, failures_url(state="retrying"), "Show them")
+
+
+def _cause_text(cause: dict[str, Any]) -> str:
+    return f"{cause['error_kind'] or 'unknown'} at {cause['host'] or 'a local path'}"
 
 
 def _of_others(numbers: dict[str, Any], alive: Alive | None) -> Iterator[Alarm]:
     counts = numbers["counts"]
     if circuits := numbers["circuits"]:
         one = circuits[0]
-        more = f" and {counts['circuits'] - 1:,} more" if counts["circuits"] > 1 else ""
+        more = _and_more(counts["circuits"])
         text = f"{one['name']}{more}: it failed too often in a row, and is tried with one probe at a time."
         word = counted(counts["circuits"], "open circuit")
         if more:
             yield Alarm("warn", word, text, "#circuits", "Show them")
         elif one["of"] == "host":
-            url = f"{reverse('admin:syncsvc_repository_changelist')}?{urlencode({'q': one['name']})}"
-            yield Alarm("warn", word, text, url, "Show its repositories")
+            yield Alarm("warn", word, text, _of_host(one["name"]), "Show its repositories")
         else:
             yield Alarm("warn", word, text, row_url(one["of"], one["id"]), f"Open the {one['of']}")
     if throttled := numbers["throttled"]:
         yield _of_throttled(throttled, counts["throttled"])
     if is_polled(alive) and (stale := numbers["stale"]):
-        more = f" and {counts['stale'] - 1:,} more" if counts["stale"] > 1 else ""
+        more = _and_more(counts["stale"])
         text = f"{stale[0]['name']}{more}: git has not answered for three polls."
         yield Alarm("warn", f"{counts['stale']:,} stale", text, "#stale", "Show them")
+    if unreached := numbers["unreached"]:
+        yield _of_unreached(unreached[0], counts["unreached"])
+    if quiet := numbers["quiet"]:
+        yield _of_quiet(quiet[0], counts["quiet"])
     if gone := numbers["gone"]:
-        more = f" and {counts['gone'] - 1:,} more" if counts["gone"] > 1 else ""
+        more = _and_more(counts["gone"])
         text = f"{gone[0]['name']}{more}: {gone[0]['pause_reason']}"
         paused = f"{reverse('admin:syncsvc_app_changelist')}?is_active__exact=0"
         url, action = (paused, "Show paused apps") if more else (row_url("app", gone[0]["id"]), "Open the app")
         yield Alarm("warn", f"{counts['gone']:,} gone", text, url, action)
+
+
+def _of_unreached(one: dict[str, Any], number: int) -> Alarm:
+    word = f"{number:,} not reached"
+    label = POLICIES[ErrorKind(one["error_kind"])].label
+    text = f"{one['name']}{_and_more(number)}: {label}. The next check comes by itself."
+    if number > 1:
+        return Alarm("warn", word, text, "#unreached", "Show them")
+    return Alarm("warn", word, text, row_url("repository", one["id"]), "Open the repository")
+
+
+def _of_quiet(one: dict[str, Any], number: int) -> Alarm:
+    until = clock(one["until"], now=datetime.now(UTC))
+    waits = f"{counted(one['repositories'], 'repository')} {plural(one['repositories'], 'waits', 'wait')}"
+    text = f"{one['name']} asked to be left alone until {until}. {waits} for that, and nothing is lost."
+    word = f"{counted(number, 'host')} left alone"
+    return Alarm("warn", word, text, _of_host(one["name"]), f"Show the repositories of {one['name']}")
+
+
+def _and_more(number: int) -> str:
+    """`and 3 more` after the first of so many."""
+    return f" and {number - 1:,} more" if number > 1 else ""
+
+
+def _of_host(name: str) -> str:
+    """The list of the repositories of a host."""
+    return f"{reverse('admin:syncsvc_repository_changelist')}?{urlencode({'q': name})}"
 
 
 def _of_throttled(apps: list[dict[str, Any]], number: int) -> Alarm:

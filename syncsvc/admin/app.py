@@ -12,11 +12,11 @@ from django.utils.html import format_html
 from syncsvc.admin import app_page, secrets
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.app_form import AppForm
-from syncsvc.admin.app_page import DISMISS
+from syncsvc.admin.app_page import DISMISS, THROTTLED, throttled, verdict
 from syncsvc.admin.buttons import Button, Confirmation, ask
 from syncsvc.admin.cells import badge, clock, list_link, moment
 from syncsvc.admin.confirm import asker_of
-from syncsvc.admin.counting import subscriptions_of
+from syncsvc.admin.counting import NONE, standing_of, subscriptions_of
 from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.ping import describe
 from syncsvc.admin.removal import RemovalMixin
@@ -54,7 +54,11 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         return [(None, {"fields": ("name", "url", "new_secret", *PROFILE_NAMES, "is_active")})]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(subscription_count=subscriptions_of("app"))
+        rows: QuerySet[Any] = (
+            super()
+            .get_queryset(request)
+            .annotate(subscription_count=subscriptions_of("app"), standing=standing_of("app"))
+        )
         return rows
 
     def buttons_of(self, row: App) -> Sequence[Button]:
@@ -71,14 +75,15 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         return super().pressed(request, row, button)
 
     @admin.display(description="state")
-    def state(self, app: App) -> str:
+    def state(self, app: Any) -> str:
+        """The verdict of the app's own page."""
+        counts = app.standing or NONE
+        found = verdict(app, counts)
+        shown = badge(found["word"], found["tone"])
         if not app.is_active:
-            return format_html("{} {}", badge("Paused", "quiet"), app.pause_reason)
-        if app.circuit_opened_at:
-            return badge("Circuit open", "bad")
-        if app.throttled_until and app.throttled_until > timezone.now():
-            return format_html("{} until {}", badge("Throttled", "warn"), clock(app.throttled_until))
-        return badge("Active", "good")
+            return format_html("{} {}", shown, app.pause_reason)
+        wait = throttled(app, counts) if found["word"] == THROTTLED else None
+        return format_html("{} until {}", shown, clock(wait["until"])) if wait and wait["waits"] else shown
 
     @admin.display(description="created", ordering="created_at")
     def created(self, app: App) -> str:

@@ -1,6 +1,7 @@
 """The panels of an app's page: whether it is well, what it was sent in the last day, and its circuit."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -10,15 +11,18 @@ from django.utils import timezone
 
 from syncsvc.admin import kept
 from syncsvc.admin.actions import RESYNC_ALL
+from syncsvc.admin.arrival import rest_text, tries_again_text
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.numbers import Numbers
 from syncsvc.admin.panels import Panel, Panels
 from syncsvc.admin.parts import DAY_SECONDS, version_of
 from syncsvc.admin.standing import rows_panel
+from syncsvc.admin.tones import Verdict
 from syncsvc.models import App
 from syncsvc.operations.moves import OldUrl
 from syncsvc.statistics.pages import app_counts, app_day, app_latency, app_with_numbers
 from syncsvc.sync.present_pace import present_pace
+from syncsvc.words import pace_text
 
 DISMISS = Button(
     "dismiss_old_url",
@@ -27,6 +31,8 @@ DISMISS = Button(
     in_place=True,
     failed="Failed to dismiss",
 )
+THROTTLED = "Throttled"
+MANY_REQUESTS = 5_000  # reading a day's attempts takes a large app 60 ms, a small one none
 
 
 def _read(app_id: UUID) -> str:
@@ -40,17 +46,23 @@ def health(request: HttpRequest, app: App) -> dict[str, Any]:
     """How well the app is. What the database must count is read once for all tabs, and kept in Redis."""
     numbers = NUMBERS.of(app)
     counts, day = numbers["counts"], numbers["day"]
-    latency = kept.kept(f"app-latency:{app.pk}", lambda: json.dumps(app_latency(app.pk)), seconds=DAY_SECONDS)
+    latency = kept.kept(f"app-latency:{app.pk}", lambda: json.dumps(app_latency(app.pk)), seconds=_latency_seconds)
     sent = day["delivered"] + day["failed"]
-    version = version_of(app.is_active, app.circuit_until, app.throttled_until, sorted(counts.items()))
+    present = present_pace(app.pk) if counts["syncing"] else None
+    version = version_of(
+        app.is_active, app.circuit_until, app.throttled_until, app.failure_streak, sorted(counts.items())
+    )
     return {
         "counts": counts,
         "day": day,
         "rate": rate_text(day["delivered"], sent) if sent else "",
         "latency": json.loads(latency),
         "verdict": verdict(app, counts),
+        "tries_again": tries_again_text(counts),
+        "rest": rest_text(counts),
         "throttled": throttled(app, counts),
-        "present": present_pace(app.pk) if counts["syncing"] else None,
+        "present": present,
+        "present_pace": pace_text(present.per_second, "request") if present else "",
         "version": version,
         "moves": bool(counts["moving"] and app.is_active),
     }
@@ -82,11 +94,16 @@ def for_part(app_id: UUID) -> App | None:
         numbers = NUMBERS.keep(app)
         if latency:
             said = json.dumps(json.loads(numbers)["latency"])
-            kept.keep(f"app-latency:{app_id}", said, seconds=DAY_SECONDS)
+            kept.keep(f"app-latency:{app_id}", said, seconds=_latency_seconds(said))
     return app
 
 
-def throttled(app: App, counts: dict[str, Any]) -> dict[str, Any] | None:
+def _latency_seconds(text: str) -> float:
+    """Seconds for which the answer times are kept: those of few requests are as new as the other numbers."""
+    return DAY_SECONDS if json.loads(text)["requests"] > MANY_REQUESTS else kept.SECONDS
+
+
+def throttled(app: App, counts: Mapping[str, Any]) -> dict[str, Any] | None:
     """The wait that the endpoint asked for; `waits` is False when it is over and one request goes first.
 
     None where the endpoint asked for none, or where no subscription is left that could end the wait.
@@ -99,8 +116,8 @@ def throttled(app: App, counts: dict[str, Any]) -> dict[str, Any] | None:
     return {"until": until, "since": app.throttled_since, "waits": waits} if waits or asked_for else None
 
 
-def verdict(app: App, counts: dict[str, Any]) -> dict[str, str]:
-    """The worst condition that the app is in, as a badge."""
+def verdict(app: App, counts: Mapping[str, Any]) -> Verdict:
+    """The worst condition that the app is in."""
     if not app.is_active:
         return {"word": "Paused", "tone": "quiet"}
     if app.circuit_opened_at is not None:
@@ -110,7 +127,13 @@ def verdict(app: App, counts: dict[str, Any]) -> dict[str, str]:
     if counts["retrying"]:
         return {"word": f"{counts['retrying']:,} retrying", "tone": "warn"}
     if throttled(app, counts):
-        return {"word": "Throttled", "tone": "warn"}
+        return {"word": THROTTLED, "tone": "warn"}
+    if counts["failing_runs"]:
+        return {"word": "Not all taken", "tone": "warn"}
+    if counts["asked_again"]:
+        return {"word": "Asked again", "tone": "warn"}
+    if app.failure_streak and counts["synced"] + counts["empty"] < counts["total"]:
+        return {"word": "Not answered well", "tone": "warn"}
     if counts["old_url_files"]:
         return {"word": "New URL", "tone": "warn"}
     if not counts["total"]:

@@ -20,7 +20,7 @@ from syncsvc.admin.operation_bar import Bar, bar
 from syncsvc.ids import uuid_of
 from syncsvc.models import Status, Subscription
 from syncsvc.models.hosts import cause_host
-from syncsvc.models.status import FAILING
+from syncsvc.models.status import FAILING, RETRYING
 from syncsvc.statistics.failures import failing_numbers
 
 NAME = "failing"
@@ -102,7 +102,7 @@ class Filters:
     def condition(self) -> Q:
         found = FAILING
         if self.state:
-            found &= Q(status=Status.FAILED if self.state == "failed" else Status.PENDING)
+            found &= Q(status=Status.FAILED) if self.state == "failed" else RETRYING
         if self.cause:
             kind, _, host = self.cause.partition("@")
             found &= Q(error_kind=kind, host=host)

@@ -71,7 +71,12 @@ def _causes(request: HttpRequest, page: None) -> dict[str, Any]:
         "more_causes": known["counts"]["causes"] - len(known["causes"]),
         "bars": bars,
         "retry_all": retry_all if may and known["counts"]["failed"] and not all_runs else None,
-        "moves": bool(bars) or any(cause["bars"] for cause in found),
+        "moves": bool(
+            bars
+            or known["counts"]["moving"]
+            or known["counts"]["failing_runs"]
+            or any(cause["bars"] for cause in found)
+        ),
     }
 
 

@@ -27,11 +27,11 @@ _TURN = (
 )
 
 
-def kept(name: str, make: Callable[[], str], *, seconds: float = SECONDS) -> str:
-    """The text that `make` gives, at most so old. Where Redis is away each asker makes it."""
+def kept(name: str, make: Callable[[], str], *, seconds: Callable[[str], float] = lambda text: SECONDS) -> str:
+    """The text that `make` gives, at most so old as `seconds` says of it. Where Redis is away each asker makes it."""
     redis, key = redis_at(settings.REDIS_URL), PREFIX + name
     try:
-        mine, found = cast("tuple[int, bytes | None]", redis.eval(_TURN, 1, key, int(seconds * 1000)))
+        mine, found = cast("tuple[int, bytes | None]", redis.eval(_TURN, 1, key, int(SECONDS * 1000)))
         deadline = time.monotonic() + WAIT_SECONDS
         while not mine and found is None and time.monotonic() < deadline:
             time.sleep(STEP_SECONDS)
@@ -41,8 +41,11 @@ def kept(name: str, make: Callable[[], str], *, seconds: float = SECONDS) -> str
     if found is not None and not mine:
         return found.decode()
     text = make()
+    lasts = seconds(text)
     try:
-        redis.set(key, text, px=int((seconds + STAYS_SECONDS) * 1000))
+        redis.set(key, text, px=int((lasts + STAYS_SECONDS) * 1000))
+        if lasts > SECONDS:
+            redis.set(f"{key}:turn", 1, px=int(lasts * 1000), xx=True)  # unless it was forgotten meanwhile
     except (RedisError, OSError):
         return text
     return text

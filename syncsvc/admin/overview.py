@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from syncsvc.admin import kept
 from syncsvc.admin.alarms import alarms, failures_url, is_polled
+from syncsvc.admin.arrival import rest_text
 from syncsvc.admin.chart import chart
 from syncsvc.admin.moments import with_moments
 from syncsvc.admin.operation_bar import bar
@@ -52,6 +53,7 @@ def _context(numbers: dict[str, Any], seen: Alive | None, *, operations: bool) -
         "version": kept.VERSION,
         "moves": moves and seen is not None,
         "alarms": alarms(numbers, seen) if counts["total"] else [],
+        "rest": rest_text(counts),
         "alive": seen,
         "stale": numbers["stale"] if is_polled(seen) else [],
         "bars": [{**context, "still": True} for context in shown if context],

@@ -124,4 +124,8 @@ def _workers(running: list[dict[str, Any]], seen: Alive | None) -> list[dict[str
     runs = {row["worker"]: row for row in running}
     here = {worker.name: worker.seconds for worker in seen.workers} if seen else {}
     names = sorted({*here, *runs})
-    return [{"name": name, "seconds": here.get(name), **runs.get(name, IDLE)} for name in names]
+    trouble = {name: found["text"] for name, found in seen.trouble.items()} if seen else {}
+    return [
+        {"name": name, "seconds": here.get(name), "trouble": trouble.get(name, ""), **runs.get(name, IDLE)}
+        for name in names
+    ]

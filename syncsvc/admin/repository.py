@@ -4,23 +4,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.html import format_html
 
 from syncsvc.admin import repository_page
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.buttons import Button
-from syncsvc.admin.cells import NOTHING, badge, commit_cell, list_link, moment
+from syncsvc.admin.cells import NOTHING, badge, commit_cell, kind_cell, list_link, moment
 from syncsvc.admin.confirm import asker_of
-from syncsvc.admin.counting import subscriptions_of
+from syncsvc.admin.counting import NONE, standing_of, subscriptions_of
 from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.removal import RemovalMixin
 from syncsvc.admin.repository_form import RepositoryForm
+from syncsvc.admin.repository_page import verdict
 from syncsvc.admin.resync_for import RESYNC_FOR, ResyncForButton
 from syncsvc.exceptions import Refused
-from syncsvc.models import Repository, Subscription
+from syncsvc.models import RemoteHost, Repository, Subscription
 from syncsvc.operations.repositories import check_now, save_repository
+from syncsvc.statistics.stale import is_stale
 
 CHECK = Button(
     "check_now",
@@ -28,6 +32,10 @@ CHECK = Button(
     "A worker asks the remote now where its branch stands",
     in_place=True,
     failed="Failed to ask for a check",
+)
+# Nothing is asked of its host now.
+LEFT_ALONE = Exists(
+    RemoteHost.objects.filter(Q(circuit_until__gt=Now()) | Q(quiet_until__gt=Now()), name=OuterRef("host"))
 )
 
 
@@ -55,8 +63,8 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
         return parts
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        counted = subscriptions_of("repository")
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(subscription_count=counted)
+        counts = {"subscription_count": subscriptions_of("repository"), "standing": standing_of("repository")}
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(**counts, host_is_left_alone=LEFT_ALONE)
         return rows
 
     def buttons_of(self, row: Repository) -> Sequence[Button]:
@@ -70,14 +78,13 @@ class RepositoryAdmin(BulkButtons, ResyncForButton, PauseButtons, RemovalMixin):
         return super().pressed(request, row, button)
 
     @admin.display(description="state")
-    def state(self, repository: Repository) -> str:
-        if not repository.is_active:
-            return badge("Paused", "quiet")
-        if repository.error_kind:
-            return badge(repository.error_kind, "bad")
-        if not repository.checked_at:
-            return badge("Not checked yet", "quiet")
-        return badge("Reached", "good") if repository.head_commit else badge("No commit yet", "quiet")
+    def state(self, repository: Any) -> str:
+        """The verdict of the repository's own page."""
+        left_alone, stale = bool(repository.host_is_left_alone), is_stale(repository, timezone.now())
+        counts = repository.standing or NONE
+        found = verdict(repository, counts, host_is_left_alone=left_alone, stale=stale)
+        shown = badge(found["word"], found["tone"])
+        return format_html("{} {}", shown, kind_cell(repository.error_kind)) if repository.error_kind else shown
 
     @admin.display(description="head")
     def head(self, repository: Repository) -> str:

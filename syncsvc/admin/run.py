@@ -94,7 +94,10 @@ class SyncRunAdmin(StopButton, HistoryAdmin):
 
     @admin.display(description="delivered")
     def progress(self, run: SyncRun) -> str:
-        return f"{run.delivered:,} of {run.created + run.updated + run.deleted:,}"
+        planned = run.created + run.updated + run.deleted
+        if not run.outcome:
+            return f"{run.delivered:,} so far"
+        return f"{run.delivered:,} of {planned:,}" if run.delivered <= planned else f"{run.delivered:,}"
 
     @admin.display(description="changes")
     def changes(self, run: SyncRun) -> str:

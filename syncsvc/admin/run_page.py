@@ -8,6 +8,7 @@ from django.utils.http import urlencode
 from syncsvc.admin.panels import Panel, Panels
 from syncsvc.admin.subscription_page import answer_start
 from syncsvc.models import DeliveryAttempt, OperationItem, Snapshot, SyncRun
+from syncsvc.words import pace_text
 
 ATTEMPTS = 30
 
@@ -20,7 +21,7 @@ def facts(request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         "version": run.outcome or "running",
         "planned": planned,
         "missing": max(planned - run.delivered, 0) if run.outcome else 0,
-        "pace": run.delivered / seconds if seconds and run.delivered else None,
+        "pace_text": pace_text(run.delivered / seconds, "file") if seconds and run.delivered else "",
     }
 
 

@@ -143,10 +143,14 @@ def pending_text(subscription: Subscription, standing: Standing) -> tuple[str, b
     """How many files it still has to be sent, and whether that is a number that holds; blank where nothing is known."""
     if subscription.awaits_first_commit or (subscription.status == Status.SYNCED and standing.at_head):
         return "0", True
+    runs = subscription.status == Status.SYNCING  # and has delivered some of them
     if standing.left is not None:
-        return f"{max(0, standing.left):,}", True
+        left = f"{max(0, standing.left):,}"
+        return (f"up to {left}", False) if runs else (left, True)
     if subscription.snapshot is None or standing.sends_all:
-        return (f"all {standing.files:,}", True) if standing.files is not None else ("all", False)
+        if standing.files is None:
+            return "all", False
+        return (f"up to {standing.files:,}", False) if runs else (f"all {standing.files:,}", True)
     if standing.behind and standing.changes is not None:
         # A file that two commits changed is sent once.
         return f"{standing.changes:,}" if standing.behind == 1 else f"up to {standing.changes:,}", standing.behind == 1

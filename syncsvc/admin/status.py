@@ -46,9 +46,10 @@ def moves(subscription: Subscription) -> bool:
 
 
 def has_something_to_retry(subscription: Subscription) -> bool:
-    """True where the subscription failed, waits for another try, or was stopped."""
-    waits = subscription.status == Status.PENDING and bool(subscription.last_error)
-    return subscription.status == Status.FAILED or subscription.is_retrying or subscription.is_throttled or waits
+    """True where the subscription failed, waits for another try, or was stopped; and does not run now."""
+    if subscription.status != Status.PENDING:
+        return subscription.status == Status.FAILED
+    return bool(subscription.last_error) or subscription.is_retrying or subscription.is_throttled
 
 
 def status_context(subscription: Subscription, *, follow: bool = False, swap: bool = False) -> dict[str, Any]:

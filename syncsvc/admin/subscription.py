@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from syncsvc.admin import failing, subscription_page
 from syncsvc.admin.actions import SubscriptionActions, SubscriptionButtons
 from syncsvc.admin.buttons import Button, Confirmation, ask
-from syncsvc.admin.cells import NOTHING, badge, block, commit_cell, link, list_link, moment
+from syncsvc.admin.cells import NOTHING, block, commit_cell, kind_cell, link, list_link, moment
 from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.filters import AutocompleteFilter, PausedFilter
 from syncsvc.admin.pausing import tell
@@ -191,7 +191,7 @@ class SubscriptionAdmin(SubscriptionActions, StopButton, SubscriptionButtons, Re
 
     @admin.display(description="next run", ordering="due_at")
     def due(self, subscription: Subscription) -> str:
-        return moment(subscription.runs_at)
+        return "when resumed" if subscription.due_at and subscription.paused else moment(subscription.runs_at)
 
     @admin.display(description="last success", ordering="last_success_at")
     def last_success(self, subscription: Subscription) -> str:
@@ -206,7 +206,7 @@ class SubscriptionAdmin(SubscriptionActions, StopButton, SubscriptionButtons, Re
     def error(self, subscription: Subscription) -> str:
         if not subscription.error_kind:
             return NOTHING
-        return format_html("{}{}", badge(subscription.error_kind, "bad"), block(subscription.last_error))
+        return format_html("{}{}", kind_cell(subscription.error_kind), block(subscription.last_error))
 
     @admin.display(description="failing since")
     def failing(self, subscription: Subscription) -> str:

@@ -29,7 +29,8 @@ def now(request: HttpRequest, row: Subscription) -> dict[str, Any]:
         "moves": moves(row),
         "held": single.held_run(row),
         "pause_reason": single.pause_reason(row),
-        "retrying": row.is_retrying,
+        # A failure of the remote that the subscription's own error does not say already.
+        "remote_trouble": bool(row.repository.error_kind) and row.repository.error_kind != row.error_kind,
     }
 
 
@@ -38,7 +39,7 @@ def version(row: Subscription) -> str:
     asked = f"{row.asked_at.timestamp():.3f}"
     run = (row.status, row.lease_token, row.stop_requested_at is not None)
     standing = (row.is_throttled, row.retry_count, row.epoch, row.paused)
-    return ".".join(map(str, (asked, *run, *standing)))
+    return ".".join(map(str, (asked, *run, *standing, row.repository.error_kind)))
 
 
 def runs(request: HttpRequest, row: Subscription) -> dict[str, Any]:

@@ -1,12 +1,20 @@
 """The tone (colour) of each state's badge: one table for every list and page."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypedDict
 
 from syncsvc.models import Operation, OperationItem, Status, Subscription, SyncRun
 from syncsvc.statistics.queue import State
 
 Tone = Literal["good", "busy", "warn", "bad", "quiet"]
+
+
+class Verdict(TypedDict):
+    """The worst that there is to say of an app or a repository, as a badge: on its page, and in its list."""
+
+    word: str
+    tone: Tone
+
 
 OF_STATUS: Mapping[str, Tone] = {
     Status.PENDING: "quiet",
@@ -44,7 +52,7 @@ def state_of(subscription: Subscription) -> tuple[str, Tone]:
     """The word for a subscription's state, and its tone."""
     if subscription.stop_requested_at is not None:
         return "Stopping", OF_STATUS[subscription.status]
-    if subscription.is_retrying:
+    if subscription.status == Status.PENDING and subscription.is_retrying:
         return "Retrying", "warn"
     if subscription.is_throttled:
         return "Throttled", "warn"

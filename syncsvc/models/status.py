@@ -23,8 +23,8 @@ HELD_KIND = ErrorKind.MASS_DELETE_HELD
 
 
 def is_retrying(status: str, error_kind: str) -> bool:
-    """A run failed, and the next try comes by itself."""
-    return status == Status.PENDING and error_kind not in ("", THROTTLED_KIND)
+    """The last run failed, and the next try comes by itself or goes on."""
+    return status in (Status.PENDING, Status.SYNCING) and error_kind not in ("", THROTTLED_KIND)
 
 
 def is_throttled(status: str, error_kind: str, *, app_is_throttled: bool) -> bool:
@@ -46,8 +46,8 @@ THROTTLED_SQL = (
     f"s.status = 'pending' AND (s.error_kind = '{THROTTLED_KIND}'"
     " OR s.error_kind = '' AND a.throttled_until IS NOT NULL)"
 )
-RETRYING = Q(status=Status.PENDING) & ~Q(error_kind__in=("", THROTTLED_KIND))
-RETRYING_SQL = f"s.status = 'pending' AND s.error_kind NOT IN ('', '{THROTTLED_KIND}')"
+RETRYING = Q(status__in=(Status.PENDING, Status.SYNCING)) & ~Q(error_kind__in=("", THROTTLED_KIND))
+RETRYING_SQL = f"s.status IN ('pending', 'syncing') AND s.error_kind NOT IN ('', '{THROTTLED_KIND}')"
 # Failed for good, or retrying.
 FAILING = Q(status=Status.FAILED) | RETRYING
 FAILING_SQL = f"(s.status = 'failed' OR {RETRYING_SQL})"
@@ -61,6 +61,15 @@ QUEUED_SQL = "(s.queued_at >= statement_timestamp() - make_interval(secs => %(re
 # The last run found a remote without any commit: the app has nothing, and nothing is wrong.
 AWAITS_FIRST_COMMIT = Q(status=Status.SYNCED, snapshot=None, clean_epoch=F("epoch"))
 AWAITS_FIRST_COMMIT_SQL = "s.status = 'synced' AND s.snapshot_id IS NULL AND s.clean_epoch = s.epoch"
+# It was failing and somebody asked for a run: nothing has succeeded since. Neither retrying nor throttled.
+ASKED_AGAIN_SQL = "(s.status IN ('pending', 'syncing') AND s.error_kind = '' AND s.failing_since IS NOT NULL)"
+# The run that goes on has met failures already, which its end will say.
+RUN_FAILS_SQL = (
+    "(s.status = 'syncing' AND EXISTS (SELECT FROM syncsvc_syncrun x"
+    " WHERE x.subscription_id = s.id AND x.outcome = '' AND x.failed > 0))"
+)
+# Somebody stopped its run: it waits for the next change, a retry or the slow try.
+STOPPED_SQL = "(s.status = 'pending' AND s.error_kind = '' AND s.last_error <> '')"
 # Until when a throttled app `a` takes no run: its wait goes on, or another run goes first. Null: it takes runs.
 THROTTLE_ENDS_SQL = "greatest(a.throttled_until, a.probe_until)"
 THROTTLE_LASTS_UNTIL_SQL = f"(CASE WHEN a.throttled_until IS NOT NULL THEN {THROTTLE_ENDS_SQL} END)"

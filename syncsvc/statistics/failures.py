@@ -5,7 +5,7 @@ from typing import Any
 from django.db import connection
 
 from syncsvc.models.hosts import CAUSE_URL_SQL, HOST_VALUES, host_sql
-from syncsvc.models.status import FAILING_SQL
+from syncsvc.models.status import ACTIVE_SQL, FAILING_SQL, RUN_FAILS_SQL
 from syncsvc.statistics.shown import SHOWN_SQL
 
 CAUSES_SHOWN = 60
@@ -18,6 +18,7 @@ FAILING = f"""
 WITH wrong AS MATERIALIZED (
   SELECT s.id, s.app_id, s.repository_id, s.error_kind, s.failing_since, a.name AS app, r.name AS repository,
          s.status = 'failed' AS failed,
+         s.status = 'syncing' OR s.due_at <= statement_timestamp() AND {ACTIVE_SQL} AS moving,
          {host_sql("u.url")} AS host
   FROM syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
     CROSS JOIN LATERAL (SELECT {CAUSE_URL_SQL} AS url) u
@@ -30,7 +31,9 @@ WITH wrong AS MATERIALIZED (
 )
 SELECT
   (SELECT json_build_object('failed', count(*) FILTER (WHERE failed), 'retrying', count(*) FILTER (WHERE NOT failed),
-     'causes', (SELECT count(*) FROM causes), 'total', (SELECT count(*) FROM syncsvc_subscription)) FROM wrong),
+     'moving', count(*) FILTER (WHERE moving), 'causes', (SELECT count(*) FROM causes),
+     'failing_runs', (SELECT count(*) FROM syncsvc_subscription s WHERE {RUN_FAILS_SQL} AND NOT {FAILING_SQL}),
+     'total', (SELECT count(*) FROM syncsvc_subscription)) FROM wrong),
   (SELECT json_agg(t) FROM (
      SELECT c.*, x.last_error AS example
      FROM (SELECT * FROM causes ORDER BY failed DESC, retrying DESC, error_kind, host LIMIT %(causes)s) c

@@ -8,18 +8,24 @@ from django.db import connection
 from syncsvc.models.hosts import CAUSE_URL_SQL, HOST_VALUES, host_sql
 from syncsvc.models.status import (
     ACTIVE_SQL,
+    ASKED_AGAIN_SQL,
     AWAITS_FIRST_COMMIT_SQL,
     FAILING_SQL,
     HELD_SQL,
     QUEUED_SQL,
     RETRYING_SQL,
+    RUN_FAILS_SQL,
+    STOPPED_SQL,
     THROTTLE_LASTS_UNTIL_SQL,
 )
 from syncsvc.statistics.shown import SHOWN_SQL
 from syncsvc.statistics.stale import STALE_SQL
 
 NAMED = 6  # rows of each list that are shown; the pages behind them have all
-COLUMNS = ("counts", "causes", "apps", "held", "circuits", "throttled", "gone", "stale", "running", "operations")
+COLUMNS = (
+    *("counts", "causes", "apps", "held", "circuits", "throttled"),
+    *("gone", "stale", "unreached", "quiet", "running", "operations"),
+)
 
 # Counts everything, and lists the worst few of each kind. Reads each subscription once. From `runs_at` on a
 # subscription is due and its app takes it. An app is throttled for as long as anything waits for the end of that. Locks
@@ -28,7 +34,7 @@ OVERVIEW = f"""
 WITH s AS MATERIALIZED (
   SELECT s.id, s.app_id, s.repository_id, s.status, s.retry_count, s.error_kind, s.due_at, s.queued_at,
          s.failing_since, s.last_success_at, {AWAITS_FIRST_COMMIT_SQL} AS empty, a.name AS app, r.name AS repository,
-         {ACTIVE_SQL} AS active,
+         {ACTIVE_SQL} AS active, {STOPPED_SQL} AS stopped,
          greatest(s.due_at, CASE WHEN s.trigger <> 'retry' THEN {THROTTLE_LASTS_UNTIL_SQL} END) AS runs_at,
          {CAUSE_URL_SQL} AS url
   FROM syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
@@ -68,6 +74,16 @@ WITH s AS MATERIALIZED (
   SELECT id, name, checked_at, error_kind, coalesce(checked_at, created_at) AS since
   FROM syncsvc_repository
   WHERE {STALE_SQL}
+), unreached AS (
+  SELECT r.id, r.name, r.error_kind, r.last_error, r.failing_since AS since FROM syncsvc_repository r
+  WHERE r.is_active AND r.error_kind <> '' AND r.id NOT IN (SELECT id FROM stale)
+    AND coalesce(r.circuit_until <= statement_timestamp(), TRUE)
+    AND NOT EXISTS (SELECT FROM syncsvc_remotehost h WHERE h.name = r.host AND (
+      h.circuit_until IS NOT NULL OR h.quiet_until > statement_timestamp()))
+), quiet AS (
+  SELECT h.name, h.quiet_until AS until,
+         (SELECT count(*) FROM syncsvc_repository r WHERE r.host = h.name AND r.is_active) AS repositories
+  FROM syncsvc_remotehost h WHERE h.circuit_until IS NULL AND h.quiet_until > statement_timestamp()
 ), running AS (
   SELECT s.id, s.app || '/' || s.repository AS name, x.id AS run, x.worker, x.started_at AS since, x.trigger, x.asked_by
   FROM s JOIN syncsvc_syncrun x ON x.subscription_id = s.id AND x.outcome = ''
@@ -85,6 +101,11 @@ SELECT
      'retrying', count(*) FILTER (WHERE {RETRYING_SQL}),
      'syncing', count(*) FILTER (WHERE status = 'syncing'),
      'paused', count(*) FILTER (WHERE NOT active),
+     'retrying_paused', count(*) FILTER (WHERE {RETRYING_SQL} AND NOT active),
+     'asked_again', count(*) FILTER (WHERE {ASKED_AGAIN_SQL} AND NOT {RUN_FAILS_SQL}),
+     'failing_runs', count(*) FILTER (WHERE {RUN_FAILS_SQL} AND NOT ({RETRYING_SQL})),
+     'stopped', count(*) FILTER (WHERE stopped AND active),
+     'resting', count(*) FILTER (WHERE status <> 'synced' AND NOT {FAILING_SQL} AND NOT active),
      'held', count(*) FILTER (WHERE {HELD_SQL}),
      'due', count(*) FILTER (WHERE active AND due_at IS NOT NULL AND runs_at <= statement_timestamp()),
      'due_since', min(runs_at) FILTER (WHERE active AND due_at IS NOT NULL AND runs_at <= statement_timestamp()),
@@ -99,6 +120,8 @@ SELECT
      'circuits', (SELECT count(*) FROM circuits),
      'throttled', (SELECT count(*) FROM throttled),
      'stale', (SELECT count(*) FROM stale),
+     'unreached', (SELECT count(*) FROM unreached),
+     'quiet', (SELECT count(*) FROM quiet),
      'operations', (SELECT count(*) FROM operations WHERE finished_at IS NULL),
      'gone', (SELECT count(*) FROM syncsvc_app WHERE NOT is_active AND pause_reason = %(gone)s)
    ) FROM s),
@@ -115,6 +138,8 @@ SELECT
      SELECT id, name, pause_reason FROM syncsvc_app WHERE NOT is_active AND pause_reason = %(gone)s
      ORDER BY name LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (SELECT * FROM stale ORDER BY since, name LIMIT %(named)s) t),
+  (SELECT json_agg(t) FROM (SELECT * FROM unreached ORDER BY since, name LIMIT %(named)s) t),
+  (SELECT json_agg(t) FROM (SELECT * FROM quiet ORDER BY repositories DESC, name LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (SELECT * FROM running ORDER BY since LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (SELECT id, status FROM operations ORDER BY created_at DESC LIMIT %(named)s) t)
 """

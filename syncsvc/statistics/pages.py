@@ -11,8 +11,12 @@ from django.db.models.expressions import RawSQL
 from syncsvc.models import App, Repository
 from syncsvc.models.status import (
     ACTIVE_SQL,
+    ASKED_AGAIN_SQL,
     AWAITS_FIRST_COMMIT_SQL,
+    FAILING_SQL,
     RETRYING_SQL,
+    RUN_FAILS_SQL,
+    STOPPED_SQL,
     THROTTLE_LASTS_UNTIL_SQL,
     THROTTLED_SQL,
 )
@@ -30,6 +34,11 @@ SELECT json_build_object(
   'synced', count(*) FILTER (WHERE s.status = 'synced' AND NOT ({AWAITS_FIRST_COMMIT_SQL})),
   'empty', count(*) FILTER (WHERE {AWAITS_FIRST_COMMIT_SQL}),
   'paused', count(*) FILTER (WHERE NOT s.is_active),
+  'retrying_paused', count(*) FILTER (WHERE {RETRYING_SQL} AND NOT {ACTIVE_SQL}),
+  'asked_again', count(*) FILTER (WHERE {ASKED_AGAIN_SQL} AND NOT ({RUN_FAILS_SQL})),
+  'failing_runs', count(*) FILTER (WHERE {RUN_FAILS_SQL} AND NOT ({RETRYING_SQL})),
+  'stopped', count(*) FILTER (WHERE {STOPPED_SQL} AND {ACTIVE_SQL}),
+  'resting', count(*) FILTER (WHERE s.status <> 'synced' AND NOT {FAILING_SQL} AND NOT {ACTIVE_SQL}),
   'moving', count(*) FILTER (WHERE s.status = 'syncing'
               OR s.status = 'pending' AND greatest(s.due_at, {THROTTLE_LASTS_UNTIL_SQL}) <= statement_timestamp()
                  AND {ACTIVE_SQL}

@@ -90,4 +90,4 @@ def waiting_items(operation_id: UUID, items: Sequence[int]) -> dict[int, Waits]:
 def _rows(sql: str, operation_id: UUID, **more: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, {"operation": operation_id, "requeue": settings.REQUEUE_AFTER, **more})
-        return cursor.fetchall()
+        return list(cursor.fetchall())

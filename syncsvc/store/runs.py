@@ -57,3 +57,18 @@ def end_run(
     if row is None:
         raise SyncRun.DoesNotExist(f"Run {run_id} was deleted while it went on.")
     return row_of(SyncRun, row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCounts:
+    """Files that the app took and did not take, requests, and bytes of content: of a run so far."""
+
+    delivered: int = 0
+    failed: int = 0
+    requests: int = 0
+    bytes: int = 0
+
+
+def note_counts(run_id: uuid.UUID, counts: RunCounts) -> None:
+    """Notes how far a run is that goes on, for people to see; its end writes the counts that hold."""
+    SyncRun.objects.filter(id=run_id, outcome="").update(**asdict(counts))

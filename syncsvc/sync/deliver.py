@@ -269,7 +269,7 @@ class Delivery:
     def _look_around(self) -> None:
         self._check_lease()
         self._job.watched.requests = self.tally.requests
-        self._recorder.flush_if_due()
+        self._recorder.flush_if_due(self.tally.counts)
         self._circuit.flush_if_due()
         if throttled := self._throttle.ends_run():
             self.tally.throttled = throttled

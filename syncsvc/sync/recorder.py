@@ -9,6 +9,7 @@ from django.db import connection, transaction
 
 from syncsvc.store import ledger
 from syncsvc.store.attempts import Attempt, log_attempts
+from syncsvc.store.runs import RunCounts, note_counts
 from syncsvc.sync.lease import Lease, LeaseLostError
 from syncsvc.sync.outage import through_outage
 from syncsvc.sync.spool import GROUP
@@ -50,6 +51,8 @@ class Recorder:
         self._attempts: list[Attempt] = []
         self._last_flush = time.monotonic()
         self._writes: list[Future[None]] = []
+        # The counts that the run's row shows, and when they were written.
+        self._noted, self._noted_at = RunCounts(), self._last_flush
 
     def mark_in_doubt(self, changes: Sequence[Change]) -> "Future[None]":
         """Starts marking changes that are about to be sent; wait for the result before sending any."""
@@ -61,11 +64,14 @@ class Recorder:
     def acknowledged(self, changes: Sequence[Change]) -> None:
         self._acknowledged.extend(changes)
 
-    def flush_if_due(self) -> None:
-        """Starts writing what has gathered where it is a group, or a second old."""
+    def flush_if_due(self, counts: RunCounts) -> None:
+        """Starts writing what has gathered where it is a group or a second old, and each second how far the run is."""
         due = len(self._acknowledged) >= GROUP or len(self._attempts) >= GROUP
         if due or time.monotonic() - self._last_flush >= FLUSH_SECONDS:
             self._flush()
+        if counts != self._noted and time.monotonic() - self._noted_at >= FLUSH_SECONDS:
+            self._noted, self._noted_at = counts, time.monotonic()
+            self._writes.append(self._submit(lambda: note_counts(self._run_id, counts)))
 
     def write_out(self) -> None:
         """Returns when everything that was acknowledged so far is written. LeaseLostError as `finish`."""

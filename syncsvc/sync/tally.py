@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from syncsvc.error_kinds import POLICIES
+from syncsvc.store.runs import RunCounts
 from syncsvc.store.throttles import Throttled
 from syncsvc.sync.cargo import Refusal
 from syncsvc.types import Change, ErrorKind
@@ -41,6 +42,11 @@ class Tally:
     probe_failed: bool = False
     # The answer after which the circuit was open.
     opened_by: Refusal | None = None
+
+    @property
+    def counts(self) -> RunCounts:
+        """The counts that the run's row shows."""
+        return RunCounts(delivered=self.delivered, failed=self.failed, requests=self.requests, bytes=self.content_bytes)
 
     def fail(self, kind: ErrorKind, error: str, changes: Sequence[Change]) -> None:
         self.failed += len(changes)

@@ -181,7 +181,7 @@ def test_without_redis_the_page_still_works(console: Client, settings: Settings)
     app = factories.SubscriptionFactory(failed=True).app
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
 
-    assert "1 of 1 repositories did not get through" in console.get(page_of(app)).text
+    assert "1 of 1 repository did not get through" in console.get(page_of(app)).text
     assert console.get(f"{page_of(app)}?part=health", headers=HTMX).status_code == 200
 
 
@@ -279,3 +279,14 @@ def test_the_page_says_what_the_app_takes(console: Client) -> None:
     assert "at most 96 requests, all workers together" in page
     assert "48 s a request" in page
     assert "600 s are stored" in page
+
+
+def test_what_is_pending_is_no_exact_number_while_a_run_delivers_it(console: Client) -> None:
+    head = factories.SnapshotFactory(files=757)
+    head.repository.head_commit = head.commit
+    head.repository.save()
+    in_an_hour = timezone.now() + timedelta(hours=1)
+    lease = {"lease_token": head.repository.pk, "lease_expires_at": in_an_hour}
+    row = factories.SubscriptionFactory(repository=head.repository, status="syncing", due_at=None, **lease)
+
+    assert "up to 757" in row_of(console.get(page_of(row.app)).text, row.repository.name)

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from syncsvc.admin import failing
 from syncsvc.models import App, Operation, Status, Subscription
-from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
+from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory, SyncRunFactory
 
 pytestmark = pytest.mark.django_db
 URL = "/admin/failures/"
@@ -93,7 +93,7 @@ def test_nothing_failed_says_what_to_do(console: Client) -> None:
     assert "Nothing failed There is no subscription yet." in text(console.get(URL))
     SubscriptionFactory(synced=True)
     cache.clear()
-    assert "Nothing failed Every app has what it should have" in text(console.get(URL))
+    assert "Nothing failed No subscription has failed since its last success" in text(console.get(URL))
 
 
 @pytest.mark.parametrize(
@@ -259,3 +259,15 @@ def test_the_page_and_its_parts_cost_the_same_however_much_failed(console: Clien
     assert many == one
     assert one[1:] == [2, 2]  # the user, and one
     assert one[0] <= 4
+
+
+def test_a_run_that_goes_on_and_has_met_failures_is_said_before_it_ends(console: Client) -> None:
+    in_an_hour = timezone.now() + timedelta(hours=1)
+    lease = {"lease_token": "00000000-0000-0000-0000-000000000001", "lease_expires_at": in_an_hour}
+    row = SubscriptionFactory(status="syncing", due_at=None, **lease)
+    SyncRunFactory(subscription=row, running=True, failed=3)
+
+    response = console.get(URL)
+
+    assert "Nothing has failed yet 1 run goes on in which some files were not taken so far" in text(response)
+    assert 'data-every="2"' in response.text

@@ -77,6 +77,13 @@ def test_each_state_has_its_count_and_its_rows_in_this_order(console: Client, ro
         assert [str(other) in only for other in rows.values()] == [other is row for other in rows.values()]
 
 
+def test_a_worker_in_trouble_is_not_green(console: Client) -> None:
+    worker_seen("worker-1@host", disk="The mirror folder is read-only.")
+    page = console.get(QUEUE)
+    assert re.search(r"In trouble \d+ s ago The mirror folder is read-only\.", text_of(page))
+    assert "badge good" not in page.text
+
+
 def test_it_is_searched_by_app_repository_and_worker(console: Client, rows: dict[str, Subscription]) -> None:
     due = rows["Due"]
     for term in ("acme", "ACME/owner", "worker-1"):

@@ -84,6 +84,10 @@ def test_it_changes_by_itself_until_all_is_well(console: Page, axe: Callable[[Pa
     console.goto("/admin/")
     console.evaluate("window.stayed = true")
     expect(console.get_by_role("link", name="endpoint_error at")).to_be_visible()
+    wrong = console.get_by_role("region", name="What is wrong")
+    expect(wrong).to_contain_text("1 retrying")
+    expect(wrong).to_contain_text("It tries again by itself.")
+    expect(console.get_by_text("All is well")).to_have_count(0)
 
     Subscription.objects.filter(pk=pending.pk).update(status="synced", due_at=None, retry_count=0, error_kind="")
     expect(console.get_by_text("All 2 subscriptions have everything.")).to_be_visible()

@@ -221,4 +221,5 @@ def test_an_operation_says_for_what_its_items_wait(console: Page, axe: Axe) -> N
     expect(waits).to_contain_text("2 wait: initech asked for fewer requests until")
     expect(waits).to_contain_text("1 waits: git.example.org asked to be left alone until")
     expect(waits).to_contain_text("1 waits for its turn")
+    expect(waits.get_by_role("row").filter(has_text="hooli/")).to_contain_text("Waits for its turn")
     seen(console, "waiting-operation", axe)

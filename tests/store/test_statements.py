@@ -1,6 +1,8 @@
 """Statements reach PostgreSQL as they are written, whatever their length, and come back as models."""
 
+import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -73,10 +75,17 @@ def test_a_row_comes_back_as_the_orm_gives_it() -> None:
             assert getattr(found, field.attname) == getattr(expected, field.attname), field.attname
 
 
+def in_status(status: Status) -> dict[str, Any]:
+    """What a row of that status must have, and what it must not."""
+    if status == Status.SYNCING:
+        return {"due_at": None, "lease_token": uuid.uuid4(), "lease_expires_at": timezone.now() + timedelta(minutes=1)}
+    return {"due_at": None} if status == Status.SYNCED else {}
+
+
 @pytest.mark.parametrize("kind", ["", *ErrorKind])
-@pytest.mark.parametrize("status", [Status.PENDING, Status.FAILED, Status.SYNCED])
+@pytest.mark.parametrize("status", Status)
 def test_retrying_and_failing_mean_one_thing_in_the_orm_in_sql_and_on_a_row(status: Status, kind: str) -> None:
-    row = SubscriptionFactory(status=status, error_kind=kind, **({"due_at": None} if status == Status.SYNCED else {}))
+    row = SubscriptionFactory(status=status, error_kind=kind, **in_status(status))
     with connection.cursor() as cursor:
         sql = f"SELECT {RETRYING_SQL}, {FAILING_SQL} FROM syncsvc_subscription s WHERE id = %s"  # noqa: S608
         cursor.execute(sql, [row.id])
@@ -89,12 +98,11 @@ def test_retrying_and_failing_mean_one_thing_in_the_orm_in_sql_and_on_a_row(stat
 
 @pytest.mark.parametrize("app_is_throttled", [True, False])
 @pytest.mark.parametrize("kind", ["", "endpoint_throttled", "endpoint_error"])
-@pytest.mark.parametrize("status", [Status.PENDING, Status.FAILED, Status.SYNCED])
+@pytest.mark.parametrize("status", Status)
 def test_throttled_means_one_thing_in_the_orm_in_sql_and_on_a_row(
     status: Status, kind: str, app_is_throttled: bool
 ) -> None:
-    due = {"due_at": None} if status == Status.SYNCED else {}
-    row = SubscriptionFactory(status=status, error_kind=kind, **due)
+    row = SubscriptionFactory(status=status, error_kind=kind, **in_status(status))
     if app_is_throttled:
         throttle(row.app_id)
     with connection.cursor() as cursor:
