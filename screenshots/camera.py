@@ -49,7 +49,7 @@ class Camera:
             page.locator("dialog[open] form").wait_for()
             page.locator("[aria-busy=true]").wait_for(state="detached")
         for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme)
             self._save(page, f"{picture.name}-{scheme}", height=0 if picture.press else picture.height)
         page.emulate_media(color_scheme="light")
         if picture.phone:

@@ -14,6 +14,7 @@ from screenshots.endpoints import Answer
 from screenshots.remotes import SIZES, path_of
 from screenshots.stage import Stage
 from syncsvc.models import App, Operation, Repository, Status, Subscription, Trigger
+from syncsvc.models.pausing import set_active
 from syncsvc.models.token import ApiToken, TokenScope, new_token
 from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
@@ -137,7 +138,8 @@ class Scene:
         intranet = Repository.objects.create(name="intranet/news", url="https://git.intranet.invalid/intranet/news.git")
         for name in ("docs-search", "acme"):
             Subscription.objects.create(app=App.objects.get(name=name), repository=intranet)
-        App.objects.filter(name="partner-portal").pause("Moving to a new host until Monday, asked for by their team")
+        why = "Moving to a new host until Monday, asked for by their team"
+        set_active(App.objects.filter(name="partner-portal"), is_active=False, reason=why)
         self._stage.remotes.delete("platform/translations", 60)
         broken = {"shop/prices": (1, 7), "data/country-codes": (7, 8), "mobile/feature-flags": (3, 9)}
         self._commit({**broken, "legal/terms": (2,), "data/tax-rates": (3, 4, 5), "shop/checkout-texts": (1, 2)})
