@@ -55,7 +55,15 @@ def causes(known: Mapping[str, Any], *, bars: bool) -> list[dict[str, Any]]:
         if scope.keys() != {"kind", "error_kind", "host"} or not (shown := bar(uuid.UUID(operation["id"]))):
             continue
         key = (scope["error_kind"], scope["host"])
-        empty = {"error_kind": key[0], "host": key[1], "failed": 0, "retrying": 0, "apps": 0, "since": None}
+        empty = {
+            "error_kind": key[0],
+            "host": key[1],
+            "failed": 0,
+            "retrying": 0,
+            "retrying_paused": 0,
+            "apps": 0,
+            "since": None,
+        }
         found.setdefault(key, _cause({**empty, "example": ""}))["bars"].append(shown)
     return list(found.values())
 

@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from syncsvc.admin import failing
+from syncsvc.admin.arrival import tries_again_text
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.confirm import Question, confirm
 from syncsvc.admin.panels import Panel, Panels, answer_page
@@ -59,6 +60,7 @@ def _causes(request: HttpRequest, page: None) -> dict[str, Any]:
     bars = failing.bars_of_all(known) if sees_bars else []
     may = request.user.has_perm("syncsvc.bulk_retry")
     for cause in found:
+        cause["tries_again"] = tries_again_text(cause)
         running = any(not bar["ended"] for bar in cause["bars"])
         if may and cause["failed"] and cause["error_kind"] and not running:
             cause["button"] = {**RETRY_CAUSE._asdict(), "url": cause["retry_url"]}

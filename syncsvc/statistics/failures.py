@@ -19,12 +19,14 @@ WITH wrong AS MATERIALIZED (
   SELECT s.id, s.app_id, s.repository_id, s.error_kind, s.failing_since, a.name AS app, r.name AS repository,
          s.status = 'failed' AS failed,
          s.status = 'syncing' OR s.due_at <= statement_timestamp() AND {ACTIVE_SQL} AS moving,
+         NOT {ACTIVE_SQL} AS paused,
          {host_sql("u.url")} AS host
   FROM syncsvc_subscription s JOIN syncsvc_app a ON a.id = s.app_id JOIN syncsvc_repository r ON r.id = s.repository_id
     CROSS JOIN LATERAL (SELECT {CAUSE_URL_SQL} AS url) u
   WHERE {FAILING_SQL}
 ), causes AS (
   SELECT error_kind, host, count(*) FILTER (WHERE failed) AS failed, count(*) FILTER (WHERE NOT failed) AS retrying,
+         count(*) FILTER (WHERE NOT failed AND paused) AS retrying_paused,
          count(DISTINCT app_id) AS apps, min(failing_since) AS since,
          (array_agg(id ORDER BY failing_since DESC NULLS LAST))[1] AS example_id
   FROM wrong GROUP BY error_kind, host

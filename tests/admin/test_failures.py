@@ -78,6 +78,14 @@ def test_failures_are_grouped_by_cause_with_since_and_an_example(console: Client
     assert "Retry all failed" in shown
 
 
+def test_what_is_paused_is_not_said_to_try_by_itself(console: Client) -> None:
+    retrying(is_active=False)
+    assert "tries again when it is resumed" in text(console.get(URL))
+    retrying()
+    failing.forget_numbers()
+    assert "try again by themselves, 1 of them when resumed" in text(console.get(URL))
+
+
 def test_what_only_retries_needs_no_button_and_says_so(console: Client) -> None:
     retrying()
 
