@@ -45,9 +45,9 @@ def circuit_policy() -> CircuitPolicy:
     )
 
 
-def circuit_has_closed(app_id: uuid.UUID) -> None:
-    """Makes subscriptions that waited for the end of the endpoint's outage due within seconds."""
-    Subscription.objects.filter(app_id=app_id).outage_ended(OUTAGE_KINDS)
+def circuit_has_closed(app_id: uuid.UUID) -> int:
+    """Makes due within seconds each subscription that an outage of the endpoint failed or holds back; how many."""
+    return Subscription.objects.filter(app_id=app_id).outage_ended(OUTAGE_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +168,13 @@ class EndpointCircuit:
         if self._answered:
             if through_outage(self._lease, lambda: circuits.endpoint_answered(self._app_id)):
                 through_outage(self._lease, lambda: circuit_has_closed(self._app_id))
-            self._answered = self.probing = self.opened = self.suspects = self.asks = False
+            self._end_suspicion()
 
     def forget(self) -> None:
         """The app has another URL, which has failed in nothing yet."""
         self._in_a_row.clear()
         self._fruitless.clear()
-        self._answered = self.probing = self.opened = self.suspects = self.asks = False
+        self._end_suspicion()
 
     def leave(self) -> None:
         """Gives back a probe that was never decided."""
@@ -188,6 +188,9 @@ class EndpointCircuit:
         """Seconds until the circuit's cool-down ends; 0 where it is closed."""
         _, state = through_outage(self._lease, self._state)
         return state.remaining if state else 0.0
+
+    def _end_suspicion(self) -> None:
+        self._answered = self.probing = self.opened = self.suspects = self.asks = self.probe_has_failed = False
 
     def _note(self, message: str) -> bool:
         """Counts it in the database: whether the endpoint is suspected now. Another run may have opened the circuit."""

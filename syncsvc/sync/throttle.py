@@ -46,7 +46,7 @@ def throttle_policy() -> ThrottlePolicy:
 
 
 def throttle_has_ended(app_id: uuid.UUID) -> None:
-    """Makes subscriptions that waited for the end of the app's throttle due within seconds."""
+    """Makes due within seconds each subscription that the app's throttle failed or holds back."""
     of_app = Subscription.objects.filter(app_id=app_id)
     of_app.outage_ended([ErrorKind.ENDPOINT_THROTTLED])
     of_app.wake_ups_are_lost()
