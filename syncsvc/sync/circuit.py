@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db.models import DateTimeField, ExpressionWrapper
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 
 from syncsvc.delivery.retry_policy import CircuitPolicy
 from syncsvc.error_kinds import OUTAGE_KINDS
@@ -52,7 +52,11 @@ def circuit_has_closed(app_id: uuid.UUID) -> int:
 
 @dataclass(frozen=True, slots=True)
 class OpenCircuit:
-    """An endpoint that nothing is sent to: for how many seconds it has been so, and for how many it stays so."""
+    """An endpoint that nothing is sent to: for how many seconds it has been so, and for how many it stays so.
+
+    While a probe is out, `remaining` lasts until that probe would be free again: a run that is due before then would
+    meet it again and again.
+    """
 
     for_seconds: float
     remaining: float
@@ -239,12 +243,11 @@ class EndpointCircuit:
         """The failures in a row so far, and the circuit where it is open."""
         now = ExpressionWrapper(Now(), output_field=DateTimeField())
         rows = App.objects.filter(id=self._app_id)
-        for streak, opened_at, until, at in rows.values_list(
-            "failure_streak", "circuit_opened_at", "circuit_until", now
-        ):
+        until = Greatest("circuit_until", "probe_until")
+        for streak, opened_at, ends_at, at in rows.values_list("failure_streak", "circuit_opened_at", until, now):
             if opened_at is None:
                 return streak, None
-            return streak, OpenCircuit(_seconds(at, opened_at), max(0.0, _seconds(until, at)))
+            return streak, OpenCircuit(_seconds(at, opened_at), max(0.0, _seconds(ends_at, at)))
         return 0, None
 
 
