@@ -131,25 +131,42 @@ FROM settled WHERE o.id = settled.operation_id RETURNING {columns_of(Operation, 
 SETTLE_ITEM_AS_FAILED = _settled_as("failed")
 CANCEL_ITEM = _settled_as("cancelled")
 
-# Settles an app's items that wait for its endpoint as failed, also those that no worker has claimed yet. Locks items,
-# skipping what is locked, then subscriptions. Called after the probe of the app's circuit failed, or where the app was
-# throttled for too long; the caller holds the operation.
+# Locks, in the order of their ids, the running operations that have items waiting for an app, and the operation of one
+# run's item. Called before FAIL_WAITING_OF_APP, in its transaction.
+LOCK_WAITING_FOR_APP = """
+SELECT o.id FROM syncsvc_operation o
+WHERE (o.status = 'running' AND EXISTS (
+    SELECT FROM syncsvc_operationitem i WHERE i.operation_id = o.id AND i.status = 'waiting' AND i.app_id = %(app)s))
+  OR o.id = (SELECT operation_id FROM syncsvc_operationitem WHERE run_id = %(run)s AND status = 'running')
+ORDER BY o.id FOR UPDATE
+"""
+
+# Settles an app's items that wait for its endpoint as failed, also those that no worker has claimed yet; each reason
+# says when its own subscription is tried next. Locks items, skipping what is locked, then subscriptions. Called after
+# the probe of the app's circuit failed, or where the app was throttled for too long; the caller holds the operations.
 FAIL_WAITING_OF_APP = (
     """
 WITH marked AS (
-  SELECT id, subscription_id, released_at FROM syncsvc_operationitem
-  WHERE operation_id = %(operation)s AND app_id = %(app)s AND status = 'waiting'
-  FOR UPDATE SKIP LOCKED
+  SELECT i.id, i.subscription_id, i.released_at, CASE WHEN s.due_at IS NOT NULL THEN greatest(
+      s.due_at, a.throttled_until, CASE WHEN a.circuit_opened_at IS NOT NULL THEN a.circuit_until END) END AS tries_at
+  FROM syncsvc_operation op
+  JOIN syncsvc_operationitem i ON i.operation_id = op.id
+  LEFT JOIN syncsvc_subscription s ON s.id = i.subscription_id
+  LEFT JOIN syncsvc_app a ON a.id = i.app_id
+  WHERE op.id = ANY (%(operations)s::uuid[]) AND op.status = 'running' AND i.app_id = %(app)s AND i.status = 'waiting'
+  FOR UPDATE OF i SKIP LOCKED
 ), failed AS (
-  UPDATE syncsvc_operationitem i SET status = 'failed', reason = %(reason)s, error_kind = %(kind)s,
+  UPDATE syncsvc_operationitem i SET status = 'failed', error_kind = %(kind)s,
+    reason = %(reason)s || coalesce(
+      to_char(tries_at AT TIME ZONE 'UTC', '" It tries by itself at "YYYY-MM-DD HH24:MI:SS" UTC."'), ''),
     settled_at = statement_timestamp(), released_at = NULL
-  FROM marked WHERE i.id = marked.id RETURNING i.id
+  FROM marked WHERE i.id = marked.id RETURNING i.operation_id
 ),"""
     + _TAKE_MARKS_OFF
-    + f""", n AS (SELECT count(*)::int AS n FROM failed)
+    + f""", n AS (SELECT operation_id, count(*)::int AS n FROM failed GROUP BY operation_id)
 UPDATE syncsvc_operation o SET waiting = o.waiting - n, failed = o.failed + n, version = o.version + 1,
   {ends_without("o.waiting + o.running - n")}
-FROM n WHERE o.id = %(operation)s AND n > 0 RETURNING {columns_of(Operation, "o")}
+FROM n WHERE o.id = n.operation_id RETURNING {columns_of(Operation, "o")}
 """
 )
 

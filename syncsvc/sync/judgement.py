@@ -78,8 +78,10 @@ class Judgement:
 
     def _acknowledged(self, outbox: Outbox, sent: Sent) -> None:
         cargo, tally = sent.cargo, self._tally
-        self._circuit.answered(ping=isinstance(cargo, Ping))
-        self._throttle.acknowledged(sent.at)
+        is_ping = isinstance(cargo, Ping)
+        self._circuit.answered(ping=is_ping)
+        if not is_ping:  # an endpoint that takes pings and no file would be throttled without an end
+            self._throttle.acknowledged(sent.at)
         if tally.stop or outbox.is_asking or not self._is_alive:
             self._endpoint_answers(outbox)
         self._places.acknowledged(sent.round)

@@ -137,7 +137,13 @@ def _crashed(job: Job, error: Exception, progress: Progress | None = None) -> Fa
     text = f"An error in syncsvc itself ({type(error).__name__}); its traceback stands with run {job.run_id}."
     if isinstance(error, ImproperlyConfigured):  # which says what to do
         text = str(error)
-    return Failed(ErrorKind.INTERNAL, text, traceback=traceback.format_exc(), progress=progress)
+    pause = _pause_after(progress, job.turn)
+    return Failed(ErrorKind.INTERNAL, text, traceback=traceback.format_exc(), progress=progress, at_least=pause)
+
+
+def _pause_after(progress: Progress | None, turn: Turn) -> float:
+    """Seconds until the next try at least: a large plan that got on is not made again every few seconds."""
+    return PLANS_A_TURN * turn.planned_in if progress is not None and progress.tally.delivered else 0.0
 
 
 def _git_failed(job: Job, error: GitError) -> Ending:
@@ -237,7 +243,7 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
         except RunEndsError:
             return _ended_by_operator(job, progress)
         except GitError as error:
-            return Failed(error.kind, str(error), progress=progress)
+            return Failed(error.kind, str(error), progress=progress, at_least=_pause_after(progress, job.turn))
         except Exception as error:
             return _crashed(job, error, progress)
         return _delivered(progress, circuit, job.turn)
@@ -259,10 +265,9 @@ def _delivered(progress: Progress, circuit: EndpointCircuit, turn: Turn) -> Endi
             remaining = max(circuit.remaining(), tally.throttled.remaining)
             return EndpointThrottled(Throttled(remaining, tally.throttled.silent), progress)
         case Stop.CIRCUIT:
-            return Incomplete(progress, at_least=circuit.remaining())
+            return Incomplete(progress, at_least=max(circuit.remaining(), _pause_after(progress, turn)))
         case _:
-            # A large plan that got on is not made again for one file every few seconds.
-            return Incomplete(progress, at_least=PLANS_A_TURN * turn.planned_in if tally.delivered else 0.0)
+            return Incomplete(progress, at_least=_pause_after(progress, turn))
 
 
 def _deletes_are_allowed(job: Job, snapshot: Snapshot, plan: Plan) -> bool:
