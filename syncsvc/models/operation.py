@@ -142,9 +142,13 @@ class Operation(models.Model):
 
     @property
     def fails_too_much(self) -> bool:
-        """More fails than whoever asked wanted to see."""
-        sample = max(min(self.abort_first, self.total), self.succeeded + self.failed)
-        return self.abort_percent is not None and self.failed * 100 > self.abort_percent * sample
+        """More has failed than the asker wanted to see, if a run tried all of it."""
+        return self.is_too_much(self.failed)
+
+    def is_too_much(self, failed: int) -> bool:
+        """More than the asker wanted to see, where so many items have failed."""
+        sample = max(min(self.abort_first, self.total), self.succeeded + failed)
+        return self.abort_percent is not None and failed * 100 > self.abort_percent * sample
 
     @property
     def refills(self) -> bool:

@@ -69,6 +69,29 @@ _TAKE_MARKS_OFF = """
   )
 """
 
+# Takes the mark off items that no worker claims for longer than `wait` seconds: their app is throttled, or their
+# repository's host asked to be left alone. They would fill the window while others could run; RELEASE marks them
+# again. Locks items (skipping locked ones), then subscriptions. Called by `take_back_left_alone`; the caller holds the
+# operation.
+TAKE_BACK = (
+    """
+WITH marked AS (
+  SELECT i.id, i.subscription_id, i.released_at
+  FROM syncsvc_operationitem i
+  JOIN syncsvc_subscription s ON s.id = i.subscription_id
+  JOIN syncsvc_app a ON a.id = s.app_id
+  JOIN syncsvc_repository r ON r.id = s.repository_id
+  LEFT JOIN syncsvc_remotehost h ON h.name = r.host
+  WHERE i.operation_id = %(operation)s AND i.released_at IS NOT NULL AND i.status = 'waiting'
+    AND greatest(a.throttled_until, h.quiet_until) > statement_timestamp() + make_interval(secs => %(wait)s)
+  FOR UPDATE OF i SKIP LOCKED
+), held AS (
+  UPDATE syncsvc_operationitem i SET released_at = NULL FROM marked WHERE i.id = marked.id
+),"""
+    + _TAKE_MARKS_OFF
+    + "SELECT count(*) FROM marked"
+)
+
 # Settles as skipped, with the reason, each item whose subscription needs no run or can have none any more.
 # Locks items (skipping locked ones), then subscriptions. Called by `skip_unfit`; the caller holds the operation.
 SKIP_UNFIT = (

@@ -19,6 +19,7 @@ from syncsvc.store.operation_statements import (
     RELEASE,
     SETTLE_ITEM_AS_FAILED,
     SKIP_UNFIT,
+    TAKE_BACK,
 )
 from syncsvc.store.statements import columns_of, fetch_all, fetch_one, row_of
 
@@ -81,6 +82,11 @@ def release_items(operation_id: uuid.UUID) -> tuple[list[Released], bool]:
             if not found:
                 break
     return released, True
+
+
+def take_back_left_alone(operation_id: uuid.UUID) -> int:
+    """Takes the mark off what no worker may claim for long; how many. Lock the operation before."""
+    return _moved(TAKE_BACK, {"operation": operation_id, "wait": settings.THROTTLE_WAIT_SECONDS})
 
 
 def skip_unfit(operation_id: uuid.UUID) -> int:
