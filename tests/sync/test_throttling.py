@@ -21,6 +21,7 @@ from syncsvc.sync.pipeline import run_subscription
 from syncsvc.sync.scheduler import wake_due_subscriptions
 from syncsvc.sync.window import WINDOWS
 from tests.factories import RepositoryFactory, SubscriptionFactory
+from tests.outages import open_circuit
 from tests.receiver import OK, Reply, accept
 from tests.sync.answers import always, files_of, in_turn, refuses
 from tests.sync.world import World, contents
@@ -227,6 +228,25 @@ def test_the_place_of_a_first_run_that_died_is_free_after_a_lease(world: World) 
     run = run_subscription(world.id, worker="test")
     assert run is not None
     assert run.outcome == "synced"
+
+
+def test_the_place_of_a_first_run_is_free_when_it_is_refused_though_the_circuit_has_opened(world: World) -> None:
+    """By another run, while this one's first request was on its way; else nobody would send anything for a lease."""
+    world.repo.commit({"a": b"1"})
+    world.receiver.answer = always(429, LONG)
+    world.run()
+
+    def opens(headers: dict[str, str], body: bytes) -> Reply:
+        open_circuit(world.app.id)
+        connection.close()
+        return 503, LONG, b"", 0.0
+
+    world.receiver.answer = opens
+
+    run = world.run_when_due()
+
+    assert run is not None
+    assert (run.requests, app().probe_until) == (1, None)
 
 
 def test_an_operators_retry_sends_one_request_at_once(world: World) -> None:
