@@ -164,19 +164,29 @@ WHERE (o.status = 'running' AND EXISTS (
 ORDER BY o.id FOR UPDATE
 """
 
-# Settles an app's items that wait for its endpoint as failed, also those that no worker has claimed yet; each reason
-# says when its own subscription is tried next. Locks items, skipping what is locked, then subscriptions. Called after
-# the probe of the app's circuit failed, or where the app was throttled for too long; the caller holds the operations.
-FAIL_WAITING_OF_APP = (
+# Locks all running operations in the order of their ids. Called before FAIL_WAITING_OF_HOST, in its transaction.
+LOCK_RUNNING = "SELECT o.id FROM syncsvc_operation o WHERE o.status = 'running' ORDER BY o.id FOR UPDATE"
+
+
+def _fail_waiting(of: str, until: str) -> str:
+    """Settles items that wait as failed, also those that no worker has claimed yet.
+
+    `of` is the condition of an item, `until` the time before which nothing of it is tried. Each reason says when its
+    own subscription is tried next. Locks items, skipping what is locked, then subscriptions; the caller holds the
+    operations.
     """
+    return (
+        f"""
 WITH marked AS (
-  SELECT i.id, i.subscription_id, i.released_at, CASE WHEN s.due_at IS NOT NULL THEN greatest(
-      s.due_at, a.throttled_until, CASE WHEN a.circuit_opened_at IS NOT NULL THEN a.circuit_until END) END AS tries_at
+  SELECT i.id, i.subscription_id, i.released_at,
+    CASE WHEN s.due_at IS NOT NULL THEN greatest(s.due_at, {until}) END AS tries_at
   FROM syncsvc_operation op
   JOIN syncsvc_operationitem i ON i.operation_id = op.id
   LEFT JOIN syncsvc_subscription s ON s.id = i.subscription_id
   LEFT JOIN syncsvc_app a ON a.id = i.app_id
-  WHERE op.id = ANY (%(operations)s::uuid[]) AND op.status = 'running' AND i.app_id = %(app)s AND i.status = 'waiting'
+  LEFT JOIN syncsvc_repository r ON r.id = s.repository_id
+  LEFT JOIN syncsvc_remotehost h ON h.name = r.host
+  WHERE op.id = ANY (%(operations)s::uuid[]) AND op.status = 'running' AND i.status = 'waiting' AND {of}
   FOR UPDATE OF i SKIP LOCKED
 ), failed AS (
   UPDATE syncsvc_operationitem i SET status = 'failed', error_kind = %(kind)s,
@@ -185,13 +195,22 @@ WITH marked AS (
     settled_at = statement_timestamp(), released_at = NULL
   FROM marked WHERE i.id = marked.id RETURNING i.operation_id
 ),"""
-    + _TAKE_MARKS_OFF
-    + f""", n AS (SELECT operation_id, count(*)::int AS n FROM failed GROUP BY operation_id)
+        + _TAKE_MARKS_OFF
+        + f""", n AS (SELECT operation_id, count(*)::int AS n FROM failed GROUP BY operation_id)
 UPDATE syncsvc_operation o SET waiting = o.waiting - n, failed = o.failed + n, version = o.version + 1,
   {ends_without("o.waiting + o.running - n")}
 FROM n WHERE o.id = n.operation_id RETURNING {columns_of(Operation, "o")}
 """
+    )
+
+
+# Called after the probe of an app's circuit failed, or where the app was throttled for too long.
+FAIL_WAITING_OF_APP = _fail_waiting(
+    "i.app_id = %(app)s",
+    "greatest(a.throttled_until, CASE WHEN a.circuit_opened_at IS NOT NULL THEN a.circuit_until END)",
 )
+# Called where a host of remotes has asked to be left alone for too long.
+FAIL_WAITING_OF_HOST = _fail_waiting("r.host = %(host)s", "h.quiet_until")
 
 # Puts the running item of a run that did not end by itself back to waiting; in a cancelling operation it is cancelled.
 # Locks the operation, then the item. Called at the end of a run that was handed back, and by the sweep.

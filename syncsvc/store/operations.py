@@ -13,6 +13,8 @@ from syncsvc.store.operation_statements import (
     CANCEL,
     CANCEL_ITEM,
     FAIL_WAITING_OF_APP,
+    FAIL_WAITING_OF_HOST,
+    LOCK_RUNNING,
     LOCK_WAITING_FOR_APP,
     PAUSE,
     PUT_BACK_ITEM,
@@ -128,6 +130,17 @@ def fail_items_waiting_for(
     """
     values = {"app": app_id, "operations": list(operation_ids), "reason": reason, "kind": error_kind}
     return [row_of(Operation, row) for row in fetch_all(FAIL_WAITING_OF_APP, values)]
+
+
+@transaction.atomic
+def fail_items_waiting_for_host(host: str, *, reason: str, error_kind: str) -> list[Operation]:
+    """Settles as failed what running operations have waiting for remotes of this host; those that changed, afterwards.
+
+    A time is added to the reason.
+    """
+    operations = [id for (id,) in fetch_all(LOCK_RUNNING, {})]
+    values = {"host": host, "operations": operations, "reason": reason, "kind": error_kind}
+    return [row_of(Operation, row) for row in fetch_all(FAIL_WAITING_OF_HOST, values)]
 
 
 def put_back_items(run_ids: Iterable[uuid.UUID]) -> None:

@@ -37,7 +37,7 @@ from syncsvc.sync.job import Job, mirror_of
 from syncsvc.sync.lease import KEEPER, LeaseLostError
 from syncsvc.sync.outage import AWAY
 from syncsvc.sync.plan import Plan, make_plan
-from syncsvc.sync.remote_circuits import GitCircuitOpenError, asks_for_quiet, enter_host
+from syncsvc.sync.remote_circuits import GitCircuitOpenError, asks_for_quiet, enter_host, quiet_for
 from syncsvc.sync.settle import settle
 from syncsvc.sync.settlement_text import handed_over_text
 from syncsvc.sync.snapshots import take_in
@@ -150,7 +150,9 @@ def _git_failed(job: Job, error: GitError) -> Ending:
     if error.retry_after is None:
         return Failed(error.kind, str(error))
     wait = min(error.retry_after, settings.RETRY_AFTER_MAX_SECONDS)
-    return RemoteLeftAlone(error.kind, str(error), wait, host_is_quiet=asks_for_quiet(job.repository, error))
+    if not asks_for_quiet(job.repository, error):
+        return RemoteLeftAlone(error.kind, str(error), wait)
+    return RemoteLeftAlone(error.kind, str(error), wait, quiet_for(job.repository), host_is_quiet=True)
 
 
 def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:

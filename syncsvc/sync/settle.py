@@ -16,6 +16,7 @@ from syncsvc.store.complete import complete
 from syncsvc.store.operations import (
     cancel_item,
     fail_items_waiting_for,
+    fail_items_waiting_for_host,
     lock_operations_waiting_for,
     put_back_item,
     settle_item_as_failed,
@@ -35,11 +36,12 @@ from syncsvc.sync.settlement import (
     HandBack,
     Moved,
     Postpone,
+    Settlement,
     SettlementPolicy,
     Standing,
     Stop,
 )
-from syncsvc.sync.settlement_text import gave_up_text, item_reason
+from syncsvc.sync.settlement_text import gave_up_text, item_reason, quiet_text
 from syncsvc.types import ErrorKind
 
 logger = structlog.get_logger(__name__)
@@ -74,7 +76,7 @@ def settle(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> Sy
             run, operations = through_outage(job.lease, lambda: _complete(job, ending, settlement))
         case _:
             run, operations = through_outage(job.lease, lambda: _write(job, ending, settlement))
-    for operation in operations:
+    for operation in (*operations, *_given_up_with_host(job, ending, settlement)):
         settled(operation)
     if run is not None:
         _log(job, run)
@@ -124,6 +126,17 @@ def _probe_failed(job: Job, ending: Ending) -> bool:
         return job.released_at is not None and circuits.probe_has_failed_since(job.app.id, job.released_at)
     progress = progress_of(ending)
     return progress is not None and progress.tally.probe_failed
+
+
+def _given_up_with_host(job: Job, ending: Ending, settlement: Settlement) -> list[Operation]:
+    """Fails what waits for a host that has asked to be left alone for too long; the operations that this moved.
+
+    After the run's end: it concerns other apps, whose subscriptions this run's transaction must not wait for.
+    """
+    if not (isinstance(ending, RemoteLeftAlone) and ending.host_is_quiet and isinstance(settlement, Fail)):
+        return []
+    kind, reason, host = ending.kind, quiet_text(job.repository.host), job.repository.host
+    return through_outage(job.lease, lambda: fail_items_waiting_for_host(host, reason=reason, error_kind=kind))
 
 
 def _write(job: Job, ending: Ending, settlement: Moved) -> Written:

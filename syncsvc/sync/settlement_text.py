@@ -59,6 +59,11 @@ def gave_up_text(kind: ErrorKind) -> str:
     return "The endpoint's circuit is open: it was tried once more, and is still down."
 
 
+def quiet_text(host: str) -> str:
+    """Of an item that waited for a remote's host."""
+    return f"{host[:200]} has asked to be left alone for too long and answered nothing else: it was asked once more."
+
+
 def item_reason(error: str, delay: float | None) -> str:
     """The error and when it is tried again, within the length of an item's reason."""
     stop = "" if error.endswith(".") else "."
