@@ -24,7 +24,8 @@ from syncsvc.store.operations import (
 
 logger = structlog.get_logger(__name__)
 
-# Progress of what ended so long ago is written again: who settled the last item may have died before writing it.
+# Seconds for which the progress of an ended operation is written again: the process that settled its last item may
+# have died before it wrote.
 PUBLISHED_AGAIN_SECONDS = 10
 
 # Seconds after its release at which an item that nobody has claimed is knocked for again, each for about one sweep.

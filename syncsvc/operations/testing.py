@@ -49,7 +49,7 @@ def send_test(app_id: uuid.UUID, asker: Asker) -> Tested:
     at = database_time()
     answer = send_ping(app, at)
     tested = Tested(answer=answer)
-    # What another URL answered says nothing of the one that the app has by now.
+    # The answer of another URL says nothing about the URL that the app has by now.
     if tested.succeeded and App.objects.filter(id=app_id, url=app.url).exists():
         closed, ended = circuits.endpoint_answered(app_id), throttles.end_throttle(app_id, sent_at=at)
         # An outage of few messages opens no circuit, and has back-offs all the same.

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from syncsvc.models import RemoteHost
 from syncsvc.store.statements import execute, fetch_one
 
-# What waited for a host becomes due within so many seconds, not all at once.
+# Seconds over which the polls that waited for a host are spread when it answers.
 SPREAD_SECONDS = 5
 
 # The failure opens the circuit: the probe of an open one failed, or `threshold` different repositories have failed.
@@ -136,7 +136,7 @@ def answered(name: str, *, limits: bool = False) -> datetime | None:
 
 
 def be_quiet(name: str, seconds: float) -> None:
-    """Leaves the host alone for so long."""
+    """Leaves the host alone for `seconds`."""
     execute(_BE_QUIET, {"name": name, "seconds": seconds})
 
 

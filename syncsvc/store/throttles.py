@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from syncsvc.models import App
 from syncsvc.store.statements import fetch_one
 
-# A wait that has been over for so many seconds while nothing was sent was not the endpoint's doing.
+# Seconds after the end of a wait from which on silence is not the endpoint's: nothing was sent to it.
 IDLE_SECONDS = 60
 
 # Lengthens the wait: by what the endpoint asked for, else by a step that doubles; it never gets shorter. A refusal

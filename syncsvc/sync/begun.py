@@ -1,4 +1,4 @@
-"""Big files that an endpoint has taken a part of: the next run goes on there, where it would else begin again.
+"""Big files that an endpoint has taken some parts of: the next run goes on with the next part.
 
 A cache in Redis. Without it a file begins at part 0; where the endpoint has forgotten its parts it answers 409, and the
 file begins at part 0 as well.
@@ -23,7 +23,7 @@ TIMEOUT_SECONDS = 0.5
 
 
 class BegunFiles:
-    """Those of one endpoint, in parts of one size. `url` is the app's."""
+    """Begun files of one endpoint, in parts of one size. `url` is the app's."""
 
     def __init__(self, url: str, *, part_bytes: int) -> None:
         endpoint = hashlib.blake2b(url.encode(), digest_size=8).hexdigest()

@@ -29,7 +29,8 @@ def pause_gone(app: App) -> None:
 # An endpoint that may be down is asked by a ping after so many more different messages have failed, sent since it was
 # suspected and with no success between: a run of bad files is not a bad endpoint.
 PROOF = 10
-# It is down also where it answers pings, but none of so many different messages in a row; or none for so many seconds.
+# It also counts as down where it answers pings and none of this number of different messages in a row, or none for this
+# number of seconds.
 FRUITLESS_MESSAGES = 1000
 FRUITLESS_SECONDS = 30.0
 # How often a run tells the database that its endpoint answers.

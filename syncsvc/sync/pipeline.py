@@ -86,7 +86,7 @@ def run_job(job: Job, *, settled: Callable[[Operation], None] = _nobody) -> Sync
 
 
 def _settled(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> SyncRun | None:
-    """A settlement that cannot be written is a failure of the run, not nobody's."""
+    """Settles the run. A settlement that cannot be written is a failure of the run."""
     try:
         return settle(job, ending, settled)
     except (LeaseLostError, *AWAY):

@@ -168,7 +168,7 @@ def _move(job: Job, ending: Ending, settlement: Moved) -> Operation | None:
 
 
 def _follow(job: Job, settlement: Moved) -> None:
-    """What else is written with the subscription: a streak of tries that progress has ended, an app that is gone."""
+    """Writes the consequences of a move: progress ends the streak of tries, and an app that is gone is paused."""
     match settlement:
         case Postpone() | Fail() if POLICIES[settlement.failure.kind].pauses_app:
             pause_gone(job.app)

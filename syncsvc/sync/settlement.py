@@ -91,7 +91,7 @@ class Stop:
     progressed: bool = False
 
 
-# Those that did not complete.
+# Settlements of runs that did not complete.
 type Moved = Postpone | Fail | HandBack | Stop
 type Settlement = Complete | Moved
 

@@ -18,7 +18,7 @@ from syncsvc.types import ErrorKind
 
 # A run that waits for the first request of another looks this often whether it succeeded, in seconds.
 LOOK_SECONDS = 0.5
-# Without an acknowledgement for so many seconds a throttled run ends, and frees its slot.
+# Seconds without an acknowledgement after which a throttled run ends and frees its slot.
 SILENT_SECONDS = 30.0
 
 
