@@ -23,11 +23,13 @@ TIMEOUT_SECONDS = 0.5
 
 
 class BegunFiles:
-    """Begun files of one endpoint, in parts of one size. `url` is the app's."""
+    """Begun files of one endpoint, in parts of one size, for the length of a run. `url` is the app's."""
 
     def __init__(self, url: str, *, part_bytes: int) -> None:
         endpoint = hashlib.blake2b(url.encode(), digest_size=8).hexdigest()
         self._prefix = f"begun:{endpoint}:{part_bytes}:"
+        # A Redis that did not answer is not asked again: each question could cost its whole time limit.
+        self._is_away = False
 
     def next_part(self, change: Change) -> int:
         """The part that the endpoint takes next; 0 where nothing is known of the file."""
@@ -40,10 +42,12 @@ class BegunFiles:
     def _key(self, change: Change) -> str:
         return f"{self._prefix}{change_id(change)}"
 
-    @staticmethod
-    def _forgiving[T](call: Callable[[Redis], T]) -> T | None:
+    def _forgiving[T](self, call: Callable[[Redis], T]) -> T | None:
+        if self._is_away:
+            return None
         try:
             return call(redis_at(settings.REDIS_URL, timeout=TIMEOUT_SECONDS))
         except (RedisError, OSError) as error:
             logger.warning("begun.redis_away", error=type(error).__name__)
+            self._is_away = True
             return None
