@@ -213,7 +213,9 @@ FAIL_WAITING_OF_APP = _fail_waiting(
 FAIL_WAITING_OF_HOST = _fail_waiting("r.host = %(host)s", "h.quiet_until")
 
 # Puts the running item of a run that did not end by itself back to waiting; in a cancelling operation it is cancelled.
-# Locks the operation, then the item. Called at the end of a run that was handed back, and by the sweep.
+# An operator's single retry may ask an endpoint that is left alone; the subscription of an item that is cancelled later
+# is none. Locks the operation, then the item, then the subscription. Called at the end of a run that was handed back,
+# and by the sweep.
 PUT_BACK_ITEM = f"""
 WITH o AS (
   SELECT op.id, op.status = 'cancelling' AS cancelling, op.status = 'running' AS goes_on
@@ -224,7 +226,10 @@ WITH o AS (
     status = CASE WHEN cancelling THEN 'cancelled' ELSE 'waiting' END,
     settled_at = CASE WHEN cancelling THEN statement_timestamp() END,
     released_at = CASE WHEN %(released)s AND goes_on THEN statement_timestamp() END
-  FROM o WHERE i.run_id = %(run)s AND i.status = 'running' RETURNING i.operation_id
+  FROM o WHERE i.run_id = %(run)s AND i.status = 'running' RETURNING i.operation_id, i.subscription_id
+), asked AS (
+  UPDATE syncsvc_subscription s SET trigger = 'back_off'
+  FROM back WHERE s.id = back.subscription_id AND s.trigger = 'retry'
 )
 UPDATE syncsvc_operation op SET running = op.running - 1, version = op.version + 1, files = op.files + %(files)s,
   waiting = op.waiting + (NOT cancelling)::int, cancelled = op.cancelled + cancelling::int,

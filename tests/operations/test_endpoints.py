@@ -8,14 +8,24 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from syncsvc.models import App, Operation, OperationItem, Status, Subscription, SyncRun
-from syncsvc.operations import bulk
+from syncsvc.operations import bulk, control
 from syncsvc.operations.release import go_on, sweep_operations
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.pipeline import run_job
-from syncsvc.sync.scheduler import wake_due_subscriptions
+from syncsvc.sync.scheduler import end_expired_leases, wake_due_subscriptions
 from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
-from tests.operations.fleet import ASKER, RETRY, adds_up, counts, end, is_throttled, meets_open_circuit
+from tests.operations.fleet import (
+    ASKER,
+    HANDED_BACK,
+    RETRY,
+    adds_up,
+    counts,
+    end,
+    expire_leases,
+    is_throttled,
+    meets_open_circuit,
+)
 from tests.outages import open_circuit, throttle
 from tests.receiver import OK, Receiver, Reply, Script, accept
 from tests.sync.answers import always, files_of
@@ -278,3 +288,26 @@ def test_an_item_that_ran_during_the_probe_has_its_answer_as_well(world: World, 
 
     operation.refresh_from_db()
     assert (counts(operation), operation.status) == ({"failed": 2}, "finished")
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_an_item_that_is_cancelled_after_its_run_was_handed_back_leaves_no_single_retry(
+    world: World, app: App, dies: bool
+) -> None:
+    """An operator's single retry asks an endpoint that is left alone; twenty of an operation must not."""
+    (id,) = following(app, world, 1)
+    operation = bulk.start(RETRY, ASKER)
+    job = Job.claim(id, worker="test")
+    assert job is not None
+    if dies:
+        expire_leases()
+        end_expired_leases()
+    else:
+        end(job, HANDED_BACK)
+    control.cancel(operation.id, ASKER)
+    throttle(app.pk)
+
+    assert Job.claim(id, worker="test") is None
+    assert wake_due_subscriptions() == 0
+    App.objects.update(throttled_until=Now())
+    assert Job.claim(id, worker="test") is not None
