@@ -142,13 +142,17 @@ class Operation(models.Model):
 
     @property
     def fails_too_much(self) -> bool:
-        """More fails than whoever asked wanted to see."""
-        sample = max(min(self.abort_first, self.total), self.succeeded + self.failed)
-        return self.abort_percent is not None and self.failed * 100 > self.abort_percent * sample
+        """More has failed than the asker wanted to see, if a run tried all of it."""
+        return self.is_too_much(self.failed)
+
+    def is_too_much(self, failed: int) -> bool:
+        """More than the asker wanted to see, where so many items have failed."""
+        sample = max(min(self.abort_first, self.total), self.succeeded + failed)
+        return self.abort_percent is not None and failed * 100 > self.abort_percent * sample
 
     @property
     def refills(self) -> bool:
-        """Whether this end of an item is one of those that refill the window: each, or each tenth of a window of 50."""
+        """True where the end of this item refills the window: each end does, or each tenth with a window of 50."""
         return self.waiting > 0 and self.completed % max(1, self.max_running // REFILLS_A_WINDOW) == 0
 
     @property
@@ -180,7 +184,7 @@ class OperationItem(models.Model):
     # The mark: a run of its subscription may begin for this item. An item with the mark is in flight until it settles;
     # an item in flight that waits is claimable.
     released_at = models.DateTimeField(null=True)
-    # A re-sync has forgotten the ledger already: a second claim goes on instead of beginning anew.
+    # When a claim applied the operation. A second claim does not forget the ledger again.
     applied_at = models.DateTimeField(null=True)
     run_id = models.UUIDField(null=True)
     reason = models.CharField(max_length=500, blank=True, default="", db_default="")

@@ -18,6 +18,7 @@ class RemoteHost(models.Model):
     name = models.CharField(max_length=2000, primary_key=True)
     # Different repositories that could not connect since one of the host's last got an answer.
     failing_repositories = ArrayField(models.UUIDField(), default=list, db_default=[], editable=False)
+    # Since then, or since when it has only asked to be left alone.
     failing_since = models.DateTimeField(null=True, editable=False)
     error_kind = models.CharField(max_length=32, blank=True, default="", db_default="", editable=False)
     last_error = models.CharField(max_length=1000, blank=True, default="", db_default="", editable=False)

@@ -190,8 +190,9 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 
     @transaction.atomic
     def outage_ended(self, kinds: Iterable[ErrorKind]) -> int:
-        """Back-offs after errors of these kinds are due within a few seconds, not all at once; how many."""
-        waiting = self.filter(status=Status.PENDING, error_kind__in=list(kinds), due_at__gt=Now())
+        """Makes back-offs and slow tries after errors of these kinds due within a few seconds, spread; how many."""
+        later = self.filter(status__in=(Status.PENDING, Status.FAILED), due_at__gt=Now())
+        waiting = later.filter(error_kind__in=list(kinds))
         soon = Least(F("due_at"), Now() + Random() * timedelta(seconds=OUTAGE_ENDED_SPREAD))
         return waiting.filter(id__in=waiting.in_order()).update(due_at=soon)
 

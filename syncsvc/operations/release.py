@@ -14,11 +14,18 @@ from django.db.models.functions import Now
 from syncsvc import wakeup
 from syncsvc.models import Operation, OperationItem, Subscription
 from syncsvc.operations.progress import publish
-from syncsvc.store.operations import lock_operation, pause_operation, release_items, skip_unfit
+from syncsvc.store.operations import (
+    lock_operation,
+    pause_operation,
+    release_items,
+    skip_unfit,
+    take_back_left_alone,
+)
 
 logger = structlog.get_logger(__name__)
 
-# Progress of what ended so long ago is written again: who settled the last item may have died before writing it.
+# Seconds for which the progress of an ended operation is written again: the process that settled its last item may
+# have died before it wrote.
 PUBLISHED_AGAIN_SECONDS = 10
 
 # Seconds after its release at which an item that nobody has claimed is knocked for again, each for about one sweep.
@@ -29,14 +36,17 @@ KNOCK_WITHIN = 1.5
 def release(operation_id: uuid.UUID, *, look_at_all: bool = False) -> int:
     """Releases as many items as there is room for, and pauses instead where too many fail; how many.
 
-    What needs no run is looked for where the window is not full; with `look_at_all` in any case.
+    What needs no run is looked for where the window is not full; with `look_at_all` in any case, and places in the
+    window are taken back from what must wait for long.
     """
     with transaction.atomic():
         operation = lock_operation(operation_id)
         if operation is None:
             return 0
         running = operation.status == Operation.Status.RUNNING
-        changed = running and operation.fails_too_much and _pause(operation)
+        changed = running and _fails_too_much(operation) and _pause(operation)
+        if look_at_all:
+            take_back_left_alone(operation_id)
         released, has_room = release_items(operation_id) if operation.waiting else ([], False)
         if (look_at_all or has_room) and skip_unfit(operation_id):
             changed = True
@@ -91,6 +101,14 @@ def knock_again() -> None:
     repositories = unclaimed.order_by().values_list("subscription__repository_id", flat=True)
     found = {id for id in repositories[: settings.SWEEP_BATCH] if id}
     wakeup.wake_for_released(found)
+
+
+def _fails_too_much(operation: Operation) -> bool:
+    """Items that failed without a run, many at once because their endpoint is down, are no sample of the operation."""
+    if not operation.fails_too_much:
+        return False
+    tried = OperationItem.objects.filter(operation=operation, status=OperationItem.Status.FAILED, run_id__isnull=False)
+    return operation.is_too_much(tried.count())
 
 
 def _pause(operation: Operation) -> bool:

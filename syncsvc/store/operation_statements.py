@@ -69,6 +69,29 @@ _TAKE_MARKS_OFF = """
   )
 """
 
+# Takes the mark off items that no worker claims for longer than `wait` seconds: their app is throttled, or their
+# repository's host asked to be left alone. They would fill the window while others could run; RELEASE marks them
+# again. Locks items (skipping locked ones), then subscriptions. Called by `take_back_left_alone`; the caller holds the
+# operation.
+TAKE_BACK = (
+    """
+WITH marked AS (
+  SELECT i.id, i.subscription_id, i.released_at
+  FROM syncsvc_operationitem i
+  JOIN syncsvc_subscription s ON s.id = i.subscription_id
+  JOIN syncsvc_app a ON a.id = s.app_id
+  JOIN syncsvc_repository r ON r.id = s.repository_id
+  LEFT JOIN syncsvc_remotehost h ON h.name = r.host
+  WHERE i.operation_id = %(operation)s AND i.released_at IS NOT NULL AND i.status = 'waiting'
+    AND greatest(a.throttled_until, h.quiet_until) > statement_timestamp() + make_interval(secs => %(wait)s)
+  FOR UPDATE OF i SKIP LOCKED
+), held AS (
+  UPDATE syncsvc_operationitem i SET released_at = NULL FROM marked WHERE i.id = marked.id
+),"""
+    + _TAKE_MARKS_OFF
+    + "SELECT count(*) FROM marked"
+)
+
 # Settles as skipped, with the reason, each item whose subscription needs no run or can have none any more.
 # Locks items (skipping locked ones), then subscriptions. Called by `skip_unfit`; the caller holds the operation.
 SKIP_UNFIT = (
@@ -131,30 +154,68 @@ FROM settled WHERE o.id = settled.operation_id RETURNING {columns_of(Operation, 
 SETTLE_ITEM_AS_FAILED = _settled_as("failed")
 CANCEL_ITEM = _settled_as("cancelled")
 
-# Settles an app's items that wait for its endpoint as failed, also those that no worker has claimed yet. Locks items,
-# skipping what is locked, then subscriptions. Called after the probe of the app's circuit failed, or where the app was
-# throttled for too long; the caller holds the operation.
-FAIL_WAITING_OF_APP = (
+# Locks, in the order of their ids, the running operations that have items waiting for an app, and the operation of one
+# run's item. Called before FAIL_WAITING_OF_APP, in its transaction.
+LOCK_WAITING_FOR_APP = """
+SELECT o.id FROM syncsvc_operation o
+WHERE (o.status = 'running' AND EXISTS (
+    SELECT FROM syncsvc_operationitem i WHERE i.operation_id = o.id AND i.status = 'waiting' AND i.app_id = %(app)s))
+  OR o.id = (SELECT operation_id FROM syncsvc_operationitem WHERE run_id = %(run)s AND status = 'running')
+ORDER BY o.id FOR UPDATE
+"""
+
+# Locks all running operations in the order of their ids. Called before FAIL_WAITING_OF_HOST, in its transaction.
+LOCK_RUNNING = "SELECT o.id FROM syncsvc_operation o WHERE o.status = 'running' ORDER BY o.id FOR UPDATE"
+
+
+def _fail_waiting(of: str, until: str) -> str:
+    """Settles items that wait as failed, also those that no worker has claimed yet.
+
+    `of` is the condition of an item, `until` the time before which nothing of it is tried. Each reason says when its
+    own subscription is tried next. Locks items, skipping what is locked, then subscriptions; the caller holds the
+    operations.
     """
+    return (
+        f"""
 WITH marked AS (
-  SELECT id, subscription_id, released_at FROM syncsvc_operationitem
-  WHERE operation_id = %(operation)s AND app_id = %(app)s AND status = 'waiting'
-  FOR UPDATE SKIP LOCKED
+  SELECT i.id, i.subscription_id, i.released_at,
+    CASE WHEN s.due_at IS NOT NULL THEN greatest(s.due_at, {until}) END AS tries_at
+  FROM syncsvc_operation op
+  JOIN syncsvc_operationitem i ON i.operation_id = op.id
+  LEFT JOIN syncsvc_subscription s ON s.id = i.subscription_id
+  LEFT JOIN syncsvc_app a ON a.id = i.app_id
+  LEFT JOIN syncsvc_repository r ON r.id = s.repository_id
+  LEFT JOIN syncsvc_remotehost h ON h.name = r.host
+  WHERE op.id = ANY (%(operations)s::uuid[]) AND op.status = 'running' AND i.status = 'waiting' AND {of}
+  FOR UPDATE OF i SKIP LOCKED
 ), failed AS (
-  UPDATE syncsvc_operationitem i SET status = 'failed', reason = %(reason)s, error_kind = %(kind)s,
+  UPDATE syncsvc_operationitem i SET status = 'failed', error_kind = %(kind)s,
+    reason = %(reason)s || coalesce(
+      to_char(tries_at AT TIME ZONE 'UTC', '" It tries by itself at "YYYY-MM-DD HH24:MI:SS" UTC."'), ''),
     settled_at = statement_timestamp(), released_at = NULL
-  FROM marked WHERE i.id = marked.id RETURNING i.id
+  FROM marked WHERE i.id = marked.id RETURNING i.operation_id
 ),"""
-    + _TAKE_MARKS_OFF
-    + f""", n AS (SELECT count(*)::int AS n FROM failed)
+        + _TAKE_MARKS_OFF
+        + f""", n AS (SELECT operation_id, count(*)::int AS n FROM failed GROUP BY operation_id)
 UPDATE syncsvc_operation o SET waiting = o.waiting - n, failed = o.failed + n, version = o.version + 1,
   {ends_without("o.waiting + o.running - n")}
-FROM n WHERE o.id = %(operation)s AND n > 0 RETURNING {columns_of(Operation, "o")}
+FROM n WHERE o.id = n.operation_id RETURNING {columns_of(Operation, "o")}
 """
+    )
+
+
+# Called after the probe of an app's circuit failed, or where the app was throttled for too long.
+FAIL_WAITING_OF_APP = _fail_waiting(
+    "i.app_id = %(app)s",
+    "greatest(a.throttled_until, CASE WHEN a.circuit_opened_at IS NOT NULL THEN a.circuit_until END)",
 )
+# Called where a host of remotes has asked to be left alone for too long.
+FAIL_WAITING_OF_HOST = _fail_waiting("r.host = %(host)s", "h.quiet_until")
 
 # Puts the running item of a run that did not end by itself back to waiting; in a cancelling operation it is cancelled.
-# Locks the operation, then the item. Called at the end of a run that was handed back, and by the sweep.
+# An operator's single retry may ask an endpoint that is left alone; the subscription of an item that is cancelled later
+# is none. Locks the operation, then the item, then the subscription. Called at the end of a run that was handed back,
+# and by the sweep.
 PUT_BACK_ITEM = f"""
 WITH o AS (
   SELECT op.id, op.status = 'cancelling' AS cancelling, op.status = 'running' AS goes_on
@@ -165,7 +226,10 @@ WITH o AS (
     status = CASE WHEN cancelling THEN 'cancelled' ELSE 'waiting' END,
     settled_at = CASE WHEN cancelling THEN statement_timestamp() END,
     released_at = CASE WHEN %(released)s AND goes_on THEN statement_timestamp() END
-  FROM o WHERE i.run_id = %(run)s AND i.status = 'running' RETURNING i.operation_id
+  FROM o WHERE i.run_id = %(run)s AND i.status = 'running' RETURNING i.operation_id, i.subscription_id
+), asked AS (
+  UPDATE syncsvc_subscription s SET trigger = 'back_off'
+  FROM back WHERE s.id = back.subscription_id AND s.trigger = 'retry'
 )
 UPDATE syncsvc_operation op SET running = op.running - 1, version = op.version + 1, files = op.files + %(files)s,
   waiting = op.waiting + (NOT cancelling)::int, cancelled = op.cancelled + cancelling::int,

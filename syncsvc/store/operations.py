@@ -1,23 +1,27 @@
 """Verbs of bulk operations: each moves items and counts in one statement, so that these add up at every instant."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
 
-from syncsvc.models import Operation, OperationItem
+from syncsvc.models import Operation
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.store.operation_statements import (
     CANCEL,
     CANCEL_ITEM,
     FAIL_WAITING_OF_APP,
+    FAIL_WAITING_OF_HOST,
+    LOCK_RUNNING,
+    LOCK_WAITING_FOR_APP,
     PAUSE,
     PUT_BACK_ITEM,
     RELEASE,
     SETTLE_ITEM_AS_FAILED,
     SKIP_UNFIT,
+    TAKE_BACK,
 )
 from syncsvc.store.statements import columns_of, fetch_all, fetch_one, row_of
 
@@ -82,6 +86,11 @@ def release_items(operation_id: uuid.UUID) -> tuple[list[Released], bool]:
     return released, True
 
 
+def take_back_left_alone(operation_id: uuid.UUID) -> int:
+    """Takes the mark off what no worker may claim for long; how many. Lock the operation before."""
+    return _moved(TAKE_BACK, {"operation": operation_id, "wait": settings.THROTTLE_WAIT_SECONDS})
+
+
 def skip_unfit(operation_id: uuid.UUID) -> int:
     """Settles as skipped what needs no run or can have none any more; how many. Lock the operation before."""
     return _moved(SKIP_UNFIT, {"operation": operation_id, "requeue": settings.REQUEUE_AFTER})
@@ -107,19 +116,31 @@ def put_back_item(run_id: uuid.UUID, *, released: bool, files: int = 0) -> Opera
     return _operation(PUT_BACK_ITEM, {"run": run_id, "released": released, "files": files})
 
 
-def fail_items_waiting_for(app_id: uuid.UUID, *, reason: str, error_kind: str) -> list[Operation]:
-    """Settles as failed what running operations have waiting for this app's endpoint; those operations afterwards."""
-    items = OperationItem.objects.filter(app_id=app_id, status=OperationItem.Status.WAITING)
-    running = Operation.objects.filter(status=Operation.Status.RUNNING, id__in=items.values("operation_id"))
-    values = {"app": app_id, "reason": reason[:REASON_LETTERS], "kind": error_kind}
-    changed: list[Operation] = []
-    for operation_id in running.order_by("id").values_list("id", flat=True):
-        with transaction.atomic():
-            lock_operation(operation_id)
-            operation = _operation(FAIL_WAITING_OF_APP, {**values, "operation": operation_id})
-        if operation is not None:
-            changed.append(operation)
-    return changed
+def lock_operations_waiting_for(app_id: uuid.UUID, *, run_id: uuid.UUID) -> list[uuid.UUID]:
+    """Locks the running operations with items that wait for this app, and that of the run's item, until the end."""
+    return [id for (id,) in fetch_all(LOCK_WAITING_FOR_APP, {"app": app_id, "run": run_id})]
+
+
+def fail_items_waiting_for(
+    app_id: uuid.UUID, operation_ids: Sequence[uuid.UUID], *, reason: str, error_kind: str
+) -> list[Operation]:
+    """Settles as failed what these operations have waiting for the app's endpoint; those that changed, afterwards.
+
+    A time is added to the reason. Lock the operations before, then the app's subscriptions.
+    """
+    values = {"app": app_id, "operations": list(operation_ids), "reason": reason, "kind": error_kind}
+    return [row_of(Operation, row) for row in fetch_all(FAIL_WAITING_OF_APP, values)]
+
+
+@transaction.atomic
+def fail_items_waiting_for_host(host: str, *, reason: str, error_kind: str) -> list[Operation]:
+    """Settles as failed what running operations have waiting for remotes of this host; those that changed, afterwards.
+
+    A time is added to the reason.
+    """
+    operations = [id for (id,) in fetch_all(LOCK_RUNNING, {})]
+    values = {"host": host, "operations": operations, "reason": reason, "kind": error_kind}
+    return [row_of(Operation, row) for row in fetch_all(FAIL_WAITING_OF_HOST, values)]
 
 
 def put_back_items(run_ids: Iterable[uuid.UUID]) -> None:

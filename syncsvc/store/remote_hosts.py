@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from syncsvc.models import RemoteHost
 from syncsvc.store.statements import execute, fetch_one
 
-# What waited for a host becomes due within so many seconds, not all at once.
+# Seconds over which the polls that waited for a host are spread when it answers.
 SPREAD_SECONDS = 5
 
 # The failure opens the circuit: the probe of an open one failed, or `threshold` different repositories have failed.
@@ -30,7 +30,9 @@ ON CONFLICT (name) DO UPDATE SET
   failing_repositories = CASE
     WHEN %(repository)s = ANY (h.failing_repositories) OR cardinality(h.failing_repositories) >= %(threshold)s
     THEN h.failing_repositories ELSE h.failing_repositories || %(repository)s::uuid END,
-  failing_since = coalesce(h.failing_since, statement_timestamp()), error_kind = %(kind)s, last_error = %(error)s,
+  failing_since = CASE WHEN h.failing_repositories = '{{}}' THEN statement_timestamp()
+                       ELSE coalesce(h.failing_since, statement_timestamp()) END,
+  error_kind = %(kind)s, last_error = %(error)s,
   circuit_until = CASE WHEN {_OPENS} THEN statement_timestamp() + make_interval(secs =>
       least(%(first)s::float8 * power(2, least(h.circuit_openings, 32)), %(most)s::float8)) ELSE h.circuit_until END,
   circuit_openings = h.circuit_openings + ({_OPENS})::int,
@@ -38,22 +40,27 @@ ON CONFLICT (name) DO UPDATE SET
 RETURNING h.circuit_openings, extract(epoch FROM h.circuit_until - statement_timestamp())::float8
 """
 
-# Ends a streak and closes the circuit; the end that its cool-down would have had. Locks the host where there is a
-# streak. Called for each answer.
+# Ends a streak and closes the circuit; the end that its cool-down would have had. An answer that asks for a pause
+# (`limits`) does not end a streak of such answers. Locks the host where there is a streak. Called for each answer.
 _ANSWERED = """
 UPDATE syncsvc_remotehost h SET
-  failing_repositories = '{}', failing_since = NULL, error_kind = '', last_error = '', circuit_until = NULL,
-  circuit_openings = 0, probe_until = NULL
+  failing_since = CASE WHEN %(limits)s::bool AND h.failing_repositories = '{}' THEN h.failing_since END,
+  failing_repositories = '{}', error_kind = '', last_error = '', circuit_until = NULL, circuit_openings = 0,
+  probe_until = NULL
 FROM (SELECT name, circuit_until FROM syncsvc_remotehost WHERE name = %(name)s AND failing_since IS NOT NULL FOR UPDATE
 ) before
 WHERE h.name = before.name RETURNING before.circuit_until
 """
 
-# The host asked for a pause; it never gets shorter. Locks the host. Called for a 429 or 503 with Retry-After.
+# The host asked for a pause; it never gets shorter. Notes since when it answers nothing else, where somebody asked it
+# within ten minutes of each pause. Locks the host. Called for a 429 or 503 with Retry-After.
 _BE_QUIET = """
-INSERT INTO syncsvc_remotehost AS h (name, quiet_until)
-VALUES (%(name)s, statement_timestamp() + make_interval(secs => %(seconds)s))
-ON CONFLICT (name) DO UPDATE SET quiet_until = greatest(h.quiet_until, excluded.quiet_until)
+INSERT INTO syncsvc_remotehost AS h (name, quiet_until, failing_since)
+VALUES (%(name)s, statement_timestamp() + make_interval(secs => %(seconds)s), statement_timestamp())
+ON CONFLICT (name) DO UPDATE SET quiet_until = greatest(h.quiet_until, excluded.quiet_until),
+  failing_since = CASE
+    WHEN h.failing_repositories = '{}' AND h.quiet_until < statement_timestamp() - interval '10 minutes'
+    THEN statement_timestamp() ELSE coalesce(h.failing_since, statement_timestamp()) END
 """
 
 # How long the host is left alone yet, and why. Locks nothing. Called before a remote is asked.
@@ -119,14 +126,17 @@ def count_failure(
     return Opening(row[0], max(0.0, row[1] or 0.0)) if row else Opening(0, 0.0)
 
 
-def answered(name: str) -> datetime | None:
-    """The host answers. The end that an open circuit would have had; None where none was open."""
-    row = fetch_one(_ANSWERED, {"name": name})
+def answered(name: str, *, limits: bool = False) -> datetime | None:
+    """The host answers. The end that an open circuit would have had; None where none was open.
+
+    `limits`: it only asks for a pause.
+    """
+    row = fetch_one(_ANSWERED, {"name": name, "limits": limits})
     return row[0] if row else None
 
 
 def be_quiet(name: str, seconds: float) -> None:
-    """Leaves the host alone for so long."""
+    """Leaves the host alone for `seconds`."""
     execute(_BE_QUIET, {"name": name, "seconds": seconds})
 
 

@@ -14,14 +14,15 @@ from django.db.models.functions import Now
 from syncsvc.models import App
 from syncsvc.store.statements import fetch_one
 
-# A wait that has been over for so many seconds while nothing was sent was not the endpoint's doing.
+# Seconds after the end of a wait from which on silence is not the endpoint's: nothing was sent to it.
 IDLE_SECONDS = 60
 
 # Lengthens the wait: by what the endpoint asked for, else by a step that doubles; it never gets shorter. A refusal
 # without a Retry-After that comes while the app waits belongs to that wait. Time in which nobody tried (a pause, no
-# changes) is no silence of the endpoint. Frees the place of the run that went first. Says whether a wait began. Locks
-# the app, which the caller has locked before: a statement that waits for the lock mixes the row of before with that of
-# after. Called once a round of refusals.
+# changes) is no silence of the endpoint. Frees the place of the run that went first: its own (`mine`), or any where no
+# circuit is open, whose probe has the same place. Says whether a wait began. Locks the app, which the caller has locked
+# before: a statement that waits for the lock mixes the row of before with that of after. Called once a round of
+# refusals.
 _THROTTLE = """
 UPDATE syncsvc_app SET
   throttled_until = CASE WHEN %(asked)s::float8 IS NULL AND waits THEN throttled_until
@@ -31,7 +32,7 @@ UPDATE syncsvc_app SET
     throttled_since + greatest(clock_timestamp() - throttled_until - make_interval(secs => %(idle)s), interval '0'),
     clock_timestamp()),
   throttle_step = CASE WHEN %(asked)s::float8 IS NULL AND NOT waits THEN wait ELSE throttle_step END,
-  probe_until = CASE WHEN circuit_opened_at IS NULL THEN NULL ELSE probe_until END
+  probe_until = CASE WHEN circuit_opened_at IS NULL OR %(mine)s::bool THEN NULL ELSE probe_until END
 FROM (
   SELECT id AS app_id, coalesce(throttled_until > clock_timestamp(), FALSE) AS waits,
     coalesce(%(asked)s::float8, least(greatest(throttle_step * 2, %(first)s::float8), %(most)s::float8)) AS wait
@@ -64,13 +65,15 @@ class Throttled:
     silent: float
 
 
-def throttle(app_id: uuid.UUID, *, asked: float | None, first: float, most: float) -> tuple[Throttled, bool]:
+def throttle(
+    app_id: uuid.UUID, *, asked: float | None, first: float, most: float, went_first: bool = False
+) -> tuple[Throttled, bool]:
     """Notes a refusal, and says whether a wait began with it: the app was not waiting already.
 
-    `asked` is what the endpoint asked for, in seconds, already bounded; None: a step that doubles, from `first` seconds
-    to `most`.
+    `asked` is the time that the endpoint asked for, in seconds, already bounded; None: a step that doubles, from
+    `first` seconds to `most`. `went_first`: the run that met the refusal had the place of the first run.
     """
-    values = {"app": app_id, "asked": asked, "first": first, "most": most, "idle": IDLE_SECONDS}
+    values = {"app": app_id, "asked": asked, "first": first, "most": most, "idle": IDLE_SECONDS, "mine": went_first}
     with transaction.atomic():
         App.objects.select_for_update(no_key=True).filter(id=app_id).values_list("id").first()
         row = fetch_one(_THROTTLE, values)

@@ -156,9 +156,14 @@ class Batch:
 
 
 class Parts:
-    """One big file: a part goes out when the one before was acknowledged, the last after the whole was checked."""
+    """One big file: a part goes out when the one before was acknowledged, the last after the whole was checked.
 
-    def __init__(self, change: Change, mirror: Mirror, *, part_bytes: int, known_bad: bool = False) -> None:
+    `next_part` is the first part that the endpoint does not have.
+    """
+
+    def __init__(
+        self, change: Change, mirror: Mirror, *, part_bytes: int, known_bad: bool = False, next_part: int = 0
+    ) -> None:
         self.changes: Sequence[Change] = (change,)
         self.content_bytes = change.size
         self.known_bad = known_bad
@@ -172,7 +177,7 @@ class Parts:
         self._part: bytes | None = None
         self._part_bytes = part_bytes
         self._total = -(-change.size // part_bytes)
-        self._next = 0
+        self.next_part = next_part if next_part < self._total else 0
 
     @property
     def kind(self) -> str:
@@ -180,16 +185,16 @@ class Parts:
 
     @property
     def finished(self) -> bool:
-        return self._next == self._total
+        return self.next_part == self._total
 
     @property
     def has_begun(self) -> bool:
         """A part was acknowledged, and the endpoint is to have it."""
-        return self._next > 0
+        return self.next_part > 0
 
     def request(self, payload: Payload, timestamp: str) -> tuple[str, bytes]:
         """GitError git_corrupt instead of the last part where the content is not the blob's."""
-        index, change = self._next, self.changes[0]
+        index, change = self.next_part, self.changes[0]
         stream = self._stream or self._open()
         if self._part is None:
             self._part = stream.read(self._part_bytes)
@@ -198,13 +203,13 @@ class Parts:
         return f"{change_id(change)}.{index}", body
 
     def acknowledge(self) -> None:
-        self._next += 1
+        self.next_part += 1
         self._part = None
 
     def restart(self) -> None:
         """Begins again with part 0."""
         self.close()
-        self._next, self.has_restarted = 0, True
+        self.next_part, self.has_restarted = 0, True
 
     def close(self) -> None:
         """Ends git and lets the part go; the next request reads it again."""
@@ -216,7 +221,7 @@ class Parts:
         """The content from the present part on. Parts before it are read for the whole file's hash."""
         change = self.changes[0]
         self._stream = stream = open_blob(self._mirror, change.blob or "", change.size)
-        for _ in range(self._next):
+        for _ in range(self.next_part):
             stream.read(self._part_bytes)
         return stream
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db.models import DateTimeField, ExpressionWrapper
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 
 from syncsvc.delivery.retry_policy import CircuitPolicy
 from syncsvc.error_kinds import OUTAGE_KINDS
@@ -29,7 +29,8 @@ def pause_gone(app: App) -> None:
 # An endpoint that may be down is asked by a ping after so many more different messages have failed, sent since it was
 # suspected and with no success between: a run of bad files is not a bad endpoint.
 PROOF = 10
-# It is down also where it answers pings, but none of so many different messages in a row; or none for so many seconds.
+# It also counts as down where it answers pings and none of this number of different messages in a row, or none for this
+# number of seconds.
 FRUITLESS_MESSAGES = 1000
 FRUITLESS_SECONDS = 30.0
 # How often a run tells the database that its endpoint answers.
@@ -45,14 +46,18 @@ def circuit_policy() -> CircuitPolicy:
     )
 
 
-def circuit_has_closed(app_id: uuid.UUID) -> None:
-    """Makes subscriptions that waited for the end of the endpoint's outage due within seconds."""
-    Subscription.objects.filter(app_id=app_id).outage_ended(OUTAGE_KINDS)
+def circuit_has_closed(app_id: uuid.UUID) -> int:
+    """Makes due within seconds each subscription that an outage of the endpoint failed or holds back; how many."""
+    return Subscription.objects.filter(app_id=app_id).outage_ended(OUTAGE_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenCircuit:
-    """An endpoint that nothing is sent to: for how many seconds it has been so, and for how many it stays so."""
+    """An endpoint that nothing is sent to: for how many seconds it has been so, and for how many it stays so.
+
+    While a probe is out, `remaining` lasts until that probe would be free again: a run that is due before then would
+    meet it again and again.
+    """
 
     for_seconds: float
     remaining: float
@@ -168,13 +173,13 @@ class EndpointCircuit:
         if self._answered:
             if through_outage(self._lease, lambda: circuits.endpoint_answered(self._app_id)):
                 through_outage(self._lease, lambda: circuit_has_closed(self._app_id))
-            self._answered = self.probing = self.opened = self.suspects = self.asks = False
+            self._end_suspicion()
 
     def forget(self) -> None:
         """The app has another URL, which has failed in nothing yet."""
         self._in_a_row.clear()
         self._fruitless.clear()
-        self._answered = self.probing = self.opened = self.suspects = self.asks = False
+        self._end_suspicion()
 
     def leave(self) -> None:
         """Gives back a probe that was never decided."""
@@ -188,6 +193,9 @@ class EndpointCircuit:
         """Seconds until the circuit's cool-down ends; 0 where it is closed."""
         _, state = through_outage(self._lease, self._state)
         return state.remaining if state else 0.0
+
+    def _end_suspicion(self) -> None:
+        self._answered = self.probing = self.opened = self.suspects = self.asks = self.probe_has_failed = False
 
     def _note(self, message: str) -> bool:
         """Counts it in the database: whether the endpoint is suspected now. Another run may have opened the circuit."""
@@ -236,12 +244,11 @@ class EndpointCircuit:
         """The failures in a row so far, and the circuit where it is open."""
         now = ExpressionWrapper(Now(), output_field=DateTimeField())
         rows = App.objects.filter(id=self._app_id)
-        for streak, opened_at, until, at in rows.values_list(
-            "failure_streak", "circuit_opened_at", "circuit_until", now
-        ):
+        until = Greatest("circuit_until", "probe_until")
+        for streak, opened_at, ends_at, at in rows.values_list("failure_streak", "circuit_opened_at", until, now):
             if opened_at is None:
                 return streak, None
-            return streak, OpenCircuit(_seconds(at, opened_at), max(0.0, _seconds(until, at)))
+            return streak, OpenCircuit(_seconds(at, opened_at), max(0.0, _seconds(ends_at, at)))
         return 0, None
 
 

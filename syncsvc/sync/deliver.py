@@ -18,6 +18,7 @@ from syncsvc.stopping import STOPPING
 from syncsvc.store.looks import Look
 from syncsvc.store.moves import note_old_url
 from syncsvc.sync.attempt_log import attempt_of, log_failure
+from syncsvc.sync.begun import BegunFiles
 from syncsvc.sync.cargo import Cargo, Parts, Ping, Sent
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.job import Job
@@ -81,6 +82,7 @@ class Delivery:
         self._kinds_left = [kind for kind in ORDER if spool.counts[kind]]
         self._stop_by = 0.0
         self._places = Places(app)
+        self._begun = BegunFiles(app.url, part_bytes=settings.CONTENT_CHUNK_BYTES)
         self.tally = Tally()
         self._judgement = Judgement(
             job,
@@ -90,6 +92,7 @@ class Delivery:
             recorder=self._recorder,
             circuit=circuit,
             throttle=throttle,
+            begun=self._begun,
         )
 
     def deliver(self) -> Tally:
@@ -106,6 +109,7 @@ class Delivery:
                     recorder=self._recorder,
                     payload=self._payload,
                     max_batch=self._job.app.max_batch,
+                    begun=self._begun,
                 )
                 while self._kinds_left and not self.tally.stop:
                     self._deliver_kind(loader.cargo(self._kinds_left.pop(0)))

@@ -36,12 +36,16 @@ class Incomplete:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The run broke off, and why. Without progress nothing was sent."""
+    """The run broke off, and why. The next try is due in `at_least` seconds or later.
+
+    Without progress nothing was sent.
+    """
 
     kind: ErrorKind
     error: str
     traceback: str = ""
     progress: Progress | None = None
+    at_least: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

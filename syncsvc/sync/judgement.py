@@ -5,7 +5,8 @@ import time
 from syncsvc.delivery.answers import honours_retry_after
 from syncsvc.delivery.transport import Answer, counts_for_circuit
 from syncsvc.error_kinds import POLICIES
-from syncsvc.sync.cargo import Cargo, Ping, Refusal, Sent
+from syncsvc.sync.begun import BegunFiles
+from syncsvc.sync.cargo import Cargo, Parts, Ping, Refusal, Sent
 from syncsvc.sync.circuit import EndpointCircuit
 from syncsvc.sync.job import Job
 from syncsvc.sync.outbox import Outbox
@@ -34,8 +35,9 @@ class Judgement:
         recorder: Recorder,
         circuit: EndpointCircuit,
         throttle: EndpointThrottle,
+        begun: BegunFiles,
     ) -> None:
-        self._job, self._tally, self._places = job, tally, places
+        self._job, self._tally, self._places, self._begun = job, tally, places, begun
         self._spool, self._recorder, self._circuit, self._throttle = spool, recorder, circuit, throttle
         # The endpoint acknowledged something in this run.
         self._is_alive = False
@@ -62,6 +64,8 @@ class Judgement:
         for cargo in outbox.drop():
             if self._tally.stop not in NO_JUDGEMENT:
                 self._fail_refused(cargo)
+            if isinstance(cargo, Parts) and cargo.has_begun and not cargo.failures:
+                self._begun.note(cargo)
             cargo.close()
 
     def done(self, cargo: Cargo) -> None:
@@ -78,8 +82,10 @@ class Judgement:
 
     def _acknowledged(self, outbox: Outbox, sent: Sent) -> None:
         cargo, tally = sent.cargo, self._tally
-        self._circuit.answered(ping=isinstance(cargo, Ping))
-        self._throttle.acknowledged(sent.at)
+        is_ping = isinstance(cargo, Ping)
+        self._circuit.answered(ping=is_ping)
+        if not is_ping:  # an endpoint that takes pings and no file would be throttled without an end
+            self._throttle.acknowledged(sent.at)
         if tally.stop or outbox.is_asking or not self._is_alive:
             self._endpoint_answers(outbox)
         self._places.acknowledged(sent.round)

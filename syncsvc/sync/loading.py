@@ -13,6 +13,7 @@ from syncsvc.delivery.payload import Payload
 from syncsvc.exceptions import GitError
 from syncsvc.git.blobs import BlobReader
 from syncsvc.git.mirror import Mirror
+from syncsvc.sync.begun import BegunFiles
 from syncsvc.sync.cargo import BATCH_BYTES, Batch, Cargo, Parts, Single
 from syncsvc.sync.recorder import Recorder
 from syncsvc.sync.shared import Shared
@@ -70,10 +71,18 @@ class Loader:
     """Gives cargo that may be sent: its changes' marks are in the database."""
 
     def __init__(
-        self, *, spool: Spool, mirror: Mirror, blobs: Blobs, recorder: Recorder, payload: Payload, max_batch: int
+        self,
+        *,
+        spool: Spool,
+        mirror: Mirror,
+        blobs: Blobs,
+        recorder: Recorder,
+        payload: Payload,
+        max_batch: int,
+        begun: BegunFiles,
     ) -> None:
         self._spool, self._mirror, self._blobs, self._recorder = spool, mirror, blobs, recorder
-        self._payload, self._max_batch = payload, max_batch
+        self._payload, self._max_batch, self._begun = payload, max_batch, begun
         self._part_bytes: int = settings.CONTENT_CHUNK_BYTES
 
     def cargo(self, kind: ChangeKind) -> Iterator[Cargo | Damaged]:
@@ -120,7 +129,10 @@ class Loader:
             if change.blob is None:
                 return Single(change, None, known_bad)
             if self._in_parts(change):
-                return Parts(change, self._mirror, part_bytes=self._part_bytes, known_bad=known_bad)
+                next_part = self._begun.next_part(change) if known_bad else 0
+                return Parts(
+                    change, self._mirror, part_bytes=self._part_bytes, known_bad=known_bad, next_part=next_part
+                )
             return Single(change, self._blobs.read(), known_bad)
         except GitError as error:
             return Damaged(change, error)

@@ -37,7 +37,7 @@ from syncsvc.sync.job import Job, mirror_of
 from syncsvc.sync.lease import KEEPER, LeaseLostError
 from syncsvc.sync.outage import AWAY
 from syncsvc.sync.plan import Plan, make_plan
-from syncsvc.sync.remote_circuits import GitCircuitOpenError, asks_for_quiet, enter_host
+from syncsvc.sync.remote_circuits import GitCircuitOpenError, asks_for_quiet, enter_host, quiet_for
 from syncsvc.sync.settle import settle
 from syncsvc.sync.settlement_text import handed_over_text
 from syncsvc.sync.snapshots import take_in
@@ -86,7 +86,7 @@ def run_job(job: Job, *, settled: Callable[[Operation], None] = _nobody) -> Sync
 
 
 def _settled(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> SyncRun | None:
-    """A settlement that cannot be written is a failure of the run, not nobody's."""
+    """Settles the run. A settlement that cannot be written is a failure of the run."""
     try:
         return settle(job, ending, settled)
     except (LeaseLostError, *AWAY):
@@ -137,14 +137,22 @@ def _crashed(job: Job, error: Exception, progress: Progress | None = None) -> Fa
     text = f"An error in syncsvc itself ({type(error).__name__}); its traceback stands with run {job.run_id}."
     if isinstance(error, ImproperlyConfigured):  # which says what to do
         text = str(error)
-    return Failed(ErrorKind.INTERNAL, text, traceback=traceback.format_exc(), progress=progress)
+    pause = _pause_after(progress, job.turn)
+    return Failed(ErrorKind.INTERNAL, text, traceback=traceback.format_exc(), progress=progress, at_least=pause)
+
+
+def _pause_after(progress: Progress | None, turn: Turn) -> float:
+    """Seconds until the next try at least: a large plan that got on is not made again every few seconds."""
+    return PLANS_A_TURN * turn.planned_in if progress is not None and progress.tally.delivered else 0.0
 
 
 def _git_failed(job: Job, error: GitError) -> Ending:
     if error.retry_after is None:
         return Failed(error.kind, str(error))
     wait = min(error.retry_after, settings.RETRY_AFTER_MAX_SECONDS)
-    return RemoteLeftAlone(error.kind, str(error), wait, host_is_quiet=asks_for_quiet(job.repository, error))
+    if not asks_for_quiet(job.repository, error):
+        return RemoteLeftAlone(error.kind, str(error), wait)
+    return RemoteLeftAlone(error.kind, str(error), wait, quiet_for(job.repository), host_is_quiet=True)
 
 
 def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
@@ -237,7 +245,7 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
         except RunEndsError:
             return _ended_by_operator(job, progress)
         except GitError as error:
-            return Failed(error.kind, str(error), progress=progress)
+            return Failed(error.kind, str(error), progress=progress, at_least=_pause_after(progress, job.turn))
         except Exception as error:
             return _crashed(job, error, progress)
         return _delivered(progress, circuit, job.turn)
@@ -259,10 +267,9 @@ def _delivered(progress: Progress, circuit: EndpointCircuit, turn: Turn) -> Endi
             remaining = max(circuit.remaining(), tally.throttled.remaining)
             return EndpointThrottled(Throttled(remaining, tally.throttled.silent), progress)
         case Stop.CIRCUIT:
-            return Incomplete(progress, at_least=circuit.remaining())
+            return Incomplete(progress, at_least=max(circuit.remaining(), _pause_after(progress, turn)))
         case _:
-            # A large plan that got on is not made again for one file every few seconds.
-            return Incomplete(progress, at_least=PLANS_A_TURN * turn.planned_in if tally.delivered else 0.0)
+            return Incomplete(progress, at_least=_pause_after(progress, turn))
 
 
 def _deletes_are_allowed(job: Job, snapshot: Snapshot, plan: Plan) -> bool:

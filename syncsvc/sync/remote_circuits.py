@@ -70,11 +70,14 @@ def host_left_alone(repository: Repository) -> GitCircuitOpenError | None:
     return _host_left_alone(repository, state, state.remaining) if state else None
 
 
-def remote_answered(repository: Repository) -> None:
-    """The host answers, whatever it says of this repository. What waited for it is due within seconds."""
+def remote_answered(repository: Repository, *, limits: bool = False) -> None:
+    """The host answers, whatever it says of this repository. What waited for it is due within seconds.
+
+    `limits`: it only asks to be left alone.
+    """
     if not repository.host:
         return
-    until = remote_hosts.answered(repository.host)
+    until = remote_hosts.answered(repository.host, limits=limits)
     if until is not None:
         remote_hosts.make_polls_due(repository.host, until=until)
         waiting = Subscription.objects.filter(repository__host=repository.host)
@@ -89,14 +92,15 @@ def remote_failed(repository: Repository, error: GitError) -> None:
         count_failure(repository.id, kind=error.kind, error=str(error), policy=policy, wait=wait)
     if not repository.host or error.kind not in REMOTE_KINDS:
         return
-    if wait is not None and asks_for_quiet(repository, error):
+    limits = wait is not None and asks_for_quiet(repository, error)
+    if wait is not None and limits:
         remote_hosts.be_quiet(repository.host, wait)
     if isinstance(error, NotAskedError):
         remote_hosts.give_probe_back(repository.host)
     elif error.kind in UNREACHED_KINDS and wait is None and error.status is None:
         _count_for_host(repository, error, policy)
     else:
-        remote_answered(repository)
+        remote_answered(repository, limits=limits)
 
 
 def _count_for_host(repository: Repository, error: GitError, policy: CircuitPolicy) -> None:
@@ -112,6 +116,12 @@ def _count_for_host(repository: Repository, error: GitError, policy: CircuitPoli
     if opening.number >= OPENINGS_BEFORE_RUNS:
         unaware = Subscription.objects.filter(repository__host=repository.host, status="synced")
         ask_for_runs(unaware, Trigger.POLL)
+
+
+def quiet_for(repository: Repository) -> float:
+    """Seconds for which the repository's host has only asked to be left alone; 0 where it does not."""
+    left_alone = host_left_alone(repository)
+    return left_alone.failing_for if left_alone and left_alone.host_is_quiet else 0.0
 
 
 def asks_for_quiet(repository: Repository, error: GitError) -> bool:

@@ -1,7 +1,7 @@
 """Settling a run: the subscription's next state, the operation's item and the run's record, written together."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -13,7 +13,14 @@ from syncsvc.error_kinds import POLICIES
 from syncsvc.models import Operation, Subscription, SyncRun
 from syncsvc.store import circuits
 from syncsvc.store.complete import complete
-from syncsvc.store.operations import cancel_item, fail_items_waiting_for, put_back_item, settle_item_as_failed
+from syncsvc.store.operations import (
+    cancel_item,
+    fail_items_waiting_for,
+    fail_items_waiting_for_host,
+    lock_operations_waiting_for,
+    put_back_item,
+    settle_item_as_failed,
+)
 from syncsvc.sync.circuit import circuit_policy, pause_gone
 from syncsvc.sync.disk import DISK
 from syncsvc.sync.ending import Ending, EndpointLeftAlone, EndpointThrottled, Failed, RemoteLeftAlone, progress_of
@@ -34,17 +41,17 @@ from syncsvc.sync.settlement import (
     Standing,
     Stop,
 )
-from syncsvc.sync.settlement_text import item_reason, still_down_text
+from syncsvc.sync.settlement_text import gave_up_text, item_reason, quiet_text
 from syncsvc.types import ErrorKind
 
 logger = structlog.get_logger(__name__)
 
 
 class Written(NamedTuple):
-    """The run as its record is now, and the operation whose item it moved; None where there is none."""
+    """The run as its record is now; the operation whose item it moved, and those whose waiting items it failed."""
 
     run: SyncRun | None
-    operation: Operation | None
+    operations: Sequence[Operation] = ()
 
 
 def settlement_policy() -> SettlementPolicy:
@@ -59,20 +66,18 @@ def settlement_policy() -> SettlementPolicy:
 def settle(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> SyncRun | None:
     """Writes the ending down; None where the run was handed back before it did anything. LeaseLostError if fenced.
 
-    `settled` is called with the operation whose item this moved, after the commit.
+    `settled` is called with each operation of which this moved an item, after the commit.
     """
     if isinstance(ending, Failed) and ending.kind is ErrorKind.WORKER_DISK:
         DISK.failed(ending.error)
     settlement = settlement_policy().settlement(ending, _standing(job), random.random)
     match settlement:
         case Complete():
-            run, operation = through_outage(job.lease, lambda: _complete(job, ending, settlement))
+            run, operations = through_outage(job.lease, lambda: _complete(job, ending, settlement))
         case _:
-            run, operation = through_outage(job.lease, lambda: _write(job, ending, settlement))
-    if operation is not None:
+            run, operations = through_outage(job.lease, lambda: _write(job, ending, settlement))
+    for operation in (*operations, *_given_up_with_host(job, ending, settlement)):
         settled(operation)
-    for waiting in _whose_wait_has_ended(job, ending, settlement):
-        settled(waiting)
     if run is not None:
         _log(job, run)
         if isinstance(settlement, Fail):
@@ -105,41 +110,70 @@ def _complete(job: Job, ending: Ending, settlement: Complete) -> Written:
     )
     if completed is None:
         raise LeaseLostError
-    return Written(completed.run, completed.operation)
+    return Written(completed.run, [completed.operation] if completed.operation else ())
 
 
-def _whose_wait_has_ended(job: Job, ending: Ending, settlement: Settlement) -> list[Operation]:
-    """Operations with items that waited for this run's probe, or for the end of a throttle, and have their answer."""
+def _gives_up(job: Job, ending: Ending, settlement: Moved) -> ErrorKind | None:
+    """The kind by which all that waits for the app's endpoint fails: a probe failed, or a throttle lasted too long."""
     if isinstance(ending, EndpointThrottled) and isinstance(settlement, Fail):
-        of_app, slow = Subscription.objects.filter(app=job.app), settlement.delay
-        through_outage(job.lease, lambda: of_app.give_up_on_throttled(slow))
-        kind = ErrorKind.ENDPOINT_THROTTLED
-    elif _probe_failed(job, ending):
-        kind = ErrorKind.ENDPOINT_CIRCUIT_OPEN
-    else:
-        return []
-    reason = still_down_text(settlement.delay if isinstance(settlement, Postpone | Fail) else None)
-    return through_outage(job.lease, lambda: fail_items_waiting_for(job.app.id, reason=reason, error_kind=kind))
+        return ErrorKind.ENDPOINT_THROTTLED
+    return ErrorKind.ENDPOINT_CIRCUIT_OPEN if _probe_failed(job, ending) else None
 
 
 def _probe_failed(job: Job, ending: Ending) -> bool:
     """True where this run's probe failed, or another run's has since this run's item was released."""
     if isinstance(ending, EndpointLeftAlone):
-        at = job.released_at
-        return at is not None and through_outage(job.lease, lambda: circuits.probe_has_failed_since(job.app.id, at))
+        return job.released_at is not None and circuits.probe_has_failed_since(job.app.id, job.released_at)
     progress = progress_of(ending)
     return progress is not None and progress.tally.probe_failed
 
 
+def _given_up_with_host(job: Job, ending: Ending, settlement: Settlement) -> list[Operation]:
+    """Fails what waits for a host that has asked to be left alone for too long; the operations that this moved.
+
+    After the run's end: it concerns other apps, whose subscriptions this run's transaction must not wait for.
+    """
+    if not (isinstance(ending, RemoteLeftAlone) and ending.host_is_quiet and isinstance(settlement, Fail)):
+        return []
+    kind, reason, host = ending.kind, quiet_text(job.repository.host), job.repository.host
+    return through_outage(job.lease, lambda: fail_items_waiting_for_host(host, reason=reason, error_kind=kind))
+
+
 def _write(job: Job, ending: Ending, settlement: Moved) -> Written:
+    given_up = _gives_up(job, ending, settlement)
+    if given_up is None:
+        with transaction.atomic():
+            operation = _move(job, ending, settlement)
+            return Written(end(job, ending, settlement), [operation] if operation else ())
+    of_app = Subscription.objects.filter(app=job.app)
     with transaction.atomic():
-        # First, as everywhere: the operation's row is locked before the subscription's.
-        operation = _move_item(job, ending, settlement) if job.in_bulk else None
-        if not _move_subscription(job, settlement):
-            raise LeaseLostError
-        if isinstance(settlement, Postpone | Fail) and POLICIES[settlement.failure.kind].pauses_app:
+        # Before anything is moved, as whatever locks several does: operations, then subscriptions.
+        waiting = lock_operations_waiting_for(job.app.id, run_id=job.run_id)
+        of_app.in_order()
+        operation = _move(job, ending, settlement)
+        if given_up is ErrorKind.ENDPOINT_THROTTLED and isinstance(settlement, Fail):
+            of_app.give_up_on_throttled(settlement.delay)
+        failed = fail_items_waiting_for(job.app.id, waiting, reason=gave_up_text(given_up), error_kind=given_up)
+        moved = {known.id: known for known in ([operation] if operation else []) + failed}
+        return Written(end(job, ending, settlement), list(moved.values()))
+
+
+def _move(job: Job, ending: Ending, settlement: Moved) -> Operation | None:
+    """Moves the operation's item, whose operation is locked first, then the subscription."""
+    operation = _move_item(job, ending, settlement) if job.in_bulk else None
+    if not _move_subscription(job, settlement):
+        raise LeaseLostError
+    _follow(job, settlement)
+    return operation
+
+
+def _follow(job: Job, settlement: Moved) -> None:
+    """Writes the consequences of a move: progress ends the streak of tries, and an app that is gone is paused."""
+    match settlement:
+        case Postpone() | Fail() if POLICIES[settlement.failure.kind].pauses_app:
             pause_gone(job.app)
-        return Written(end(job, ending, settlement), operation)
+        case HandBack() | Stop() if settlement.progressed:
+            Subscription.objects.filter(id=job.subscription.id).update(retry_count=0)
 
 
 def _move_subscription(job: Job, settlement: Moved) -> bool:

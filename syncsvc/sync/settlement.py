@@ -72,21 +72,26 @@ class Fail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandBack:
-    """As if the run had not been claimed, due in `delay` seconds or when the fetch that it awaits ends."""
+    """As if the run had not been claimed, due in `delay` seconds or when the fetch that it awaits ends.
+
+    `progressed`: it got something across, which starts a new streak of tries.
+    """
 
     delay: float
     awaits_fetch: bool
+    progressed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """Pending until the next change, an operator's retry, or the slow try in `delay` seconds."""
+    """Pending until the next change, an operator's retry, or the slow try in `delay` seconds; else as HandBack."""
 
     delay: float
     error: str
+    progressed: bool = False
 
 
-# Those that did not complete.
+# Settlements of runs that did not complete.
 type Moved = Postpone | Fail | HandBack | Stop
 type Settlement = Complete | Moved
 
@@ -102,7 +107,8 @@ class SettlementPolicy:
             case Synced():
                 return Complete(snapshot_id=ending.progress.snapshot.id if ending.progress else None)
             case HandedBack():
-                return HandBack(delay=ending.delay, awaits_fetch=ending.awaits_fetch)
+                progressed = _has_progressed(ending.progress)
+                return HandBack(delay=ending.delay, awaits_fetch=ending.awaits_fetch, progressed=progressed)
             case Incomplete():
                 return self._incomplete(ending, standing, random)
             case Failed():
@@ -118,24 +124,30 @@ class SettlementPolicy:
             case EndpointThrottled():
                 return self._throttled(ending, standing)
             case Stopped():
-                return Stop(delay=self.retry.slow, error=stopped_text(ending.progress))
+                error, progressed = stopped_text(ending.progress), _has_progressed(ending.progress)
+                return Stop(delay=self.retry.slow, error=error, progressed=progressed)
 
     def _broken_off(self, ending: Failed, standing: Standing, random: Callable[[], float]) -> Postpone | Fail:
         progress = ending.progress
-        approval = _approval_left(progress, standing) if progress else standing.approval
-        progressed = progress is not None and progress.tally.delivered > 0
-        return self._tried(ending.kind, ending.error, standing, approval, random, progressed=progressed)
+        return self._tried(
+            ending.kind,
+            ending.error,
+            standing,
+            _approval_left(progress, standing) if progress else standing.approval,
+            random,
+            at_least=ending.at_least,
+            progressed=_has_progressed(progress),
+        )
 
     def _incomplete(self, ending: Incomplete, standing: Standing, random: Callable[[], float]) -> Postpone | Fail:
-        tally = ending.progress.tally
         return self._tried(
-            tally.kind or ErrorKind.INTERNAL,
+            ending.progress.tally.kind or ErrorKind.INTERNAL,
             incomplete_text(ending.progress),
             standing,
             _approval_left(ending.progress, standing),
             random,
             at_least=ending.at_least,
-            progressed=tally.delivered > 0,
+            progressed=_has_progressed(ending.progress),
         )
 
     def _throttled(self, ending: EndpointThrottled, standing: Standing) -> Postpone | Fail:
@@ -215,6 +227,10 @@ def _failure(kind: ErrorKind, error: str, retry_count: int, approval: Approval, 
         approved_commit=approval.commit,
         approved_deletes=approval.deletes,
     )
+
+
+def _has_progressed(progress: Progress | None) -> bool:
+    return progress is not None and progress.tally.delivered > 0
 
 
 def _approval_left(progress: Progress, standing: Standing) -> Approval:

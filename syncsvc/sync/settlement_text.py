@@ -1,6 +1,7 @@
 """The sentences that a run leaves with its subscription and with its operation's item."""
 
 from syncsvc.sync.ending import EndpointLeftAlone, EndpointThrottled, Progress
+from syncsvc.types import ErrorKind
 from syncsvc.words import counted, plural, span
 
 # An item's row has room for so many letters.
@@ -51,10 +52,16 @@ def handed_over_text(because: str) -> str:
     return f"Handed its slot back, because {because}. The next run goes on from there." if because else ""
 
 
-def still_down_text(delay: float | None) -> str:
-    """Of an item that waited for its app's endpoint."""
-    again = "" if delay is None else f" It tries by itself in {span(delay)}."
-    return f"The endpoint is still down or takes no requests: it was tried, and nothing more of it is sent now.{again}"
+def gave_up_text(kind: ErrorKind) -> str:
+    """Of an item that waited for its app's endpoint: the circuit was probed and stays open, or the throttle lasts."""
+    if kind is ErrorKind.ENDPOINT_THROTTLED:
+        return "The endpoint has asked for fewer requests for too long and took none: it was tried once more."
+    return "The endpoint's circuit is open: it was tried once more, and is still down."
+
+
+def quiet_text(host: str) -> str:
+    """Of an item that waited for a remote's host."""
+    return f"{host[:200]} has asked to be left alone for too long and answered nothing else: it was asked once more."
 
 
 def item_reason(error: str, delay: float | None) -> str:

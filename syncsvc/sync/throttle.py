@@ -18,7 +18,7 @@ from syncsvc.types import ErrorKind
 
 # A run that waits for the first request of another looks this often whether it succeeded, in seconds.
 LOOK_SECONDS = 0.5
-# Without an acknowledgement for so many seconds a throttled run ends, and frees its slot.
+# Seconds without an acknowledgement after which a throttled run ends and frees its slot.
 SILENT_SECONDS = 30.0
 
 
@@ -46,7 +46,7 @@ def throttle_policy() -> ThrottlePolicy:
 
 
 def throttle_has_ended(app_id: uuid.UUID) -> None:
-    """Makes subscriptions that waited for the end of the app's throttle due within seconds."""
+    """Makes due within seconds each subscription that the app's throttle failed or holds back."""
     of_app = Subscription.objects.filter(app_id=app_id)
     of_app.outage_ended([ErrorKind.ENDPOINT_THROTTLED])
     of_app.wake_ups_are_lost()
@@ -69,6 +69,8 @@ class EndpointThrottle:
         self._policy = throttle_policy()
         self._pace = _Pace.FREE if app.throttled_until is None else _Pace.WAITING
         self._until = time.monotonic()
+        # This run went first by its own claim, not by the probe of the app's circuit.
+        self._has_place = False
         # Since the last look there was an acknowledgement; the clock is not read for each.
         self._was_heard = False
         self._heard_at = time.monotonic()
@@ -131,16 +133,17 @@ class EndpointThrottle:
         asked = self._policy.asked(retry_after)
         if asked is not None and asked <= self.remaining:
             return False
+        first, most, went_first = self._policy.first, self._policy.most, self._has_place
         state, begins = through_outage(
             self._lease,
-            lambda: throttles.throttle(self._app_id, asked=asked, first=self._policy.first, most=self._policy.most),
+            lambda: throttles.throttle(self._app_id, asked=asked, first=first, most=most, went_first=went_first),
         )
         self.waits(state)
         return begins
 
     def waits(self, state: Throttled) -> None:
         """Another run met a refusal, or this one."""
-        self._pace, self._silent = _Pace.WAITING, state.silent
+        self._pace, self._silent, self._has_place = _Pace.WAITING, state.silent, False
         self._until = time.monotonic() + state.remaining
 
     def refused_again(self) -> None:
@@ -198,7 +201,7 @@ class EndpointThrottle:
             lambda: throttles.go_first(self._app_id, early=early, seconds=settings.LEASE_SECONDS),
         )
         if won:
-            self._pace = _Pace.FIRST
+            self._pace, self._has_place = _Pace.FIRST, True
         return won
 
     def _state(self) -> Throttled | None:

@@ -448,10 +448,12 @@ def test_back_offs_of_an_outage_are_spread_over_a_few_seconds_when_it_ends() -> 
         (Status.PENDING, ErrorKind.ENDPOINT_REJECTED, False),
         (Status.PENDING, ErrorKind.GIT_UNREACHABLE, False),
         (Status.PENDING, "", False),
-        (Status.FAILED, ErrorKind.ENDPOINT_ERROR, False),
+        (Status.FAILED, ErrorKind.ENDPOINT_ERROR, True),
+        (Status.FAILED, ErrorKind.ENDPOINT_REJECTED, False),
+        (Status.FAILED, ErrorKind.ENDPOINT_GONE, False),
     ],
 )
-def test_the_end_of_an_outage_moves_back_offs_of_its_kinds_alone(status: Status, kind: str, moves: bool) -> None:
+def test_the_end_of_an_outage_moves_later_tries_of_its_kinds_alone(status: Status, kind: str, moves: bool) -> None:
     later = timezone.now() + timedelta(hours=1)
     id = in_status(status, due_at=later, error_kind=kind)
 

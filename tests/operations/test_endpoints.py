@@ -1,22 +1,34 @@
 """Operations over endpoints that limit, fail or never answer: every one ends, and says of each item why."""
 
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
 from syncsvc.models import App, Operation, OperationItem, Status, Subscription, SyncRun
-from syncsvc.operations import bulk
+from syncsvc.operations import bulk, control
 from syncsvc.operations.release import go_on, sweep_operations
 from syncsvc.sync.job import Job
+from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.pipeline import run_job
-from syncsvc.sync.scheduler import wake_due_subscriptions
+from syncsvc.sync.scheduler import end_expired_leases, wake_due_subscriptions
 from tests.factories import AppFactory, RepositoryFactory, SubscriptionFactory
-from tests.operations.fleet import ASKER, RETRY, adds_up, counts, end, meets_open_circuit
+from tests.operations.fleet import (
+    ASKER,
+    HANDED_BACK,
+    RETRY,
+    adds_up,
+    counts,
+    end,
+    expire_leases,
+    is_throttled,
+    meets_open_circuit,
+)
+from tests.outages import open_circuit, throttle
 from tests.receiver import OK, Receiver, Reply, Script, accept
-from tests.sync.answers import always
+from tests.sync.answers import always, files_of
 from tests.sync.test_throttling import Limit
 from tests.sync.world import World
 
@@ -95,6 +107,7 @@ DEAD: dict[str, Script] = {
     "answers 503": always(503, LONG),
     "answers 429": always(429, LONG),
     "hangs": always(204, delay=1),
+    "answers 503 to all but pings": lambda headers, body: (503, LONG, b"", 0.0) if files_of(body) else OK,
 }
 
 
@@ -126,6 +139,47 @@ def test_an_item_that_waits_for_a_probe_succeeds_where_the_probe_does(world: Wor
     assert works_off(operation, 1) == 1
 
     assert counts(operation) == {"succeeded": 4}
+
+
+def test_each_that_waited_says_when_it_is_tried_by_itself(world: World, app: App) -> None:
+    """Its own slow try, or the end of the cool-down where that is later; nothing where only an operator tries it."""
+    early, late, never, probe = following(app, world, 4)
+    later = datetime(2126, 1, 2, 3, 4, 5, tzinfo=UTC)
+    Subscription.objects.filter(id=early).update(due_at=Now())
+    Subscription.objects.filter(id=late).update(due_at=later)
+    open_circuit(app.pk, cooldown=0)
+    operation = bulk.start(RETRY, ASKER, max_running=8)
+    world.receiver.answer = always(500)
+    job = Job.claim(probe, worker="test")
+    assert job is not None
+
+    run_job(job, settled=go_on)
+
+    reasons = dict(operation.items.values_list("subscription_id", "reason"))
+    until = App.objects.get(id=app.id).circuit_until
+    assert until is not None
+    assert f"at {until:%Y-%m-%d %H:%M:%S} UTC." in reasons[early]
+    assert "at 2126-01-02 03:04:05 UTC." in reasons[late]
+    assert "by itself" not in reasons[never]
+    assert all("circuit is open" in reasons[id] for id in (early, late, never))
+
+
+def test_a_run_that_lost_its_lease_gives_nothing_up(world: World, app: App) -> None:
+    """What waits is failed with the run's own end, or not at all."""
+    following(app, world, 4)
+    throttle(app.pk, seconds=0)
+    operation = bulk.start(RETRY, ASKER, max_running=1)
+    ((id,),) = operation.items.exclude(released_at=None).values_list("subscription_id")
+    job = Job.claim(id, worker="test")
+    assert job is not None
+    ending = is_throttled(job, silent=1e6)
+    Subscription.objects.filter(id=id).update(lease_token=uuid.uuid4())
+
+    with pytest.raises(LeaseLostError):
+        end(job, ending)
+
+    assert counts(operation) == {"waiting": 3, "running": 1}
+    assert adds_up()
 
 
 def test_what_was_released_and_not_claimed_has_its_answer_with_the_probe_too(world: World, app: App) -> None:
@@ -234,3 +288,26 @@ def test_an_item_that_ran_during_the_probe_has_its_answer_as_well(world: World, 
 
     operation.refresh_from_db()
     assert (counts(operation), operation.status) == ({"failed": 2}, "finished")
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_an_item_that_is_cancelled_after_its_run_was_handed_back_leaves_no_single_retry(
+    world: World, app: App, dies: bool
+) -> None:
+    """An operator's single retry asks an endpoint that is left alone; twenty of an operation must not."""
+    (id,) = following(app, world, 1)
+    operation = bulk.start(RETRY, ASKER)
+    job = Job.claim(id, worker="test")
+    assert job is not None
+    if dies:
+        expire_leases()
+        end_expired_leases()
+    else:
+        end(job, HANDED_BACK)
+    control.cancel(operation.id, ASKER)
+    throttle(app.pk)
+
+    assert Job.claim(id, worker="test") is None
+    assert wake_due_subscriptions() == 0
+    App.objects.update(throttled_until=Now())
+    assert Job.claim(id, worker="test") is not None

@@ -20,6 +20,7 @@ from tests.operations.fleet import (
     end,
     fleet,
     hand_back_beside,
+    probe_fails,
     run,
     work,
 )
@@ -123,3 +124,21 @@ def test_a_few_that_fail_do_not_pause_it() -> None:
     for number, subscription in enumerate(subscriptions):
         assert run(subscription.id, FAILED if number % 5 == 0 else SYNCED)
     assert (counts(operation), operation.status) == ({"succeeded": 16, "failed": 4}, "finished")
+
+
+def test_what_is_failed_without_a_run_is_no_sample_of_the_operation() -> None:
+    """One endpoint of six is dead: 12 of 72 fail at once, long before the others have had their turn."""
+    subscriptions = fleet(apps=6, each=12)
+    operation = bulk.start(RETRY, ASKER, abort_percent=20, max_running=6)
+    dead = [row for row in subscriptions if row.app_id == subscriptions[0].app_id]
+    job = next(job for row in dead if (job := claim(row.id)))
+
+    end(job, probe_fails(job))
+
+    assert counts(operation) == {"failed": 12, "waiting": 60}
+    assert operation.status == "running"
+    while operation.status == "running":
+        (id,) = operation.items.exclude(released_at=None).values_list("subscription_id", flat=True)[:1]
+        assert run(id, FAILED)
+        operation.refresh_from_db()
+    assert counts(operation) == {"failed": 12 + 10, "waiting": 50}, "what has run counts, as before"

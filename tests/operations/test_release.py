@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import pytest
 from django.db.models.functions import Now
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from config.celery import app as celery
-from syncsvc.models import App, Operation, OperationItem, Repository, Status, Subscription, Trigger
+from syncsvc.models import App, Operation, OperationItem, RemoteHost, Repository, Status, Subscription, Trigger
 from syncsvc.operations import bulk
 from syncsvc.operations.release import knock_again, release, sweep_operations, wake_released
 from syncsvc.operations.scope import Scope
@@ -36,6 +37,7 @@ from tests.operations.fleet import (
     run,
     work,
 )
+from tests.outages import throttle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -332,3 +334,39 @@ def test_refilling_a_window_costs_the_same_few_statements_however_many_items_wai
     for _ in range(20):
         release(operation.id)
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("limits", ["endpoint", "host"])
+def test_what_must_wait_for_long_takes_no_place_in_the_window(limits: str) -> None:
+    """It was released before its endpoint, or its remote's host, asked to be left alone."""
+    rows = fleet(apps=2, each=6)
+    operation = bulk.start(RETRY, ASKER, max_running=4)
+    assert len(released()) == 4
+    if limits == "endpoint":
+        waiting = [row for row in rows if row.app_id == rows[0].app_id]
+        throttle(rows[0].app_id, seconds=600)
+    else:
+        names = {row.repository_id for row in rows if row.id in released()}
+        Repository.objects.filter(id__in=names).update(url="https://quiet.example.com/a.git")
+        RemoteHost.objects.create(name="quiet.example.com", quiet_until=timezone.now() + timedelta(minutes=10))
+        waiting = [row for row in rows if row.repository_id in names]
+
+    sweep_operations()
+
+    marked = set(released())
+    assert len(marked) == 4
+    assert not marked & {row.id for row in waiting}
+    queued = Subscription.objects.filter(queued_at__isnull=False).values_list("id", flat=True)
+    assert set(queued) == marked, "those that wait may be asked for by others"
+    App.objects.update(throttled_until=None, throttled_since=None, throttled_at=None)
+    RemoteHost.objects.all().delete()
+    work(rows)
+    assert counts(operation) == {"succeeded": 12}
+
+
+def test_a_short_wait_keeps_its_places_in_the_window() -> None:
+    rows = fleet(apps=1, each=6)
+    bulk.start(RETRY, ASKER, max_running=4)
+    throttle(rows[0].app_id, seconds=0.05)
+    sweep_operations()
+    assert len(released()) == 4

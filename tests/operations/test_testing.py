@@ -149,11 +149,18 @@ def test_an_app_that_is_gone_is_not_found() -> None:
     assert refusal.value.kind == "not_found"
 
 
-def test_failed_subscriptions_keep_their_slow_try(endpoint: Receiver) -> None:
-    """As where a run closes the circuit: only back-offs are made due."""
+@pytest.mark.parametrize("outage", [open_circuit, throttle, lambda id: None], ids=["circuit", "throttle", "few failed"])
+def test_what_the_outage_has_failed_does_not_wait_for_its_hourly_try(
+    outage: Callable[[uuid.UUID], None], endpoint: Receiver
+) -> None:
+    """Also where so few messages failed that no circuit opened."""
     app = AppFactory(url=endpoint.url)
-    open_circuit(app.pk)
-    failed = SubscriptionFactory(app=app, failed=True)
-    send_test(app.pk, ASKER)
-    failed.refresh_from_db()
-    assert failed.status == Status.FAILED
+    outage(app.pk)
+    kinds = ("endpoint_timeout", "endpoint_circuit_open", "endpoint_throttled", "endpoint_rejected", "git_unreachable")
+    rows = {kind: waiting(app, kind) for kind in kinds}
+    Subscription.objects.update(status=Status.FAILED)
+
+    tested = send_test(app.pk, ASKER)
+
+    assert {kind for kind, row in rows.items() if due_soon(row)} == set(kinds[:3])
+    assert (tested.made_due, bool(effect_text(tested))) == (3, True)

@@ -412,6 +412,7 @@ def test_the_end_of_an_outage_ends_all_its_back_offs_at_once_and_no_others(world
     assert app().circuit_opened_at is not None
     later = timezone.now() + timedelta(minutes=20)
     Subscription.objects.update(due_at=later)
+    Subscription.objects.filter(id=waiting[0]).update(status=Status.FAILED)  # it had used its quick retries up
     world.receiver.answer = accept
     App.objects.update(circuit_until=Now())
 

@@ -17,7 +17,7 @@ from pytest_django import Settings
 from syncsvc.models import App, DeliveryAttempt, Repository, Status, Subscription, SyncRun, Trigger
 from syncsvc.store import circuits
 from syncsvc.sync.asking import ask_for_runs
-from syncsvc.sync.circuit import PROOF
+from syncsvc.sync.circuit import PROOF, circuit_has_closed
 from syncsvc.sync.pipeline import run_subscription
 from tests.factories import RepositoryFactory, SubscriptionFactory
 from tests.receiver import Reply, accept
@@ -266,6 +266,25 @@ def test_a_probe_that_died_is_freed_when_its_lease_would_have_ended(world: World
     App.objects.update(probe_until=Now())
 
     assert world.run().outcome == "synced"
+
+
+def test_a_run_that_meets_the_probe_of_another_does_not_come_again_and_again(world: World) -> None:
+    """It is due when that probe would be free, or within seconds of its success."""
+    world.repo.commit({f"{n}": b"1" for n in range(5)})
+    open_circuit(world)
+    end_cooldown()
+    assert circuits.take_probe(world.app.id, early=False, seconds=60)
+
+    assert world.run().error_kind == "endpoint_circuit_open"
+
+    due_at = world.subscription.due_at
+    assert due_at is not None
+    assert due_at - timezone.now() > timedelta(seconds=50)
+    assert circuits.endpoint_answered(world.app.id)
+    assert circuit_has_closed(world.app.id) == 1
+    due_at = world.subscription.due_at
+    assert due_at is not None
+    assert due_at - timezone.now() < timedelta(seconds=6)
 
 
 def test_after_an_hour_of_an_open_circuit_what_waits_is_failed(world: World) -> None:

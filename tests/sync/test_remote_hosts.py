@@ -434,6 +434,31 @@ def test_items_wait_for_a_host_that_asked_for_a_pause(forge: Forge) -> None:
     assert operation.succeeded == 3
 
 
+def test_items_of_a_host_that_only_asks_to_be_left_alone_end_in_time(forge: Forge) -> None:
+    """Also those that never got to ask, because each time another one had asked for all."""
+    forge.server.status = 429
+    operation = retry_in_bulk(forge, forge.repositories(6))
+    Slots().run_released(worker="test", settled=go_on)
+    operation.refresh_from_db()
+    assert (operation.waiting, operation.failed) == (6, 0)
+    began = RemoteHost.objects.get().failing_since
+    assert began is not None
+
+    for hour in (False, True):
+        if hour:
+            RemoteHost.objects.update(failing_since=Now() - HOUR)
+        RemoteHost.objects.update(quiet_until=Now())
+        release(operation.id)
+        Slots().run_released(worker="test", settled=go_on)
+        operation.refresh_from_db()
+        assert operation.failed == (6 if hour else 0)
+
+    assert operation.status == Operation.Status.FINISHED
+    assert all(item.reason and item.error_kind == "git_unreachable" for item in operation.items.all())
+    remote_answered(Repository.objects.all()[0])
+    assert RemoteHost.objects.get().failing_since is None
+
+
 @pytest.mark.parametrize(
     ("url", "host"),
     [

@@ -133,6 +133,12 @@ FAILURES: list[tuple[str, Ending, Standing, Move]] = [
         standing(1),
         (ErrorKind.ENDPOINT_ERROR, 1, 63, 60),
     ),
+    (
+        "a crash after long planning and some files",
+        Failed(ErrorKind.INTERNAL, "A bug.", progress=incomplete(delivered=2).progress, at_least=60),
+        standing(2),
+        (ErrorKind.INTERNAL, 1, 63, 60),
+    ),
     ("news that fails", incomplete(), standing(1, is_news=True), (ErrorKind.ENDPOINT_ERROR, 1, 30, 0)),
     ("news that gets on", incomplete(delivered=2), standing(1, is_news=True), (ErrorKind.ENDPOINT_ERROR, 0, 5, 0)),
     (
@@ -179,8 +185,12 @@ def test_ends_without_a_failure_are_the_same_in_every_state(state: Standing) -> 
     assert settlement(Synced(), state) == Complete(snapshot_id=None)
     assert settlement(Synced(Progress(SNAPSHOT, PLAN)), state) == Complete(snapshot_id=7)
     assert settlement(HandedBack(30, True), state) == HandBack(delay=30, awaits_fetch=True)
-    stopped = settlement(Stopped(Progress(SNAPSHOT, PLAN, Tally(delivered=2))), state)
-    assert stopped == Stop(delay=3600, error="Stopped by an operator: 4 changes were not sent.")
+    progress = Progress(SNAPSHOT, PLAN, Tally(delivered=2))
+    handed_back = settlement(HandedBack(progress=progress), state)
+    assert handed_back == HandBack(delay=0, awaits_fetch=False, progressed=True)
+    stopped = settlement(Stopped(progress), state)
+    assert stopped == Stop(delay=3600, error="Stopped by an operator: 4 changes were not sent.", progressed=True)
+    assert settlement(Stopped(Progress(SNAPSHOT, PLAN)), state).progressed is False  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

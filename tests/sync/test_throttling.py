@@ -3,6 +3,7 @@
 import threading
 import time
 import uuid
+from base64 import b64decode
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -20,6 +21,7 @@ from syncsvc.sync.pipeline import run_subscription
 from syncsvc.sync.scheduler import wake_due_subscriptions
 from syncsvc.sync.window import WINDOWS
 from tests.factories import RepositoryFactory, SubscriptionFactory
+from tests.outages import open_circuit
 from tests.receiver import OK, Reply, accept
 from tests.sync.answers import always, files_of, in_turn, refuses
 from tests.sync.world import World, contents
@@ -33,13 +35,13 @@ class Limit:
     def __init__(
         self, requests: int, *, status: int = 429, headers: Mapping[str, str] = LONG, seconds: float = 0.0
     ) -> None:
-        self._requests, self._status, self._headers, self._seconds = requests, status, headers, seconds
+        self.requests, self._status, self._headers, self._seconds = requests, status, headers, seconds
         self._left, self._until = requests, 0.0
         self._lock = threading.Lock()
         self.refused = 0
 
     def reset(self) -> None:
-        self._left = self._requests
+        self._left = self.requests
 
     def __call__(self, headers: dict[str, str], body: bytes) -> Reply:
         with self._lock:
@@ -226,6 +228,25 @@ def test_the_place_of_a_first_run_that_died_is_free_after_a_lease(world: World) 
     run = run_subscription(world.id, worker="test")
     assert run is not None
     assert run.outcome == "synced"
+
+
+def test_the_place_of_a_first_run_is_free_when_it_is_refused_though_the_circuit_has_opened(world: World) -> None:
+    """By another run, while this one's first request was on its way; else nobody would send anything for a lease."""
+    world.repo.commit({"a": b"1"})
+    world.receiver.answer = always(429, LONG)
+    world.run()
+
+    def opens(headers: dict[str, str], body: bytes) -> Reply:
+        open_circuit(world.app.id)
+        connection.close()
+        return 503, LONG, b"", 0.0
+
+    world.receiver.answer = opens
+
+    run = world.run_when_due()
+
+    assert run is not None
+    assert (run.requests, app().probe_until) == (1, None)
 
 
 def test_an_operators_retry_sends_one_request_at_once(world: World) -> None:
@@ -492,6 +513,40 @@ def test_parts_wait_and_go_on_with_the_same_part(world: World, settings: Setting
     assert index == [0, 1, 1, 1, 2, 3, 4]
     ids = [request.headers["webhook-id"] for request in world.receiver.requests]
     assert len(set(ids)) == 5
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_file_of_more_parts_than_a_wait_lets_through_arrives(world: World, settings: Settings, forgets: bool) -> None:
+    """The next run goes on with the part that was refused; an endpoint that has lost the others answers 409."""
+    settings.CONTENT_CHUNK_BYTES = 1024
+    world.repo.commit({"big": b"x" * 5000})
+    limit, taken = Limit(3), 0
+    parts: dict[int, str] = {}
+
+    def answer(headers: dict[str, str], body: bytes) -> Reply:
+        nonlocal taken
+        (file,) = files_of(body)
+        index = file["chunk"]["index"]
+        if index and index != taken:
+            return 409, {}, b"out of order", 0.0
+        reply = limit(headers, body)
+        if reply is OK:
+            taken, parts[index] = index + 1, file["content"]
+        return reply
+
+    world.receiver.answer = answer
+    assert world.run().error_kind == "endpoint_throttled"
+    if forgets:
+        taken, limit.requests = 0, 9
+    limit.reset()
+
+    again = world.run_when_due()
+
+    assert again is not None
+    assert (again.outcome, again.delivered) == ("synced", 1)
+    indexes = [event["data"]["file"]["chunk"]["index"] for event in world.events()]
+    assert indexes == [0, 1, 2, 3, *([3, 0, 1, 2, 3, 4] if forgets else [3, 4])]
+    assert b"".join(b64decode(parts[index]) for index in range(5)) == b"x" * 5000
 
 
 def test_only_the_app_that_asked_waits(world: World) -> None:

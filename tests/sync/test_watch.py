@@ -68,10 +68,12 @@ def elsewhere() -> Iterator[Receiver]:
 )
 def test_a_pause_ends_the_run_and_what_was_acknowledged_stays(world: World, pause: Callable[[], Any]) -> None:
     slow = Slow(world, pause)
+    Subscription.objects.update(retry_count=3)
 
     run = world.run()
 
     assert run.outcome == "interrupted"
+    assert world.subscription.retry_count == 0, "progress begins a new streak of tries"
     assert 10 <= run.delivered < FILES // 2
     assert slow.count == run.requests
     assert sum(not row.in_doubt for row in world.ledger().values()) == run.delivered

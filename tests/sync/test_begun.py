@@ -1,0 +1,43 @@
+"""How far a big file came is known for the same endpoint and parts of the same size; without Redis for none."""
+
+import uuid
+from pathlib import Path
+
+from pytest_django import Settings
+
+from syncsvc.git.mirror import Mirror
+from syncsvc.git.remote import GitLimits, Remote
+from syncsvc.sync.begun import BegunFiles
+from syncsvc.sync.cargo import Parts
+from syncsvc.types import Change, ChangeKind
+
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+def big(next_part: int) -> Parts:
+    limits = GitLimits(timeout=1, ls_remote_timeout=1, allow_local=True)
+    mirror = Mirror(Path("/nowhere"), Remote("https://git.example/a.git"), limits)
+    change = Change(ChangeKind.CREATED, b"big", "100644", "ab" * 20, 99, None, str(uuid.uuid4()))
+    return Parts(change, mirror, part_bytes=9, next_part=next_part)
+
+
+def test_it_is_known_for_the_same_endpoint_and_the_same_parts_alone() -> None:
+    file = big(4)
+    (change,) = file.changes
+    BegunFiles("https://a.example/", part_bytes=9).note(file)
+
+    assert BegunFiles("https://a.example/", part_bytes=9).next_part(change) == 4
+    assert BegunFiles("https://b.example/", part_bytes=9).next_part(change) == 0
+    assert BegunFiles("https://a.example/", part_bytes=8).next_part(change) == 0
+    assert BegunFiles("https://a.example/", part_bytes=9).next_part(big(0).changes[0]) == 0
+
+
+def test_without_redis_a_file_begins_at_its_first_part(settings: Settings) -> None:
+    settings.REDIS_URL = NOWHERE
+    begun, file = BegunFiles("https://a.example/", part_bytes=9), big(4)
+    begun.note(file)
+    assert begun.next_part(file.changes[0]) == 0
+
+
+def test_a_part_beyond_the_end_is_not_believed() -> None:
+    assert [big(number).next_part for number in (10, 11, 12)] == [10, 0, 0]
