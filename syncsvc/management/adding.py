@@ -69,10 +69,16 @@ def read_secret(name: str) -> str:
     except OSError as error:
         raise Refused("invalid", f"The file {name} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise Refused("invalid", f"The file {name} holds bytes that are no text; give the right file.") from None
+        raise _no_text(name) from None
+    if "\0" in text:
+        raise _no_text(name)
     if not text or len(data) > MAX_SECRET_BYTES:
         raise Refused("invalid", f"The file {name} is empty, or longer than a secret can be; give the right file.")
     return text
+
+
+def _no_text(name: str) -> Refused:
+    return Refused("invalid", f"The file {name} holds bytes that are no text; give the right file.")
 
 
 def _head(file: Path) -> bytes:

@@ -150,6 +150,14 @@ def test_a_token_is_stored_without_what_editors_add(run: Run, tmp_path: Path, wr
     assert Repository.objects.get().token.reveal() == "t0ken"
 
 
+@pytest.mark.parametrize("option", ["--token-file", "--ssh-key-file", "--known-hosts-file", "--ca-file"])
+@pytest.mark.parametrize("content", [b"a\0b", b"\xff\xfea\0", b"", b"x" * 70_000])
+def test_a_file_that_is_no_text_is_the_wrong_file(run: Run, tmp_path: Path, option: str, content: bytes) -> None:
+    (tmp_path / "f").write_bytes(content)
+    RepositoryFactory.create(name="a", url=REMOTE)
+    assert run("repository_change", "a", option, tmp_path / "f", "--json").refusal == "invalid"
+
+
 def test_a_token_of_two_lines_is_the_wrong_file(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("machine git.example.com\nlogin me\n")
