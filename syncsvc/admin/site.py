@@ -1,12 +1,12 @@
 """The console: Django's admin under our name, its pages in the order in which they are needed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
-from django.db import IntegrityError
+from django.db import DataError, IntegrityError
 from django.http import Http404, HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, path, reverse
@@ -59,8 +59,6 @@ class ConsoleSite(AdminSite):
         inner = super().admin_view(view, cacheable)
 
         def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            if _holds_nul(request, kwargs.values()):  # no text in the database does: there is no such page
-                raise Http404
             try:
                 response = inner(request, *args, **kwargs)
             except Refused as refusal:  # somebody was quicker than a form that expects no refusal
@@ -69,6 +67,10 @@ class ConsoleSite(AdminSite):
                 if not isinstance(error.__cause__, UniqueViolation | ForeignKeyViolation):
                     raise
                 response = _overtaken(request, "Somebody else was quicker, and nothing was saved. Look at it again.")
+            except DataError as error:
+                if request.method != "GET":
+                    raise
+                raise Http404 from error  # the address holds what no row can have, such as a NUL: there is no such page
             if request.method == "POST":
                 forget(*KEPT)
             return answers.for_htmx(request, response)
@@ -102,11 +104,6 @@ def _groups(app: Any) -> list[Any]:
     named = {title: [models.pop(name) for name in names if name in models] for title, names in GROUPS.items()}
     named[OTHERS] = list(models.values())
     return [{**app, "name": title, "models": group} for title, group in named.items() if group]
-
-
-def _holds_nul(request: HttpRequest, parts: Iterable[object]) -> bool:
-    texts = (text for name, values in request.GET.lists() for text in (name, *values))
-    return any("\0" in str(text) for text in (*texts, *parts))
 
 
 def _overtaken(request: HttpRequest, text: str) -> HttpResponseBase:

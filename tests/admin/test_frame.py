@@ -227,8 +227,7 @@ def test_the_navigation_has_what_one_may_see_and_says_where_one_is(staff: Callab
     "address",
     [
         "failures/?cause=x@%00",
-        "failures/?app=%00",
-        "failures/?%00=1",
+        "syncsvc/app/?failing_messages=x",
         "syncsvc/subscription/?app__exact=%00",
         "syncsvc/subscription/?error_kind=%00",
         "syncsvc/syncrun/?subscription__exact=a%00/b",
@@ -240,3 +239,9 @@ def test_an_address_that_no_text_of_the_database_can_match_is_not_found(console:
     """PostgreSQL refuses a NUL with an error."""
     factories.SubscriptionFactory(failed=True)
     assert console.get(f"/admin/{address}").status_code == 404
+
+
+@pytest.mark.parametrize("address", ["deliveredfile/?path=x", "deliveryattempt/?path__startswith=x", "app/?secret=x"])
+def test_no_address_filters_by_bytes(console: Client, address: str) -> None:
+    factories.DeliveredFileFactory()
+    assert console.get(f"/admin/syncsvc/{address}").status_code == 400
