@@ -73,7 +73,7 @@ class Env:
 
 def _read_secret(name: str, file: str) -> str:
     try:
-        return Path(file).read_text(encoding="utf-8").strip()
+        return Path(file).read_text(encoding="utf-8-sig").strip()  # editors on Windows write a byte order mark
     except OSError as error:
         raise ImproperlyConfigured(f"{name}_FILE names a file that cannot be read: {error.strerror}.") from None
 

@@ -19,6 +19,12 @@ class ListMixin(ModelAdmin):
     # Those of the actions that ask first: they do so in the dialog.
     dialog_actions: tuple[str, ...] = ()
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """No address filters by bytes, such as a path's or a secret's: its text cannot be compared with them."""
+        name = lookup.partition("__")[0]
+        of_bytes = any(field.name == name and isinstance(field, models.BinaryField) for field in self.opts.fields)
+        return not of_bytes and super().lookup_allowed(lookup, value, request)
+
     def action_checkbox(self, obj: models.Model) -> SafeString:
         """Django renders a template for each: a third of a list's time."""
         name, label = ACTION_CHECKBOX_NAME, f"Select {obj}"

@@ -1,11 +1,13 @@
 """A repository as an operator fills it in."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
 
 from syncsvc.admin.bases import RepositoryModelForm
 from syncsvc.exceptions import InvalidCredentialError, InvalidUrlError
+from syncsvc.git.credential import check_token
 from syncsvc.git.ssh_key import check_private_key
 from syncsvc.git.url import default_name
 from syncsvc.models import Repository
@@ -59,12 +61,11 @@ class RepositoryForm(RepositoryModelForm):
             raise forms.ValidationError(str(error)) from error
         return url
 
+    def clean_new_token(self) -> str:
+        return _checked(self.cleaned_data["new_token"], check_token)
+
     def clean_new_ssh_key(self) -> str:
-        key: str = self.cleaned_data["new_ssh_key"]
-        try:
-            return check_private_key(key) if key else ""
-        except InvalidCredentialError as error:
-            raise forms.ValidationError(str(error)) from None
+        return _checked(self.cleaned_data["new_ssh_key"], check_private_key)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -119,3 +120,10 @@ class RepositoryForm(RepositoryModelForm):
                 setattr(repository, name, text)
                 changed.add(name)
         return changed
+
+
+def _checked(secret: str, check: Callable[[str], str]) -> str:
+    try:
+        return check(secret) if secret else ""
+    except InvalidCredentialError as error:
+        raise forms.ValidationError(str(error)) from None

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
-from django.db import IntegrityError
-from django.http import HttpRequest, HttpResponseRedirect
+from django.db import DataError, IntegrityError
+from django.http import Http404, HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, path, reverse
 from psycopg.errors import ForeignKeyViolation, UniqueViolation
@@ -67,6 +67,10 @@ class ConsoleSite(AdminSite):
                 if not isinstance(error.__cause__, UniqueViolation | ForeignKeyViolation):
                     raise
                 response = _overtaken(request, "Somebody else was quicker, and nothing was saved. Look at it again.")
+            except DataError as error:
+                if request.method != "GET":
+                    raise
+                raise Http404 from error  # the address holds what no row can have, such as a NUL: there is no such page
             if request.method == "POST":
                 forget(*KEPT)
             return answers.for_htmx(request, response)

@@ -23,7 +23,9 @@ HOST = "Of the endpoint, or of the remote where the error is one of git's; with 
 ABORT = "Pause where more than this many percent of the first 50 fail."
 
 
-def _lower(text: str | None) -> str | None:
+def _host(text: str | None) -> str | None:
+    if text and "\0" in text:
+        raise ValueError("No host has a NUL in it.")
     return text and text.lower()
 
 
@@ -70,7 +72,7 @@ class Conditions(Schema):
     app_id: uuid.UUID | None = None
     repository_id: uuid.UUID | None = None
     error_kind: ErrorKind | None = None
-    host: Annotated[str | None, Field(max_length=300, description=HOST), AfterValidator(_lower)] = None
+    host: Annotated[str | None, Field(max_length=300, description=HOST), AfterValidator(_host)] = None
     ids: Annotated[list[uuid.UUID] | None, Field(min_length=1, max_length=IDS_MAX)] = None
 
     def scope(self, kind: Operation.Kind) -> Scope:

@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,8 +27,9 @@ def check_certificates(text: str) -> str:
             "This holds a private key, which must not be given here; give only the CA's certificate."
         )
     try:
-        found = x509.load_pem_x509_certificates(text.encode())
-    except ValueError:
+        with warnings.catch_warnings(action="ignore"):  # of what old authorities have in theirs
+            found = x509.load_pem_x509_certificates(text.encode())
+    except (ValueError, x509.InvalidVersion):
         found = []
     if not found or text.count("-----BEGIN ") != len(found):
         raise InvalidCredentialError(

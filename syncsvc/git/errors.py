@@ -15,6 +15,8 @@ from syncsvc.types import ErrorKind
 
 MAX_MESSAGE = 500
 _MAX_LINES = 200
+# Characters; a longer line costs the patterns seconds. A path of the file system fits into it.
+_MAX_LINE = 5000
 # Seconds; RETRY_AFTER_MAX_SECONDS cuts what a server asks for, and a longer wait in a message would not be true.
 _LONG = 3600
 _PAGE = (
@@ -112,7 +114,7 @@ def clean(text: str, hide: Sequence[str] = ()) -> str:
 def _lines(text: str, url: str) -> list[_Said]:
     found = []
     for line in re.split(r"[\r\n]+", text):
-        stripped = line.strip().removesuffix("\x1b[K")
+        stripped = line.strip().removesuffix("\x1b[K")[:_MAX_LINE]
         if stripped and not _PROGRESS.match(stripped):
             found.append(_Said(stripped, _plain(stripped, url)))
     return found[-_MAX_LINES:]

@@ -91,7 +91,7 @@ def _load(key: str, kind: str) -> object:
     try:
         with warnings.catch_warnings(action="ignore"):  # of kinds that are refused below
             loaded = load(f"{key}\n".encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm, NotImplementedError):
         raise InvalidCredentialError(_IS_DAMAGED) from None
     if isinstance(loaded, rsa.RSAPrivateKey) and loaded.key_size < _SHORTEST_RSA:
         raise InvalidCredentialError(_IS_TOO_WEAK.format(kind=f"RSA with {loaded.key_size} bits"))

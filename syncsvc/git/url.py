@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from syncsvc.exceptions import InvalidCredentialError, InvalidUrlError
+from syncsvc.exceptions import InvalidUrlError
 
 SCHEMES = frozenset({"https", "http", "ssh", "git"})
 EXAMPLE = "Write something like https://host/owner/repo.git."
@@ -36,14 +36,6 @@ def read_url(text: str, *, allow_local: bool) -> GivenUrl:
         return GivenUrl(check_url(text, allow_local=allow_local), "")
     url = check_url(match[1] + match[3], allow_local=allow_local)
     return GivenUrl(url, _username(match[2]))
-
-
-def check_username(text: str) -> str:
-    """The user name as it is stored: without space around it; refused where HTTP could not carry it (RFC 7617)."""
-    name = text.strip()
-    if ":" in name or not name.isprintable():
-        raise InvalidCredentialError("A user name holds no colon, line end or control character; give it as it is.")
-    return name
 
 
 def _username(userinfo: str) -> str:

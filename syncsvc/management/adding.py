@@ -62,17 +62,23 @@ def check_credential(repository: Repository, *, but_not: Collection[str] = ()) -
 
 
 def read_secret(name: str) -> str:
-    """The text of a file, or of stdin for `-`, without the line end; it appears in no message."""
+    """The text of a file, or of stdin for `-`, without line end and byte order mark; it appears in no message."""
     try:
         data = sys.stdin.buffer.read(MAX_SECRET_BYTES + 1) if name == "-" else _head(Path(name))
-        text = data.decode("utf-8").strip()
+        text = data.decode("utf-8-sig").strip()
     except OSError as error:
         raise Refused("invalid", f"The file {name} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise Refused("invalid", f"The file {name} holds bytes that are no text; give the right file.") from None
+        raise _no_text(name) from None
+    if "\0" in text:
+        raise _no_text(name)
     if not text or len(data) > MAX_SECRET_BYTES:
         raise Refused("invalid", f"The file {name} is empty, or longer than a secret can be; give the right file.")
     return text
+
+
+def _no_text(name: str) -> Refused:
+    return Refused("invalid", f"The file {name} holds bytes that are no text; give the right file.")
 
 
 def _head(file: Path) -> bytes:

@@ -15,9 +15,10 @@ from syncsvc.error_kinds import UNREACHED_KINDS
 from syncsvc.exceptions import InvalidUrlError
 from syncsvc.git.authorities import check_certificates
 from syncsvc.git.branch import wrong_with_branch
+from syncsvc.git.credential import check_token, check_username
 from syncsvc.git.remote import HttpCredential, Remote, SshCredential
 from syncsvc.git.ssh_key import check_private_key
-from syncsvc.git.url import GivenUrl, check_username, read_url
+from syncsvc.git.url import GivenUrl, read_url
 from syncsvc.ids import uuid_of
 from syncsvc.models.error import error_kind_field, error_kind_known
 from syncsvc.models.fields import CheckedCharField, CheckedTextField, SealedField
@@ -180,7 +181,7 @@ class Repository(models.Model):
         max_length=250, blank=True, default="", validators=[validate_branch], help_text="Blank: the remote's HEAD."
     )
     username = CheckedCharField(max_length=200, blank=True, default="", check=check_username)
-    token = SealedField(null=True, editable=False)
+    token = SealedField(null=True, editable=False, check=check_token)
     ssh_key = SealedField(null=True, editable=False, check=check_private_key)
     # Lines of an OpenSSH known_hosts file: the only host keys that are accepted.
     known_hosts = models.TextField(blank=True, default="")

@@ -221,3 +221,27 @@ def test_the_navigation_has_what_one_may_see_and_says_where_one_is(staff: Callab
     (navigation,) = re.findall(r'<nav id="navigation".*?</nav>', page, flags=re.DOTALL)
     assert re.findall(r">([A-Z][a-z ]+)<", navigation) == ["Overview", "Apps", "History", "Runs"]
     assert re.findall(r'aria-current="page">([^<]+)<', navigation) == ["Runs"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "failures/?cause=x@%00",
+        "syncsvc/app/?failing_messages=x",
+        "syncsvc/subscription/?app__exact=%00",
+        "syncsvc/subscription/?error_kind=%00",
+        "syncsvc/syncrun/?subscription__exact=a%00/b",
+        "syncsvc/repository/?error_kind__exact=%00",
+        "failures/retry/git_auth/%00/",
+    ],
+)
+def test_an_address_that_no_text_of_the_database_can_match_is_not_found(console: Client, address: str) -> None:
+    """PostgreSQL refuses a NUL with an error."""
+    factories.SubscriptionFactory(failed=True)
+    assert console.get(f"/admin/{address}").status_code == 404
+
+
+@pytest.mark.parametrize("address", ["deliveredfile/?path=x", "deliveryattempt/?path__startswith=x", "app/?secret=x"])
+def test_no_address_filters_by_bytes(console: Client, address: str) -> None:
+    factories.DeliveredFileFactory()
+    assert console.get(f"/admin/syncsvc/{address}").status_code == 400

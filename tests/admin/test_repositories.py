@@ -63,6 +63,7 @@ def test_urls_that_git_could_misread_are_refused(url: str, console: Client) -> N
         ({"url": "git://host/a/b", "new_token": "t"}, {"new_token"}),
         ({"username": "me"}, {"username"}),
         ({"username": "a:b", "new_token": "t"}, {"username"}),
+        ({"username": "me", "new_token": "t\nu"}, {"new_token"}),
         ({"url": "git@host:a/b.git", "new_ssh_key": "nonsense", "known_hosts": "h k v"}, {"new_ssh_key"}),
         ({"new_ssh_key": "ssh-ed25519 AAAA me"}, {"new_ssh_key", "known_hosts"}),
         ({"ca_certificate": "nonsense"}, {"ca_certificate"}),

@@ -160,3 +160,9 @@ def test_so_many_that_their_count_must_be_given(operator: Calls, settings: Any) 
     assert (asked.status_code, asked.json()["kind"]) == (409, "confirm")
     assert operator("post", "retry/all", {"confirm_count": 3}).status_code == 409
     assert operator("post", "retry/all", {"confirm_count": 2}).json()["data"]["total_count"] == 2
+
+
+@pytest.mark.parametrize("address", ["retry/selection", "resync/selection"])
+def test_a_host_that_there_cannot_be_is_invalid(administrator: Calls, address: str) -> None:
+    SubscriptionFactory(failed=True)
+    assert administrator("post", address, {"host": "a\0b"}).status_code == 422

@@ -1,5 +1,6 @@
 """A CA of one's own is trusted besides the public ones, by all repositories or by one."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,6 +99,12 @@ def test_certificates_are_kept_in_one_form(authority: Authority) -> None:
     assert check_certificates(text.replace("\n", " ")) == text.strip()
 
 
+def of_version(text: str, version: int) -> str:
+    """A certificate that says it is of a version that there is none of."""
+    content = ssl.PEM_cert_to_DER_cert(text.strip()).replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01%c" % version)
+    return ssl.DER_cert_to_PEM_cert(content)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -108,6 +115,8 @@ def test_certificates_are_kept_in_one_form(authority: Authority) -> None:
         lambda text: text + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         lambda text: text + "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
         lambda text: text.replace("MII", "!!!"),
+        lambda text: of_version(text, 4),
+        lambda text: of_version(text, 74),
     ],
 )
 def test_what_is_no_certificate_is_refused_when_it_is_given(authority: Authority, spoil: Callable[[str], str]) -> None:

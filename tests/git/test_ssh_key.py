@@ -1,6 +1,7 @@
 """Keys are checked when they are given: each wrong thing is called what it is."""
 
 import base64
+import contextlib
 import subprocess
 from pathlib import Path
 
@@ -137,6 +138,24 @@ def test_a_key_whose_lines_were_lost_or_cut_is_refused_and_shown_nowhere(tmp_pat
         with pytest.raises(InvalidCredentialError) as caught:
             check_private_key(spoiled)
         assert lines[2][:20] not in str(caught.value)
+
+
+def test_a_damaged_key_is_refused_wherever_a_byte_is_wrong(tmp_path: Path) -> None:
+    """Of an ECDSA key's point the library says in a way of its own that it cannot read it."""
+    private, _ = generate(tmp_path, "-t", "ecdsa", "-N", "")
+    first, *lines, last = private.strip().split("\n")
+    content = base64.b64decode("".join(lines))
+    for place in range(0, len(content), 3):
+        spoiled = bytearray(content)
+        spoiled[place] ^= 0x06
+        text = "\n".join((first, base64.encodebytes(spoiled).decode().strip(), last))
+        with contextlib.suppress(InvalidCredentialError):  # of what nobody reads, such as the comment, all is well
+            check_private_key(text)
+    point = content.index(b"nistp256") + content[content.index(b"nistp256") :].index(b"\x04")
+    spoiled = bytearray(content)
+    spoiled[point] = 2
+    with pytest.raises(InvalidCredentialError, match="damaged"):
+        check_private_key("\n".join((first, base64.encodebytes(spoiled).decode().strip(), last)))
 
 
 @given(st.text() | st.binary().map(lambda data: base64.b64encode(data).decode()))

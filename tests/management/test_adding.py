@@ -141,6 +141,31 @@ def test_repository_add_takes_a_key_with_its_known_hosts(run: Run, tmp_path: Pat
     assert repository.known_hosts == "git.example.com ssh-ed25519 AAAA"
 
 
+@pytest.mark.parametrize("written", [b"\xef\xbb\xbft0ken\r\n", b"  t0ken\n\n", b"t0ken"])
+def test_a_token_is_stored_without_what_editors_add(run: Run, tmp_path: Path, written: bytes) -> None:
+    """With a byte order mark it once passed, and each request was refused."""
+    file = tmp_path / "token"
+    file.write_bytes(written)
+    assert run("repository_add", REMOTE, "--username=me", "--token-file", file).code == 0
+    assert Repository.objects.get().token.reveal() == "t0ken"
+
+
+@pytest.mark.parametrize("option", ["--token-file", "--ssh-key-file", "--known-hosts-file", "--ca-file"])
+@pytest.mark.parametrize("content", [b"a\0b", b"\xff\xfea\0", b"", b"x" * 70_000])
+def test_a_file_that_is_no_text_is_the_wrong_file(run: Run, tmp_path: Path, option: str, content: bytes) -> None:
+    (tmp_path / "f").write_bytes(content)
+    RepositoryFactory.create(name="a", url=REMOTE)
+    assert run("repository_change", "a", option, tmp_path / "f", "--json").refusal == "invalid"
+
+
+def test_a_token_of_two_lines_is_the_wrong_file(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("machine git.example.com\nlogin me\n")
+    refused = run("repository_add", REMOTE, "--username=me", "--token-file", file, "--json")
+    assert refused.refusal == "invalid"
+    assert "login" not in refused.out + refused.err
+
+
 def test_repository_add_refuses_what_is_no_key_and_does_not_show_it(run: Run, secret_file: Path) -> None:
     files = ("--ssh-key-file", secret_file, "--known-hosts-file", secret_file)
     refused = run("repository_add", "git@git.example.com:owner/repo.git", *files, "--json")
