@@ -20,10 +20,12 @@ class ListMixin(ModelAdmin):
     dialog_actions: tuple[str, ...] = ()
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """No address filters by bytes, such as a path's or a secret's: its text cannot be compared with them."""
+        """Refuses filters by columns that not every text can be compared with: bytes, as of paths, and IP addresses."""
         name = lookup.partition("__")[0]
-        of_bytes = any(field.name == name and isinstance(field, models.BinaryField) for field in self.opts.fields)
-        return not of_bytes and super().lookup_allowed(lookup, value, request)
+        fields = [field for field in self.opts.fields if field.name == name]
+        if any(isinstance(field, models.BinaryField | models.GenericIPAddressField) for field in fields):
+            return False
+        return super().lookup_allowed(lookup, value, request)
 
     def action_checkbox(self, obj: models.Model) -> SafeString:
         """Django renders a template for each: a third of a list's time."""

@@ -241,7 +241,9 @@ def test_an_address_that_no_text_of_the_database_can_match_is_not_found(console:
     assert console.get(f"/admin/{address}").status_code == 404
 
 
-@pytest.mark.parametrize("address", ["deliveredfile/?path=x", "deliveryattempt/?path__startswith=x", "app/?secret=x"])
-def test_no_address_filters_by_bytes(console: Client, address: str) -> None:
+@pytest.mark.parametrize(
+    "address", ["deliveredfile/?path=x", "deliveryattempt/?path__startswith=x", "app/?secret=x", "operation/?address=x"]
+)
+def test_no_address_filters_by_bytes_or_ips(console: Client, address: str) -> None:
     factories.DeliveredFileFactory()
     assert console.get(f"/admin/syncsvc/{address}").status_code == 400
