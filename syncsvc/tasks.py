@@ -86,7 +86,7 @@ def _stop(**_: object) -> None:
 
 
 def _end_in_time() -> None:
-    """Ends threads that do not look at STOPPING: a long fetch, a database that is away."""
+    """Ends threads that do not look at STOPPING: a database that is away, a disk that hangs."""
     time.sleep(settings.STOP_SECONDS + STOP_MARGIN)
     with contextlib.suppress(Error):
         KEEPER.give_up()

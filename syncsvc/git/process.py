@@ -46,7 +46,8 @@ class Context:
     `timeout` is the longest silence in seconds, and `setting` the name of the setting that holds it.
     `otherwise` is the kind of a failure that git tells in words that are not known here. `url` is that of the remote
     that is asked, `folder` the one that is written to. `traces` are the variables that have git tell what goes over
-    the wire. `check` and `interrupt` are called once a second while git is at work; they may raise, which ends git.
+    the wire. `check` and `interrupt` are called once a second while git is at work, or four times within `timeout`
+    where that is shorter; they may raise, which ends git.
     """
 
     env: Mapping[str, str] = field(repr=False)
@@ -104,6 +105,7 @@ class GitProcess:
         self._position = 0
         self._outgoing = b""
         self._moved, self._looked_at = 0, 0.0
+        self._look_seconds = min(_LOOK_SECONDS, context.timeout / _LOOKS)
         self._trace = Trace(context.traces)
         try:
             self._handle, self._process = _start(arguments, context.env, self._trace, talks=talks)
@@ -248,14 +250,14 @@ class GitProcess:
             left = min(silent_at, math.inf if deadline is None else deadline) - time.monotonic()
             if left <= 0:
                 self._time_out(is_silent=time.monotonic() >= silent_at)
-            if poll.poll(1000 * min(left, _LOOK_SECONDS, timeout / _LOOKS)):
+            if poll.poll(1000 * min(left, self._look_seconds)):
                 return
             before, self._moved = self._moved, bytes_moved(self._process.pid) + self._trace.size()
             if self._moved != before:
                 silent_at = time.monotonic() + timeout
 
     def _check(self) -> None:
-        if time.monotonic() < self._looked_at + _LOOK_SECONDS:
+        if time.monotonic() < self._looked_at + self._look_seconds:
             return
         self._looked_at = time.monotonic()
         for call in (self._context.check, self._context.interrupt):

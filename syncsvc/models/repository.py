@@ -112,13 +112,21 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
         """Ends a poll that did not ask: its host is left alone, for `delay` seconds."""
         return self._end_poll(repository_id, token, due_at=Now() + timedelta(seconds=delay))
 
+    def handed_back(self, repository_id: uuid.UUID, *, token: uuid.UUID) -> bool:
+        """Ends a poll that was broken off: it is due, and asked for, as before."""
+        return self.filter(id=repository_id, lease_token=token).update(lease_token=None, lease_expires_at=None) == 1
+
     def _end_poll(self, repository_id: uuid.UUID, token: uuid.UUID, due_at: Any, **fields: Any) -> bool:
         ended = {"lease_token": None, "lease_expires_at": None, "queued_at": None, "due_at": due_at, **fields}
         return self.filter(id=repository_id, lease_token=token).update(**ended) == 1
 
-    def head_moved(self, repository_id: uuid.UUID, known: RemoteHead, head: RemoteHead) -> bool:
-        """Records where the remote's branch stands, if the record still says `known`; says whether it did."""
-        record = self.filter(id=repository_id, head_branch=known.branch, head_commit=known.commit or "")
+    def head_moved(self, repository: "Repository", known: RemoteHead, head: RemoteHead) -> bool:
+        """Records where the remote's branch stands, if the record still says `known`; says whether it did.
+
+        Nothing is recorded where the repository has another URL or branch by now than the one that was asked.
+        """
+        asked = self.filter(id=repository.id, url=repository.url, branch=repository.branch)
+        record = asked.filter(head_branch=known.branch, head_commit=known.commit or "")
         return record.update(head_commit=head.commit or "", head_branch=head.branch, head_moved_at=Now()) == 1
 
     def reached(self, repository_id: uuid.UUID) -> bool:
@@ -141,15 +149,21 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
             == 1
         )
 
-    def fetch_failed(self, repository_id: uuid.UUID, *, commit: str, kind: str, error: str) -> None:
-        """A commit could not be fetched: it is left alone for a while, for all apps, that doubles with each failure."""
+    def fetch_failed(
+        self, repository_id: uuid.UUID, *, commit: str, kind: str, error: str, wait: float | None = None
+    ) -> None:
+        """A commit could not be fetched: all apps leave it alone for a time that doubles with each failure.
+
+        `wait` is what the remote asked for, in seconds: it is left alone for no less.
+        """
         again = Q(unfetchable_commit=commit)
         failures = Case(When(again, then=F("fetch_failures") + 1), default=Value(1))
-        seconds = Least(
+        doubled = Least(
             Value(FETCH_WAIT_SECONDS) * Power(Value(2.0), Least(failures, Value(MOST_DOUBLINGS)) - Value(1)),
             Value(FETCH_WAIT_MOST_SECONDS),
             output_field=models.FloatField(),
         )
+        seconds = Greatest(doubled, Value(wait or 0.0), output_field=models.FloatField())
         self.filter(id=repository_id).update(
             unfetchable_commit=commit,
             fetch_failures=failures,

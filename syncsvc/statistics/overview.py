@@ -63,7 +63,8 @@ WITH s AS MATERIALIZED (
   SELECT NULL, h.name, 'host', h.failing_since, h.circuit_until, h.error_kind,
          (SELECT count(*) FROM syncsvc_subscription x JOIN syncsvc_repository r ON r.id = x.repository_id
           WHERE r.host = h.name AND x.status <> 'synced')
-  FROM syncsvc_remotehost h WHERE h.circuit_until IS NOT NULL
+  FROM syncsvc_remotehost h
+  WHERE h.circuit_until IS NOT NULL AND EXISTS (SELECT FROM syncsvc_repository r WHERE r.host = h.name AND r.is_active)
 ), throttled AS (
   SELECT t.* FROM (
     SELECT a.id, a.name, a.throttled_since AS since, a.throttled_until AS until,

@@ -10,33 +10,33 @@ from django.db.models.functions import Now
 from syncsvc.models import App
 from syncsvc.store.statements import fetch_one
 
-# Notes that a message failed, once a message, and no more messages than `most`. Locks the app. Called for each failure
-# that counts for the circuit.
+# Notes that a message failed, once a message, and no more messages than `most`; nothing where the app has another URL
+# by now. Locks the app. Called for each failure that counts for the circuit.
 _NOTE_FAILURE = """
 UPDATE syncsvc_app SET
   failing_messages = CASE WHEN %(message)s = ANY(failing_messages) OR cardinality(failing_messages) >= %(most)s
                           THEN failing_messages ELSE failing_messages || %(message)s::varchar END,
   failure_streak = CASE WHEN %(message)s = ANY(failing_messages) OR cardinality(failing_messages) >= %(most)s
                         THEN cardinality(failing_messages) ELSE cardinality(failing_messages) + 1 END
-WHERE id = %(app)s RETURNING failure_streak, circuit_opened_at IS NOT NULL
+WHERE id = %(app)s AND url = %(url)s RETURNING failure_streak, circuit_opened_at IS NOT NULL
 """
 
 # Whether there is a streak of failures, or an open circuit. Locks nothing. Called once a second by each run.
 _HAS_STREAK = "SELECT 1 FROM syncsvc_app WHERE id = %(app)s AND (failure_streak > 0 OR circuit_opened_at IS NOT NULL)"
 
 
-def note_failure(app_id: uuid.UUID, message: str, *, threshold: int) -> tuple[int, bool]:
-    """Counts a message that failed, once: the streak of different ones, and whether the circuit is open."""
-    row = fetch_one(_NOTE_FAILURE, {"app": app_id, "message": message, "most": threshold})
+def note_failure(app_id: uuid.UUID, message: str, *, url: str, threshold: int) -> tuple[int, bool]:
+    """Counts a message that failed at this URL, once: the streak of different ones, and whether the circuit is open."""
+    row = fetch_one(_NOTE_FAILURE, {"app": app_id, "url": url, "message": message, "most": threshold})
     return (row[0], row[1]) if row else (0, False)
 
 
-def open_circuit(app_id: uuid.UUID, *, threshold: int, cooldown: float) -> bool:
-    """Opens a closed circuit, unless the endpoint has answered well meanwhile; whether it is open now.
+def open_circuit(app_id: uuid.UUID, *, url: str, threshold: int, cooldown: float) -> bool:
+    """Opens a closed circuit, unless the endpoint of this URL has answered well meanwhile; whether it is open now.
 
     `cooldown` is in seconds. An open circuit stays as it is: only its probe lengthens it.
     """
-    closed = App.objects.filter(id=app_id, circuit_opened_at=None, failure_streak__gte=threshold)
+    closed = App.objects.filter(id=app_id, url=url, circuit_opened_at=None, failure_streak__gte=threshold)
     closed.update(
         circuit_openings=1, circuit_opened_at=Now(), circuit_until=Now() + timedelta(seconds=cooldown), probe_until=None
     )

@@ -13,6 +13,12 @@ from syncsvc.store.statements import columns_of, fetch_one, row_of, width_of
 # that waited for this row meanwhile read the repository as it had been.
 _OVERTAKEN = "(r.head_moved_at IS DISTINCT FROM %(head_moved_at)s::timestamptz AND r.head_commit <> %(to_commit)s)"
 
+# The app moved while the run's last requests were on their way: what they brought is the old URL's. What is taken
+# after the move is committed after it, since both lock the subscription; the move counts what was acknowledged before.
+_HAS_MOVED = "(%(url)s::text <> '' AND a.url <> %(url)s::text)"
+_ACKNOWLEDGED = """(SELECT count(*) FROM syncsvc_deliveredfile f
+      WHERE f.subscription_id = s.id AND f.blob IS NOT NULL AND f.epoch = s.epoch)"""
+
 # Locks the operation, then the subscription (`locked` is read so that the order holds), then updates the item.
 # Called by `settle` for a run that ended as synced.
 _COMPLETE = f"""
@@ -25,9 +31,11 @@ WITH op AS ({OPERATION_OF_RUN}
     allow_deletes = s.run_again AND s.allow_deletes,
     snapshot_id = %(snapshot)s::bigint, clean_snapshot_id = %(snapshot)s::bigint, clean_epoch = %(epoch)s,
     retry_count = 0, error_kind = '', last_error = '', failing_since = NULL, failed_at = NULL,
-    failure_notified = FALSE, last_success_at = statement_timestamp(), approved_commit = '', approved_deletes = 0
-  FROM (SELECT count(*) FROM op) AS locked, syncsvc_repository r
+    failure_notified = FALSE, last_success_at = statement_timestamp(), approved_commit = '', approved_deletes = 0,
+    old_url_files = CASE WHEN {_HAS_MOVED} THEN {_ACKNOWLEDGED} ELSE s.old_url_files END
+  FROM (SELECT count(*) FROM op) AS locked, syncsvc_repository r, syncsvc_app a
   WHERE s.id = %(subscription)s AND s.lease_token = %(token)s AND s.status = 'syncing' AND r.id = s.repository_id
+    AND a.id = s.app_id
   RETURNING s.id
 ), settled AS (
   UPDATE syncsvc_operationitem i SET
@@ -68,8 +76,11 @@ def complete(
     epoch: int,
     record: RunRecord,
     head_moved_at: datetime | None = None,
+    url: str = "",
 ) -> Completed | None:
     """syncing → synced: the app has everything of the snapshot. With run_again → pending, due now.
+
+    `url` is the endpoint that took the run's files; blank where none were sent.
 
     Also pending where the repository's head has moved since `head_moved_at`, as this run has read it. Ends the run with
     its `record` and settles its operation's item. None where the lease is lost.
@@ -81,6 +92,7 @@ def complete(
         "snapshot": snapshot_id,
         "epoch": epoch,
         "head_moved_at": head_moved_at,
+        "url": url,
         **asdict(record),
     }
     row = fetch_one(_COMPLETE, values)

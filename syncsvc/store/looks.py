@@ -12,7 +12,7 @@ from syncsvc.store.throttles import STATE_COLUMNS, Throttled, throttled_of
 # Reads what operators and endpoints have changed around runs that go on. Locks nothing. Called once a second by each
 # process that has runs.
 _LOOK = f"""
-SELECT s.lease_token, s.stop_requested_at IS NOT NULL, {ACTIVE_SQL},
+SELECT s.lease_token, s.stop_requested_at IS NOT NULL, {ACTIVE_SQL}, r.url, r.branch,
   {STATE_COLUMNS}, {columns_of(App, "a")}
 FROM syncsvc_subscription s
 JOIN syncsvc_app a ON a.id = s.app_id
@@ -23,10 +23,14 @@ WHERE s.lease_token = ANY(%(tokens)s::uuid[]) AND s.status = 'syncing'
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How things stand around a run: whether an operator stopped it, a pause, its app, and a wait that is asked for."""
+    """How things stand around a run: whether an operator stopped it, a pause, its app, and a wait that is asked for.
+
+    `remote` is the repository's URL and branch.
+    """
 
     is_stopped: bool
     is_active: bool
+    remote: tuple[str, str]
     app: App
     throttled: Throttled | None
 
@@ -37,6 +41,6 @@ def look(tokens: Sequence[uuid.UUID]) -> dict[uuid.UUID, Look]:
 
 
 def _look(row: Row) -> Look:
-    _, is_stopped, is_active, remaining, silent, *columns = row
+    _, is_stopped, is_active, url, branch, remaining, silent, *columns = row
     throttled = throttled_of(remaining, silent) if remaining is not None else None
-    return Look(is_stopped, is_active, row_of(App, tuple(columns)), throttled)
+    return Look(is_stopped, is_active, (url, branch), row_of(App, tuple(columns)), throttled)

@@ -20,9 +20,9 @@ IDLE_SECONDS = 60
 # Lengthens the wait: by what the endpoint asked for, else by a step that doubles; it never gets shorter. A refusal
 # without a Retry-After that comes while the app waits belongs to that wait. Time in which nobody tried (a pause, no
 # changes) is no silence of the endpoint. Frees the place of the run that went first: its own (`mine`), or any where no
-# circuit is open, whose probe has the same place. Says whether a wait began. Locks the app, which the caller has locked
-# before: a statement that waits for the lock mixes the row of before with that of after. Called once a round of
-# refusals.
+# circuit is open, whose probe has the same place. Says whether a wait began. Does nothing where the app has another URL
+# by now. Locks the app, which the caller has locked before: a statement that waits for the lock mixes the row of before
+# with that of after. Called once a round of refusals.
 _THROTTLE = """
 UPDATE syncsvc_app SET
   throttled_until = CASE WHEN %(asked)s::float8 IS NULL AND waits THEN throttled_until
@@ -36,7 +36,7 @@ UPDATE syncsvc_app SET
 FROM (
   SELECT id AS app_id, coalesce(throttled_until > clock_timestamp(), FALSE) AS waits,
     coalesce(%(asked)s::float8, least(greatest(throttle_step * 2, %(first)s::float8), %(most)s::float8)) AS wait
-  FROM syncsvc_app WHERE id = %(app)s
+  FROM syncsvc_app WHERE id = %(app)s AND url = %(url)s
 ) before
 WHERE id = app_id
 RETURNING extract(epoch FROM throttled_until - clock_timestamp())::float8,
@@ -66,18 +66,27 @@ class Throttled:
 
 
 def throttle(
-    app_id: uuid.UUID, *, asked: float | None, first: float, most: float, went_first: bool = False
-) -> tuple[Throttled, bool]:
+    app_id: uuid.UUID, *, url: str, asked: float | None, first: float, most: float, went_first: bool = False
+) -> tuple[Throttled | None, bool]:
     """Notes a refusal, and says whether a wait began with it: the app was not waiting already.
 
-    `asked` is the time that the endpoint asked for, in seconds, already bounded; None: a step that doubles, from
-    `first` seconds to `most`. `went_first`: the run that met the refusal had the place of the first run.
+    None where the app has another URL than the one that refused. `asked` is the time that the endpoint asked for, in
+    seconds, already bounded; None: a step that doubles, from `first` seconds to `most`. `went_first`: the run that met
+    the refusal had the place of the first run.
     """
-    values = {"app": app_id, "asked": asked, "first": first, "most": most, "idle": IDLE_SECONDS, "mine": went_first}
+    values = {
+        "app": app_id,
+        "url": url,
+        "asked": asked,
+        "first": first,
+        "most": most,
+        "idle": IDLE_SECONDS,
+        "mine": went_first,
+    }
     with transaction.atomic():
         App.objects.select_for_update(no_key=True).filter(id=app_id).values_list("id").first()
         row = fetch_one(_THROTTLE, values)
-    return (throttled_of(row[0], row[1]), row[2]) if row else (Throttled(0.0, 0.0), False)
+    return (throttled_of(row[0], row[1]), row[2]) if row else (None, False)
 
 
 def throttled(app_id: uuid.UUID) -> Throttled | None:

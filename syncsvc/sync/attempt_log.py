@@ -2,9 +2,10 @@
 
 import structlog
 
-from syncsvc.delivery.answers import Answer
+from syncsvc.delivery.answers import Answer, Request
 from syncsvc.store.attempts import Attempt
 from syncsvc.sync.job import Job
+from syncsvc.types import ErrorKind
 
 logger = structlog.get_logger(__name__)
 
@@ -22,6 +23,12 @@ def attempt_of[Tag](answer: Answer[Tag], *, kind: str, path: bytes | None, files
         milliseconds=int(answer.seconds * 1000),
         answer=answer.body,
     )
+
+
+def given_up[Tag](request: Request[Tag], seconds: float, because: str) -> Answer[Tag]:
+    """A request that was on its way for so many seconds, and that syncsvc ended itself."""
+    text = f"syncsvc did not wait for the answer, because {because}. The endpoint may have acted on it."
+    return Answer(request, None, ErrorKind.ENDPOINT_TIMEOUT, text, b"", max(0.0, seconds), None)
 
 
 def log_failure[Tag](job: Job, answer: Answer[Tag], path: bytes | None) -> None:

@@ -26,10 +26,15 @@ class BegunFiles:
     """Begun files of one endpoint, in parts of one size, for the length of a run. `url` is the app's."""
 
     def __init__(self, url: str, *, part_bytes: int) -> None:
-        endpoint = hashlib.blake2b(url.encode(), digest_size=8).hexdigest()
-        self._prefix = f"begun:{endpoint}:{part_bytes}:"
+        self._part_bytes = part_bytes
+        self.move(url)
         # A Redis that did not answer is not asked again: each question could cost its whole time limit.
         self._is_away = False
+
+    def move(self, url: str) -> None:
+        """The app has another URL by now: that endpoint has begun files of its own."""
+        endpoint = hashlib.blake2b(url.encode(), digest_size=8).hexdigest()
+        self._prefix = f"begun:{endpoint}:{self._part_bytes}:"
 
     def next_part(self, change: Change) -> int:
         """The part that the endpoint takes next; 0 where nothing is known of the file."""

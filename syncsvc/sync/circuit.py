@@ -72,7 +72,7 @@ class EndpointCircuit:
     """
 
     def __init__(self, app: App, subscription_id: uuid.UUID, lease: Lease) -> None:
-        self._app, self._app_id, self._lease = app, app.id, lease
+        self._app, self._app_id, self._url, self._lease = app, app.id, app.url, lease
         self._subscription_id = subscription_id
         self._policy = circuit_policy()
         self._answered = False
@@ -175,8 +175,9 @@ class EndpointCircuit:
                 through_outage(self._lease, lambda: circuit_has_closed(self._app_id))
             self._end_suspicion()
 
-    def forget(self) -> None:
+    def forget(self, url: str) -> None:
         """The app has another URL, which has failed in nothing yet."""
+        self._url = url
         self._in_a_row.clear()
         self._fruitless.clear()
         self._end_suspicion()
@@ -202,7 +203,7 @@ class EndpointCircuit:
         self.flush()
         streak, is_open = through_outage(
             self._lease,
-            lambda: circuits.note_failure(self._app_id, message, threshold=self._policy.threshold),
+            lambda: circuits.note_failure(self._app_id, message, url=self._url, threshold=self._policy.threshold),
         )
         self.opened = self.opened or is_open
         return streak >= self._policy.threshold
@@ -223,7 +224,10 @@ class EndpointCircuit:
         self.opened = through_outage(
             self._lease,
             lambda: circuits.open_circuit(
-                self._app_id, threshold=self._policy.threshold, cooldown=self._policy.cooldown_after(1)
+                self._app_id,
+                url=self._url,
+                threshold=self._policy.threshold,
+                cooldown=self._policy.cooldown_after(1),
             ),
         )
         if not self.opened:

@@ -17,7 +17,7 @@ from syncsvc.models import App
 from syncsvc.stopping import STOPPING
 from syncsvc.store.looks import Look
 from syncsvc.store.moves import note_old_url
-from syncsvc.sync.attempt_log import attempt_of, log_failure
+from syncsvc.sync.attempt_log import attempt_of, given_up, log_failure
 from syncsvc.sync.begun import BegunFiles
 from syncsvc.sync.cargo import Cargo, Parts, Ping, Sent
 from syncsvc.sync.circuit import EndpointCircuit
@@ -33,6 +33,7 @@ from syncsvc.sync.spool import Spool
 from syncsvc.sync.tally import Stop, Tally
 from syncsvc.sync.throttle import EndpointThrottle
 from syncsvc.sync.transports import TRANSPORTS
+from syncsvc.sync.watch import RunEndsError
 from syncsvc.types import Change, ChangeKind
 
 logger = structlog.get_logger(__name__)
@@ -41,6 +42,8 @@ ORDER = (ChangeKind.DELETED, ChangeKind.CREATED, ChangeKind.UPDATED)
 # How often a run looks whether it should stop.
 LOOK_SECONDS = 0.25
 LEASE_MARGIN = 1.0
+# A run that an operator ends waits so long, in seconds, for answers to what is on its way.
+END_SECONDS = 5.0
 # With no more changes than FEW, and no more bytes than this, a run is a small one: it reads and records as it goes.
 FEW_BYTES = 1024 * 1024
 
@@ -74,16 +77,17 @@ class Delivery:
             few=self._few,
         )
         self._transport = TRANSPORTS.take()
+        self.tally = Tally()
         # Looked up once: each of these is asked for several times a request.
-        self._url = app.url
+        self._url = self.tally.url = app.url
         self._timeout: float = app.request_timeout
         self._longest = self._timeout + LEASE_MARGIN
         self._resend_delays: tuple[float, ...] = settings.RESEND_DELAYS
+        self._loader: Loader | None = None
         self._kinds_left = [kind for kind in ORDER if spool.counts[kind]]
         self._stop_by = 0.0
         self._places = Places(app)
         self._begun = BegunFiles(app.url, part_bytes=settings.CONTENT_CHUNK_BYTES)
-        self.tally = Tally()
         self._judgement = Judgement(
             job,
             tally=self.tally,
@@ -102,7 +106,7 @@ class Delivery:
         """
         try:
             with BlobReader(self._mirror) as reader:
-                loader = Loader(
+                self._loader = loader = Loader(
                     spool=self._spool,
                     mirror=self._mirror,
                     blobs=SharedBlobs(reader, self._job.repository.id) if self._few else reader,
@@ -125,9 +129,8 @@ class Delivery:
         return self.tally
 
     def _put_down(self) -> None:
-        """Drops what is on its way."""
-        for request in self._transport.abort():
-            request.tag.cargo.close()
+        for cargo in self._abort():
+            cargo.close()
         if self._few:
             TRANSPORTS.give_back(self._transport)
         else:  # it has as many connections as its window had places, which a small run has no use for
@@ -138,13 +141,13 @@ class Delivery:
         outbox = Outbox(cargo, resend_delays=self._resend_delays)
         try:
             while True:
+                self._follow_changes(outbox)
                 self._fill_window(outbox)
                 if not self._transport.in_flight and not self._goes_on(outbox):
                     return
                 for answer in self._transport.wait(self._pause(outbox)):
                     self._answered(outbox, answer)
                 self._look_around()
-                self._follow_changes(outbox)
         finally:
             self._judgement.drop(outbox)
 
@@ -167,6 +170,12 @@ class Delivery:
         return min([LOOK_SECONDS, *(wait for wait in waits if wait > 0)])
 
     def _fill_window(self, outbox: Outbox) -> None:
+        try:
+            self._send_what_may_go(outbox)
+        except RunEndsError:  # git was ended; answers to what is on its way still count
+            self._end_early()
+
+    def _send_what_may_go(self, outbox: Outbox) -> None:
         while not self.tally.stop and self._may_send(outbox):
             cargo = outbox.take(time.monotonic(), parts=self._places.takes_parts)
             if cargo is None:
@@ -206,6 +215,9 @@ class Delivery:
             self._damaged(list(cargo.changes), error)
             self._judgement.done(cargo)
             return
+        except RunEndsError:
+            self._judgement.done(cargo)
+            raise
         headers = self._signer.headers(webhook_id, int(now), body)
         sent = Sent(cargo, round, at)
         # A probe, or a question, asks where the name leads now, not a connection from before.
@@ -241,10 +253,8 @@ class Delivery:
         if seen is None or seen is self._seen:
             return
         self._seen, app = seen, seen.app
-        if seen.is_stopped:
-            self.tally.stop = self.tally.stop or Stop.STOPPED
-        elif not seen.is_active:
-            self.tally.stop = self.tally.stop or Stop.PAUSED
+        if self._job.watched.must_end:
+            self._end_early()
         if app.url != self._url:
             self._move(outbox, app)
         elif seen.throttled is not None:
@@ -253,13 +263,14 @@ class Delivery:
         if [secret.token for secret in secrets] != [secret.token for secret in self._secrets]:
             self._secrets, self._signer = secrets, Signer([secret.reveal() for secret in secrets])
         self._places.follow(app)
+        if self._loader is not None:
+            self._loader.max_batch = app.max_batch
         self._timeout = app.request_timeout
         self._longest = self._timeout + LEASE_MARGIN
 
     def _move(self, outbox: Outbox, app: App) -> None:
         """Goes on at another URL: requests to the old one are aborted, and are in doubt until the new one has them."""
-        for request in self._transport.abort():
-            cargo = request.tag.cargo
+        for cargo in self._abort("the app has another URL by now"):
             if isinstance(cargo, Parts):
                 cargo.restart()
             self._places.leave(cargo)
@@ -267,8 +278,31 @@ class Delivery:
         outbox.restart_parts()
         self._recorder.write_out()
         through_outage(self._job.lease, lambda: note_old_url(self._job.subscription.id))
-        self._url = app.url
-        self._judgement.forget()
+        self._url = self.tally.url = app.url
+        self._judgement.forget(app.url)
+        self._begun.move(app.url)
+
+    def _end_early(self) -> None:
+        """Sends nothing more: the run is told to end. What has stopped it before stays the reason."""
+        watched = self._job.watched
+        if watched.is_stopped:
+            stop = Stop.STOPPED
+        elif watched.has_other_remote:
+            stop = Stop.OTHER_REMOTE
+        else:
+            stop = Stop.PAUSED if watched.must_end else Stop.SHUTDOWN
+        self.tally.stop = self.tally.stop or stop
+
+    def _abort(self, because: str = "the run has ended") -> list[Cargo]:
+        """Drops what is on its way. The endpoint may have acted on it: the log of attempts has it."""
+        aborted = self._transport.abort()
+        if self._job.lease.covers(0):
+            now = self._job.now()
+            for request in aborted:
+                sent = request.tag
+                self.tally.requests += 1
+                self._log(sent.cargo, given_up(request, (now - sent.at).total_seconds(), because))
+        return [request.tag.cargo for request in aborted]
 
     def _look_around(self) -> None:
         self._check_lease()
@@ -281,12 +315,14 @@ class Delivery:
         # Each run gets something across, however big its files are.
         if self._job.turn.is_over and self.tally.delivered:
             self.tally.stop = self.tally.stop or Stop.HANDS_OVER
-        if STOPPING.is_set():
-            self.tally.stop = self.tally.stop or Stop.SHUTDOWN
-            self._stop_by = self._stop_by or time.monotonic() + settings.STOP_SECONDS
+        is_told = self._job.watched.must_end
+        if is_told or STOPPING.is_set():
+            self._end_early()
+            longest: float = settings.STOP_SECONDS
+            self._stop_by = self._stop_by or time.monotonic() + (min(END_SECONDS, longest) if is_told else longest)
             if time.monotonic() > self._stop_by:
-                for request in self._transport.abort():
-                    self._judgement.done(request.tag.cargo)
+                for cargo in self._abort("the run was to end"):
+                    self._judgement.done(cargo)
 
     def _check_lease(self) -> None:
         if self._job.lease.lost.is_set() or not self._job.lease.covers(0):

@@ -1,5 +1,6 @@
 """Where a repository's branch stands on its remote, and who must be told when that has moved."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -8,7 +9,7 @@ from django.db import transaction
 
 from syncsvc.error_kinds import REMOTE_KINDS
 from syncsvc.exceptions import GitError
-from syncsvc.git.remote import remote_head
+from syncsvc.git.remote import GitLimits, remote_head
 from syncsvc.models import Repository, Subscription, Trigger
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.sync.asking import ask_for_runs
@@ -37,13 +38,13 @@ def head_for(job: Job) -> RemoteHead:
     if job.released_at is not None:
         return _asked_since(job, job.released_at)
     if job.trigger.asked_for:
-        return ask_remote(repository, but_not=job.subscription)
+        return ask_remote(repository, but_not=job.subscription, interrupt=job.check)
     if repository.circuit_until and repository.circuit_until > job.started_at:
         raise repository_left_alone(repository, (repository.circuit_until - job.started_at).total_seconds())
     if _recently_checked(job):
         return RemoteHead(repository.head_branch, repository.head_commit or None)
     enter_host(repository)
-    return ask_remote(repository, but_not=job.subscription)
+    return ask_remote(repository, but_not=job.subscription, interrupt=job.check)
 
 
 def _asked_since(job: Job, released_at: datetime) -> RemoteHead:
@@ -54,7 +55,10 @@ def _asked_since(job: Job, released_at: datetime) -> RemoteHead:
     if repository.host and host_left_alone(repository):
         # One item asks for all of the host's, though it is not time yet; the others wait for what comes of it.
         _of_hosts.get(
-            repository.host, lambda: _look_at(job, released_at), good=lambda look: look.asked_at >= released_at
+            repository.host,
+            lambda: _look_at(job, released_at),
+            good=lambda look: look.asked_at >= released_at,
+            interrupt=job.check,
         )
         if left_alone := host_left_alone(repository):
             raise left_alone
@@ -67,7 +71,10 @@ def _asked_since(job: Job, released_at: datetime) -> RemoteHead:
 
 def _look_at(job: Job, released_at: datetime) -> "_Look":
     return _looks.get(
-        _asked_of(job.repository), lambda: _Look.at(job), good=lambda look: look.is_good_for(job, released_at)
+        _asked_of(job.repository),
+        lambda: _Look.at(job),
+        good=lambda look: look.is_good_for(job, released_at),
+        interrupt=job.check,
     )
 
 
@@ -76,6 +83,12 @@ def _asked_of(repository: Repository) -> tuple[object, ...]:
     sealed = (secret.token if secret else None for secret in (repository.token, repository.ssh_key))
     address = (repository.url, repository.branch, repository.username)
     return repository.id, *address, repository.known_hosts, repository.ca_certificate, *sealed
+
+
+def has_other_remote(repository: Repository) -> bool:
+    """Since this row was read its URL, branch or credential was changed: what git met says nothing of the new one."""
+    row = Repository.objects.filter(id=repository.id).first()
+    return row is not None and _asked_of(row) != _asked_of(repository)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +104,7 @@ class _Look:
     def at(cls, job: Job) -> "_Look":
         asked_at = job.now()
         try:
-            head = ask_remote(job.repository, but_not=job.subscription, in_bulk=True)
+            head = ask_remote(job.repository, but_not=job.subscription, in_bulk=True, interrupt=job.check)
         except GitError as error:
             return cls(asked_at, job.now(), RemoteHead("", None), error)
         Repository.objects.looked(job.repository, at=asked_at)
@@ -128,12 +141,23 @@ def check_fetchable(job: Job, commit: str) -> None:
     raise GitCircuitOpenError(kind, message, retry_after=remaining)
 
 
-def ask_remote(repository: Repository, *, but_not: Subscription | None = None, in_bulk: bool = False) -> RemoteHead:
-    """An `ls-remote`; its outcome counts for the repository's circuit, and a moved head asks for the others' runs."""
+def ask_remote(
+    repository: Repository,
+    *,
+    but_not: Subscription | None = None,
+    in_bulk: bool = False,
+    interrupt: Callable[[], None] | None = None,
+) -> RemoteHead:
+    """An `ls-remote`; its outcome counts for the repository's circuit, and a moved head asks for the others' runs.
+
+    `interrupt` is called once a second meanwhile; it may raise, which ends git.
+    """
     for _ in range(LOOKS):
-        head = _look(repository, in_bulk=in_bulk)
+        head = _look(repository, git_limits(in_bulk=in_bulk, interrupt=interrupt))
         found(repository, head, but_not=but_not)
         if not _stands_at(repository, head):
+            if has_other_remote(repository):
+                break
             repository.refresh_from_db(fields=["head_branch", "head_commit", "head_moved_at"])
         if _stands_at(repository, head):
             break
@@ -152,7 +176,7 @@ def found(repository: Repository, head: RemoteHead, *, but_not: Subscription | N
         return False
     known = RemoteHead(repository.head_branch, repository.head_commit or None)
     with transaction.atomic():
-        moved = Repository.objects.head_moved(repository.id, known, head)
+        moved = Repository.objects.head_moved(repository, known, head)
         if moved:
             _ask(Subscription.objects.filter(repository=repository), but_not)
     if moved:
@@ -160,11 +184,12 @@ def found(repository: Repository, head: RemoteHead, *, but_not: Subscription | N
     return moved
 
 
-def _look(repository: Repository, *, in_bulk: bool) -> RemoteHead:
+def _look(repository: Repository, limits: GitLimits) -> RemoteHead:
     try:
-        head = remote_head(repository.remote, git_limits(in_bulk=in_bulk))
+        head = remote_head(repository.remote, limits)
     except GitError as error:
-        remote_failed(repository, error)
+        if not has_other_remote(repository):
+            remote_failed(repository, error)
         raise
     remote_answered(repository)
     return head

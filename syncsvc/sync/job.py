@@ -11,6 +11,7 @@ from django.conf import settings
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits
 from syncsvc.models import App, Repository, Subscription, Trigger
+from syncsvc.stopping import STOPPING
 from syncsvc.store.claim import Claimed, claim, claim_next_released
 from syncsvc.sync.lease import Lease, LeaseLostError
 from syncsvc.sync.turn import Turn
@@ -72,6 +73,7 @@ class Job:
             started_at=claimed.at,
             loaded_at=time.monotonic(),
             clock_offset=claimed.at.timestamp() - time.time(),
+            watched=Watched((subscription.repository.url, subscription.repository.branch)),
             turn=turn,
         )
 
@@ -108,10 +110,10 @@ class Job:
         return time.monotonic() - self.loaded_at < FRESH_SECONDS
 
     def check(self) -> None:
-        """RunEndsError where an operator stopped or paused it; LeaseLostError where it is somebody else's by now."""
+        """RunEndsError where the run is to end now; LeaseLostError where it is somebody else's by now."""
         if self.lease.lost.is_set():
             raise LeaseLostError
-        if self.watched.must_end:
+        if self.watched.must_end or STOPPING.is_set():
             raise RunEndsError
 
     def now(self) -> datetime:

@@ -19,7 +19,10 @@ from syncsvc.sync.throttle import EndpointThrottle
 from syncsvc.types import ErrorKind
 
 # The run goes on later: these say nothing about the messages.
-NO_JUDGEMENT = (Stop.SHUTDOWN, Stop.PAUSED, Stop.STOPPED, Stop.HANDS_OVER, Stop.THROTTLED)
+NO_JUDGEMENT = (
+    *(Stop.SHUTDOWN, Stop.PAUSED, Stop.STOPPED, Stop.OTHER_REMOTE),
+    *(Stop.HANDS_OVER, Stop.THROTTLED),
+)
 
 
 class Judgement:
@@ -72,11 +75,11 @@ class Judgement:
         cargo.close()
         self._places.leave(cargo)
 
-    def forget(self) -> None:
+    def forget(self, url: str) -> None:
         """The app has another URL, which has said nothing yet."""
         self._is_alive = False
-        self._circuit.forget()
-        self._throttle.forget()
+        self._circuit.forget(url)
+        self._throttle.forget(url)
         if self._tally.stop in (Stop.CIRCUIT, Stop.THROTTLED):
             self._tally.stop = None
 

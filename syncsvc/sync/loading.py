@@ -82,13 +82,14 @@ class Loader:
         begun: BegunFiles,
     ) -> None:
         self._spool, self._mirror, self._blobs, self._recorder = spool, mirror, blobs, recorder
-        self._payload, self._max_batch, self._begun = payload, max_batch, begun
+        # May be lowered while the run goes on, and holds at once then; a higher one from the next group on.
+        self._payload, self.max_batch, self._begun = payload, max_batch, begun
         self._part_bytes: int = settings.CONTENT_CHUNK_BYTES
 
     def cargo(self, kind: ChangeKind) -> Iterator[Cargo | Damaged]:
         for group, known_bad in self._marked_groups(kind):
             loaded = (self._load(change, known_bad) for change in group)
-            yield from self._batches(loaded, known_bad) if self._max_batch > 1 else loaded
+            yield from self._batches(loaded, known_bad) if self.max_batch > 1 else loaded
 
     def _marked_groups(self, kind: ChangeKind) -> Iterator[tuple[list[Change], bool]]:
         ahead: deque[tuple[list[Change], bool, Future[None]]] = deque()
@@ -110,14 +111,14 @@ class Loader:
     def _batches(self, loaded: Iterable[Cargo | Damaged], known_bad: bool) -> Iterator[Cargo | Damaged]:
         batch = Batch(known_bad=known_bad)
         for cargo in loaded:
-            if not isinstance(cargo, Single):
+            if not isinstance(cargo, Single) or self.max_batch == 1:
                 yield cargo
                 continue
             item = self._payload.batch_item(cargo.change, cargo.content)
             if len(item) > BATCH_BYTES:
                 yield cargo
                 continue
-            if not batch.takes(item, most=self._max_batch):
+            if not batch.takes(item, most=self.max_batch):
                 yield batch
                 batch = Batch(known_bad=known_bad)
             batch.add(cargo, item)

@@ -32,14 +32,22 @@ from syncsvc.sync.ending import (
     Synced,
     progress_of,
 )
-from syncsvc.sync.heads import ask_remote, check_fetchable, found, head_for
+from syncsvc.sync.heads import ask_remote, check_fetchable, found, has_other_remote, head_for
 from syncsvc.sync.job import Job, mirror_of
 from syncsvc.sync.lease import KEEPER, LeaseLostError
 from syncsvc.sync.outage import AWAY
 from syncsvc.sync.plan import Plan, make_plan
-from syncsvc.sync.remote_circuits import GitCircuitOpenError, asks_for_quiet, enter_host, quiet_for
+from syncsvc.sync.remote_circuits import (
+    GitCircuitOpenError,
+    asks_for_quiet,
+    enter_host,
+    host_failed,
+    quiet_for,
+    remote_answered,
+    wait_asked_for,
+)
 from syncsvc.sync.settle import settle
-from syncsvc.sync.settlement_text import handed_over_text
+from syncsvc.sync.settlement_text import OTHER_REMOTE_TEXT, handed_over_text
 from syncsvc.sync.snapshots import take_in
 from syncsvc.sync.spool import Spool
 from syncsvc.sync.tally import Stop
@@ -114,7 +122,7 @@ def _work(job: Job) -> Ending:
     except LeaseLostError:
         raise
     except RunEndsError:
-        return _ended_by_operator(job)
+        return _told_to_end(job)
     except AWAY as error:
         # Before the first request: what delivers waits for the database instead.
         logger.warning("database.away", error=type(error).__name__)
@@ -127,8 +135,10 @@ def _work(job: Job) -> Ending:
         return _crashed(job, error)
 
 
-def _ended_by_operator(job: Job, progress: Progress | None = None) -> Stopped | HandedBack:
-    return Stopped(progress) if job.watched.is_stopped else HandedBack(progress=progress)
+def _told_to_end(job: Job, progress: Progress | None = None) -> Stopped | HandedBack:
+    if job.watched.is_stopped:
+        return Stopped(progress)
+    return HandedBack(progress=progress, reason=OTHER_REMOTE_TEXT if job.watched.has_other_remote else "")
 
 
 def _crashed(job: Job, error: Exception, progress: Progress | None = None) -> Failed:
@@ -147,9 +157,9 @@ def _pause_after(progress: Progress | None, turn: Turn) -> float:
 
 
 def _git_failed(job: Job, error: GitError) -> Ending:
-    if error.retry_after is None:
+    wait = wait_asked_for(error)
+    if wait is None:
         return Failed(error.kind, str(error))
-    wait = min(error.retry_after, settings.RETRY_AFTER_MAX_SECONDS)
     if not asks_for_quiet(job.repository, error):
         return RemoteLeftAlone(error.kind, str(error), wait)
     return RemoteLeftAlone(error.kind, str(error), wait, quiet_for(job.repository), host_is_quiet=True)
@@ -170,9 +180,12 @@ def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
         commit = mirror.heal(head)
         with mirror.reading():
             ending = _plan_and_deliver(job, mirror, commit)
-    if isinstance(ending, Incomplete) and ending.progress.tally.damaged:
-        _heal(job, mirror, head)
-    _maintain(job, mirror)
+    try:
+        if isinstance(ending, Incomplete) and ending.progress.tally.damaged:
+            _heal(job, mirror, head)
+        _maintain(job, mirror)
+    except RunEndsError:
+        return ending if isinstance(ending, Synced) else _told_to_end(job, progress_of(ending))
     return ending
 
 
@@ -191,10 +204,15 @@ def _refresh(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     commit = _fetch(job, mirror, head)
     fetched = RemoteHead(head.branch, commit)
     if fetched != head and not found(job.repository, fetched, but_not=job.subscription):
-        ask_remote(job.repository, but_not=job.subscription)
+        ask_remote(job.repository, but_not=job.subscription, interrupt=job.check)
     if mirror.has_fetched:
-        wakeup.wake_runs(Subscription.objects.filter(repository=job.repository).fetch_ended())
+        _wake_those_that_wait_for(job.repository)
     return commit
+
+
+def _wake_those_that_wait_for(repository: Repository) -> None:
+    """A fetch of its mirror has ended."""
+    wakeup.wake_runs(Subscription.objects.filter(repository=repository).fetch_ended())
 
 
 def _fetch(job: Job, mirror: Mirror, head: RemoteHead) -> str:
@@ -208,10 +226,19 @@ def _fetch(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     except GitError as error:
         if error.kind is ErrorKind.WORKER_DISK:
             raise
-        same_remote = Repository.objects.filter(url=repository.url)  # else it failed at one that it has left
-        same_remote.fetch_failed(repository.id, commit=head.commit or "", kind=error.kind, error=str(error))
-        wakeup.wake_runs(Subscription.objects.filter(repository=repository).fetch_ended())
+        if not has_other_remote(repository):
+            wait = wait_asked_for(error)
+            Repository.objects.fetch_failed(
+                repository.id, commit=head.commit or "", kind=error.kind, error=str(error), wait=wait
+            )
+            host_failed(repository, error)
+        _wake_those_that_wait_for(repository)
         raise
+    except (RunEndsError, LeaseLostError):
+        _wake_those_that_wait_for(repository)  # one of them fetches
+        raise
+    if mirror.has_fetched:
+        remote_answered(repository)
     if repository.fetch_failures:
         Repository.objects.fetched(repository.id)
     return commit
@@ -243,23 +270,27 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
         except (LeaseLostError, *AWAY):
             raise
         except RunEndsError:
-            return _ended_by_operator(job, progress)
+            return _told_to_end(job, progress)
         except GitError as error:
             return Failed(error.kind, str(error), progress=progress, at_least=_pause_after(progress, job.turn))
         except Exception as error:
             return _crashed(job, error, progress)
-        return _delivered(progress, circuit, job.turn)
+        return _delivered(job, progress, circuit)
 
 
-def _delivered(progress: Progress, circuit: EndpointCircuit, turn: Turn) -> Ending:
-    tally = progress.tally
+def _delivered(job: Job, progress: Progress, circuit: EndpointCircuit) -> Ending:
+    tally, turn = progress.tally, job.turn
     if tally.delivered == progress.plan.changes:
         return Synced(progress)
+    if job.watched.is_stopped and tally.stop is not Stop.FAILURE:
+        return Stopped(progress)
     match tally.stop:
-        case Stop.SHUTDOWN | Stop.PAUSED | Stop.HANDS_OVER if not tally.failed:
+        case Stop.OTHER_REMOTE:
+            return _told_to_end(job, progress)
+        case Stop.SHUTDOWN | Stop.PAUSED if not tally.failed:
+            return _told_to_end(job, progress)
+        case Stop.HANDS_OVER if not tally.failed:
             return HandedBack(progress=progress, reason=handed_over_text(turn.over_because))
-        case Stop.STOPPED:
-            return Stopped(progress)
         case Stop.THROTTLED if tally.throttled is not None:
             return EndpointThrottled(tally.throttled, progress)
         case Stop.CIRCUIT if tally.kind is None and tally.throttled is not None:

@@ -1,20 +1,24 @@
 """Polling a repository: one `ls-remote` however many apps follow it."""
 
 import random
+import time
 import uuid
+from collections.abc import Callable
 from datetime import datetime
 
 import structlog
 from django.conf import settings
-from django.db import connection
+from django.db import Error, connection
 from django.db.models.functions import Now
 
 from syncsvc.exceptions import GitError
 from syncsvc.models import Repository, Subscription, Trigger
+from syncsvc.stopping import STOPPING
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.disk import DISK
 from syncsvc.sync.heads import ask_remote
 from syncsvc.sync.remote_circuits import GitCircuitOpenError, enter_host
+from syncsvc.sync.watch import RunEndsError
 from syncsvc.types import ErrorKind
 
 logger = structlog.get_logger(__name__)
@@ -23,6 +27,8 @@ logger = structlog.get_logger(__name__)
 POLL_JITTER = 0.1
 # Failures in a row before the subscriptions run, and meet the failure themselves: one is no news.
 FAILURES_BEFORE_RUNS = 3
+# A poll that takes longer than this, in seconds, looks whether it is still wanted.
+LONG_SECONDS = 1.0
 
 
 def poll_repository(repository_id: uuid.UUID) -> bool:
@@ -36,7 +42,9 @@ def poll_repository(repository_id: uuid.UUID) -> bool:
         if repository.queued_at is None:  # what somebody asked for does not wait for its host
             enter_host(repository)
         _hold_no_connection()
-        ask_remote(repository)
+        ask_remote(repository, interrupt=_while_wanted(repository_id, token))
+    except RunEndsError:
+        Repository.objects.handed_back(repository_id, token=token)
     except GitCircuitOpenError as error:
         Repository.objects.passed_over(repository_id, token=token, delay=error.retry_after or delay)
     except GitError as error:
@@ -46,6 +54,27 @@ def poll_repository(repository_id: uuid.UUID) -> bool:
         asked_at: datetime = repository.read_at  # type: ignore[attr-defined]  # annotated above
         Repository.objects.checked(repository_id, token=token, at=asked_at, delay=delay)
     return True
+
+
+def _while_wanted(repository_id: uuid.UUID, token: uuid.UUID) -> Callable[[], None]:
+    """Raises RunEndsError where this process stops, or the repository was paused, deleted or given another remote."""
+    looks_from = time.monotonic() + min(LONG_SECONDS, settings.GIT_LS_REMOTE_TIMEOUT / 4)
+
+    def check() -> None:
+        if STOPPING.is_set():
+            raise RunEndsError
+        if time.monotonic() < looks_from:
+            return
+        wanted = Repository.objects.filter(id=repository_id, lease_token=token, is_active=True)
+        try:
+            if not wanted.exists():
+                raise RunEndsError
+        except Error as error:
+            logger.warning("database.away", error=type(error).__name__)
+        finally:
+            _hold_no_connection()
+
+    return check
 
 
 def _hold_no_connection() -> None:

@@ -22,6 +22,8 @@ logger = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0
 # Due polls that are read at a time, for each place.
 CHOICE = 4
+# Times that it reads in one look: what is due the longest may all be of hosts that have their share.
+READS = 4
 
 
 def choose(due: Sequence[DuePoll], running: Collection[DuePoll], *, size: int, of_host: int) -> list[DuePoll]:
@@ -70,14 +72,23 @@ class Polls:
         begun: list[DuePoll] = []
         # A host gets more than a quarter of the places only where polls of no other host wait.
         for of_host in (Shares(size).quarter, Shares(size).most):
-            running = self.running
-            if len(running) >= size:
-                break
-            chosen = choose(_due(running, size, of_host), running, size=size, of_host=of_host)
-            self._is_full = len(running) + len(chosen) >= size
-            self.begin(chosen)
-            begun += chosen
+            for _ in range(READS):
+                chosen, may_be_more = self._begin_some(size, of_host)
+                begun += chosen
+                if not may_be_more:
+                    break
         return begun
+
+    def _begin_some(self, size: int, of_host: int) -> tuple[list[DuePoll], bool]:
+        """Those that it began, and whether polls of other hosts may be due behind the ones that were read."""
+        running = self.running
+        if len(running) >= size:
+            return [], False
+        due = _due(running, size, of_host)
+        chosen = choose(due, running, size=size, of_host=of_host)
+        self._is_full = len(running) + len(chosen) >= size
+        self.begin(chosen)
+        return chosen, bool(chosen) and len(due) == CHOICE * size
 
     @property
     def running(self) -> list[DuePoll]:

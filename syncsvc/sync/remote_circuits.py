@@ -87,18 +87,24 @@ def remote_answered(repository: Repository, *, limits: bool = False) -> None:
 
 def remote_failed(repository: Repository, error: GitError) -> None:
     """Counts what an `ls-remote` met, for the repository and for its host."""
-    policy, wait = remote_circuit_policy(), _wait_asked_for(error)
+    policy, wait = remote_circuit_policy(), wait_asked_for(error)
     if POLICIES[error.kind].counts_for(Circuit.REMOTE):
         count_failure(repository.id, kind=error.kind, error=str(error), policy=policy, wait=wait)
+    host_failed(repository, error)
+
+
+def host_failed(repository: Repository, error: GitError) -> None:
+    """Counts what git met for the repository's host: a failure to connect, a wait it asks for, or an answer."""
     if not repository.host or error.kind not in REMOTE_KINDS:
         return
+    wait = wait_asked_for(error)
     limits = wait is not None and asks_for_quiet(repository, error)
     if wait is not None and limits:
         remote_hosts.be_quiet(repository.host, wait)
     if isinstance(error, NotAskedError):
         remote_hosts.give_probe_back(repository.host)
     elif error.kind in UNREACHED_KINDS and wait is None and error.status is None:
-        _count_for_host(repository, error, policy)
+        _count_for_host(repository, error, remote_circuit_policy())
     else:
         remote_answered(repository, limits=limits)
 
@@ -129,7 +135,8 @@ def asks_for_quiet(repository: Repository, error: GitError) -> bool:
     return bool(repository.host) and error.retry_after is not None and error.status in HOST_LIMITS
 
 
-def _wait_asked_for(error: GitError) -> float | None:
+def wait_asked_for(error: GitError) -> float | None:
+    """Seconds for which the remote asked to be left alone, as far as that is honoured."""
     return None if error.retry_after is None else min(error.retry_after, settings.RETRY_AFTER_MAX_SECONDS)
 
 

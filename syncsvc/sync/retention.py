@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
-from syncsvc.models import DeliveryAttempt, Operation, OperationItem, SyncRun
+from syncsvc.models import DeliveryAttempt, Operation, OperationItem, RemoteHost, Repository, SyncRun
 
 logger = structlog.get_logger(__name__)
 
@@ -16,19 +16,24 @@ BATCH = 5_000
 
 
 def delete_expired() -> dict[str, int]:
-    """Deletes attempts and ended runs that are past their retention; how many of each. No attempt outlives its run."""
+    """Deletes attempts, ended runs and operations that are past their retention; how many of each.
+
+    No attempt outlives its run. Hosts go that no repository is on any more.
+    """
     attempts = DeliveryAttempt.objects.filter(at__lt=_days_ago(settings.ATTEMPT_RETENTION_DAYS))
     runs = SyncRun.objects.filter(
         ~Exists(DeliveryAttempt.objects.filter(run=OuterRef("pk"))),
         started_at__lt=_days_ago(settings.RUN_RETENTION_DAYS),
     ).exclude(outcome="")
     operations = Operation.objects.filter(finished_at__lt=_days_ago(settings.OPERATION_RETENTION_DAYS))
+    hosts = RemoteHost.objects.exclude(Exists(Repository.objects.filter(host=OuterRef("name"))))
     items = OperationItem.objects.filter(operation__in=operations)
     deleted = {
         "attempts": _in_batches(attempts.order_by()),
         "runs": _in_batches(runs.order_by()),
         "items": _in_batches(items.order_by()),
         "operations": _in_batches(operations.order_by()),
+        "hosts": _in_batches(hosts.order_by()),
     }
     logger.info("retention.ended", **deleted)
     return deleted

@@ -87,7 +87,9 @@ class Rooms:
         """`long_after` is in seconds of the clock, which is that of the turns."""
         self._long_after, self._clock = long_after, clock
         self._turns: list[Turn] = []
-        # Their last run in this process was long.
+        # Apps that had a run in this process, or whose last run elsewhere is known.
+        self._met_apps: set[uuid.UUID] = set()
+        # Their last run was long.
         self._slow_apps: set[uuid.UUID] = set()
         self._slow_repositories: set[uuid.UUID] = set()
         self._lock = threading.Lock()
@@ -96,6 +98,18 @@ class Rooms:
     def when_long_changes(self, tell: Callable[[int], None]) -> None:
         """`tell` is called with the number of turns in the long room whenever that changes; it must not wait."""
         self._when_long_changes = tell
+
+    def has_met(self, app_id: uuid.UUID) -> bool:
+        """True where the length of one of the app's runs is known here."""
+        with self._lock:
+            return app_id in self._met_apps
+
+    def meet(self, app_id: uuid.UUID, *, last_run: float | None) -> None:
+        """Takes over how many seconds the app's last run took elsewhere; None: it had none, and may turn out slow."""
+        with self._lock:
+            if app_id not in self._met_apps and (last_run is None or last_run >= self._long_after):
+                self._slow_apps.add(app_id)
+            self._met_apps.add(app_id)
 
     def enter(self, turn: Turn) -> Admission:
         """Counts the turn in, unless the answer is NO: rivals must see it before it is looked whether others wait."""

@@ -9,10 +9,11 @@ from django.conf import settings
 from django.db import transaction
 
 from syncsvc.delivery.retry_policy import RetryPolicy
-from syncsvc.error_kinds import POLICIES
-from syncsvc.models import Operation, Subscription, SyncRun
+from syncsvc.error_kinds import POLICIES, Fault
+from syncsvc.models import App, Operation, Subscription, SyncRun
 from syncsvc.store import circuits
 from syncsvc.store.complete import complete
+from syncsvc.store.moves import note_old_url
 from syncsvc.store.operations import (
     cancel_item,
     fail_items_waiting_for,
@@ -23,7 +24,16 @@ from syncsvc.store.operations import (
 )
 from syncsvc.sync.circuit import circuit_policy, pause_gone
 from syncsvc.sync.disk import DISK
-from syncsvc.sync.ending import Ending, EndpointLeftAlone, EndpointThrottled, Failed, RemoteLeftAlone, progress_of
+from syncsvc.sync.ending import (
+    Ending,
+    EndpointLeftAlone,
+    EndpointThrottled,
+    Failed,
+    HandedBack,
+    RemoteLeftAlone,
+    progress_of,
+)
+from syncsvc.sync.heads import has_other_remote
 from syncsvc.sync.job import Job
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.notify import tell_app_of_failure
@@ -41,7 +51,7 @@ from syncsvc.sync.settlement import (
     Standing,
     Stop,
 )
-from syncsvc.sync.settlement_text import gave_up_text, item_reason, quiet_text
+from syncsvc.sync.settlement_text import ANOTHER_BY_NOW_TEXT, gave_up_text, item_reason, quiet_text
 from syncsvc.types import ErrorKind
 
 logger = structlog.get_logger(__name__)
@@ -70,12 +80,17 @@ def settle(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> Sy
     """
     if isinstance(ending, Failed) and ending.kind is ErrorKind.WORKER_DISK:
         DISK.failed(ending.error)
-    settlement = settlement_policy().settlement(ending, _standing(job), random.random)
+    policy, standing = settlement_policy(), _standing(job)
+    settlement = policy.settlement(ending, standing, random.random)
+    if _is_about_the_past(job, ending, settlement):
+        ending = HandedBack(progress=progress_of(ending), reason=ANOTHER_BY_NOW_TEXT)
+        settlement = policy.settlement(ending, standing, random.random)
     match settlement:
         case Complete():
             run, operations = through_outage(job.lease, lambda: _complete(job, ending, settlement))
         case _:
             run, operations = through_outage(job.lease, lambda: _write(job, ending, settlement))
+            _note_what_another_url_has(job, ending)
     for operation in (*operations, *_given_up_with_host(job, ending, settlement)):
         settled(operation)
     if run is not None:
@@ -83,6 +98,38 @@ def settle(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> Sy
         if isinstance(settlement, Fail):
             tell_app_of_failure(job, run, settlement.failure, delay=settlement.delay)
     return run
+
+
+def _is_about_the_past(job: Job, ending: Ending, settlement: Settlement) -> bool:
+    """The app has another URL by now, or the repository another remote: a failure of the old one is none of the new."""
+    if not isinstance(settlement, Postpone | Fail):
+        return False
+    match POLICIES[settlement.failure.kind].fault:
+        case Fault.REMOTE:
+            return through_outage(job.lease, lambda: has_other_remote(job.repository))
+        case Fault.ENDPOINT:
+            progress = progress_of(ending)
+            url = (progress.tally.url if progress else "") or job.app.url
+            return through_outage(job.lease, lambda: _has_moved(job.app, url))
+        case _:
+            return False
+
+
+def _note_what_another_url_has(job: Job, ending: Ending) -> None:
+    """As `complete` does, for a run that ended otherwise. A move that is committed later counts the ledger itself."""
+    url = _url_that_took_files(ending)
+    if url and _has_moved(job.app, url):
+        note_old_url(job.subscription.id)
+
+
+def _url_that_took_files(ending: Ending) -> str:
+    """Blank where none did."""
+    progress = progress_of(ending)
+    return progress.tally.url if progress is not None and progress.tally.delivered else ""
+
+
+def _has_moved(app: App, url: str) -> bool:
+    return App.objects.filter(id=app.id).exclude(url=url).exists()
 
 
 def _standing(job: Job) -> Standing:
@@ -106,6 +153,7 @@ def _complete(job: Job, ending: Ending, settlement: Complete) -> Written:
         epoch=job.epoch,
         run_id=job.run_id,
         head_moved_at=job.head_moved_at,
+        url=_url_that_took_files(ending),
         record=record_of(job, ending),
     )
     if completed is None:

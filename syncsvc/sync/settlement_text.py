@@ -6,6 +6,8 @@ from syncsvc.words import counted, plural, span
 
 # An item's row has room for so many letters.
 REASON_LENGTH = 500
+OTHER_REMOTE_TEXT = "The repository has another URL or branch by now; the next run sends what is there."
+ANOTHER_BY_NOW_TEXT = "The app's URL or the repository's remote was changed meanwhile; the next run goes by that."
 
 
 def held_text(name: str, progress: Progress) -> str:

@@ -2,7 +2,11 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+
+# Seconds between two calls of `interrupt` while another thread makes the value.
+LOOK_SECONDS = 0.25
 
 
 class Shared[V]:
@@ -18,14 +22,24 @@ class Shared[V]:
         self._used = 0
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, make: Callable[[], V], *, good: Callable[[V], bool] = lambda _: True) -> V:
-        """The value that is there, if it is `good`; else what `make` gives, which others then find."""
+    def get(
+        self,
+        key: Hashable,
+        make: Callable[[], V],
+        *,
+        good: Callable[[V], bool] = lambda _: True,
+        interrupt: Callable[[], None] | None = None,
+    ) -> V:
+        """The value that is there, if it is `good`; else what `make` gives, which others then find.
+
+        `interrupt` is called while another thread makes the value; it may raise, which ends the wait.
+        """
         with self._lock:
             if key in self._values and good(value := self._values[key]):
                 self._values.move_to_end(key)
                 return value
             making = self._making.setdefault(key, threading.Lock())
-        with making:
+        with _held(making, interrupt):
             with self._lock:
                 if key in self._values and good(value := self._values[key]):
                     return value
@@ -46,3 +60,14 @@ class Shared[V]:
             while self._used > self._room and len(self._values) > 1:
                 _, dropped = self._values.popitem(last=False)
                 self._used -= self._cost(dropped)
+
+
+@contextmanager
+def _held(lock: threading.Lock, interrupt: Callable[[], None] | None) -> Iterator[None]:
+    while not lock.acquire(timeout=LOOK_SECONDS if interrupt else -1):
+        if interrupt:
+            interrupt()
+    try:
+        yield
+    finally:
+        lock.release()

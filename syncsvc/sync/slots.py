@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import Q
 
 from syncsvc import wakeup
-from syncsvc.models import Operation, Subscription
+from syncsvc.models import Operation, Subscription, SyncRun
 from syncsvc.models.subscription import DOUBTFUL, SubscriptionQuerySet
 from syncsvc.stopping import STOPPING
 from syncsvc.store.claim import Share, share_of
@@ -119,6 +119,8 @@ class Slots:
         if share.in_bulk:
             self.run_released(worker=worker, settled=settled)
             return True
+        if not self.rooms.has_met(share.app_id):
+            self.rooms.meet(share.app_id, last_run=_seconds_of_last_run(subscription_id))
         turn = Turn(Work(share.app_id, share.repository_id, share.host, is_doubtful=share.is_doubtful))
         try:
             if not self._enter(turn, share):
@@ -127,6 +129,8 @@ class Slots:
             self._overseer.attend()
             with live_run() as live:
                 turn.when_long = live.pass_over
+                if turn.is_long:  # it may take long: bulk work does not wait for its end
+                    live.pass_over()
                 run_subscription(subscription_id, worker=worker, settled=settled, turn=turn)
         finally:
             self.rooms.leave(turn)
@@ -213,6 +217,11 @@ class Slots:
         )
         if live:
             wakeup.wake_runs(self._take_left(live))
+
+
+def _seconds_of_last_run(subscription_id: uuid.UUID) -> float | None:
+    run = SyncRun.objects.filter(subscription=subscription_id, finished_at__isnull=False).first()
+    return run.seconds if run else None
 
 
 def _doubtful(shut_out: ShutOut) -> Q:

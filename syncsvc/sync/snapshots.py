@@ -54,7 +54,9 @@ def take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
 
     Snapshots never change, so the last ones are kept in memory: each app that follows a repository asks for them.
     """
-    return _known.get((repository.id, commit), lambda: _take_in(repository, mirror, commit))
+    return _known.get(
+        (repository.id, commit), lambda: _take_in(repository, mirror, commit), interrupt=mirror.limits.interrupt
+    )
 
 
 def _take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
@@ -99,7 +101,7 @@ def difference(repository_id: uuid.UUID, mirror: Mirror, old: str, new: str) -> 
         rest.append(chain(first, changes))
         return _LONG
 
-    known = _differences.get((repository_id, old, new), read)
+    known = _differences.get((repository_id, old, new), read, interrupt=mirror.limits.interrupt)
     if known is not _LONG:
         return iter(known)
     if not rest:  # another has found out that it is long

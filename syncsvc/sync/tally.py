@@ -19,13 +19,14 @@ class Stop(Enum):
     FAILURE = auto()  # a kind about the endpoint as a whole
     PAUSED = auto()  # the app, the repository or the subscription
     STOPPED = auto()  # an operator stopped this run
+    OTHER_REMOTE = auto()  # the repository has another URL or branch
     HANDS_OVER = auto()  # others are due, or the head has moved
     SHUTDOWN = auto()  # this process ends
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of a delivery so far. `kind`, `error` and `path` are of the first failure."""
+    """Counts of a delivery so far. `kind`, `error` and `path` are of the first failure; `url` is the endpoint's."""
 
     delivered: int = 0
     failed: int = 0
@@ -35,6 +36,7 @@ class Tally:
     error: str = ""
     path: bytes | None = None
     damaged: bool = False
+    url: str = ""
     stop: Stop | None = None
     throttled: Throttled | None = None
     throttle_error: str = ""

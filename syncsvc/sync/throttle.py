@@ -18,6 +18,8 @@ from syncsvc.types import ErrorKind
 
 # A run that waits for the first request of another looks this often whether it succeeded, in seconds.
 LOOK_SECONDS = 0.5
+# A run sees within so many seconds that its app has another URL.
+UNTIL_NEXT_LOOK = 1.0
 # Seconds without an acknowledgement after which a throttled run ends and frees its slot.
 SILENT_SECONDS = 30.0
 
@@ -65,7 +67,7 @@ class EndpointThrottle:
 
     def __init__(self, app: App, lease: Lease, now: Callable[[], datetime]) -> None:
         """`now` gives the database's time."""
-        self._app_id, self._lease, self._now = app.id, lease, now
+        self._app_id, self._url, self._lease, self._now = app.id, app.url, lease, now
         self._policy = throttle_policy()
         self._pace = _Pace.FREE if app.throttled_until is None else _Pace.WAITING
         self._until = time.monotonic()
@@ -136,9 +138,12 @@ class EndpointThrottle:
         first, most, went_first = self._policy.first, self._policy.most, self._has_place
         state, begins = through_outage(
             self._lease,
-            lambda: throttles.throttle(self._app_id, asked=asked, first=first, most=most, went_first=went_first),
+            lambda: throttles.throttle(
+                self._app_id, url=self._url, asked=asked, first=first, most=most, went_first=went_first
+            ),
         )
-        self.waits(state)
+        # An endpoint that the app has left is asked nothing more: the next look finds the new one.
+        self.waits(state or Throttled(UNTIL_NEXT_LOOK, self._silent))
         return begins
 
     def waits(self, state: Throttled) -> None:
@@ -156,8 +161,9 @@ class EndpointThrottle:
         if self._pace is _Pace.FREE and state.remaining:
             self.waits(state)
 
-    def forget(self) -> None:
+    def forget(self, url: str) -> None:
         """The app has another URL, which asked for nothing yet."""
+        self._url = url
         self._pace = _Pace.FREE
 
     def acknowledged(self, sent_at: datetime) -> None:

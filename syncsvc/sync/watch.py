@@ -20,13 +20,15 @@ LOOK_SECONDS = 1.0
 
 
 class RunEndsError(Exception):
-    """An operator stopped the run that goes on, or paused it."""
+    """The run that goes on is to end now: a stop, a pause, another remote, or the end of this process."""
 
 
 class Watched:
     """One run as the watcher sees it. Its own thread reads `latest`; None before the first look."""
 
-    def __init__(self) -> None:
+    def __init__(self, remote: tuple[str, str] | None = None) -> None:
+        """`remote` is the URL and the branch that the run goes by."""
+        self.remote = remote
         self.latest: Look | None = None
         # Requests that it has made so far, and those that people were told of.
         self.requests = self.requests_told = 0
@@ -41,17 +43,23 @@ class Watched:
         return seen is not None and seen.is_stopped
 
     @property
-    def must_end(self) -> bool:
-        """An operator stopped the run, or paused it."""
+    def has_other_remote(self) -> bool:
+        """The repository has another URL or branch by now: the run's commit is none of it."""
         seen = self.latest
-        return seen is not None and (seen.is_stopped or not seen.is_active)
+        return seen is not None and self.remote is not None and seen.remote != self.remote
+
+    @property
+    def must_end(self) -> bool:
+        """An operator stopped the run, paused it, or gave its repository another remote."""
+        seen = self.latest
+        return seen is not None and (seen.is_stopped or not seen.is_active or self.has_other_remote)
 
 
 class Watcher:
     def __init__(self, *, pause: float = LOOK_SECONDS) -> None:
         """`pause` is in seconds, between two looks."""
         self.pause = pause
-        self._runs: dict[uuid.UUID, Watched] = {}
+        self._runs: dict[uuid.UUID, tuple[Lease, Watched]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -59,7 +67,7 @@ class Watcher:
     def watching(self, lease: Lease, watched: Watched) -> Iterator[None]:
         """Looks after a run for the length of a `with`."""
         with self._lock:
-            self._runs[lease.token] = watched
+            self._runs[lease.token] = lease, watched
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
                 self._thread.start()
@@ -72,16 +80,20 @@ class Watcher:
     @property
     def runs(self) -> list[Watched]:
         with self._lock:
-            return list(self._runs.values())
+            return [watched for _, watched in self._runs.values()]
 
     def look(self) -> None:
-        """Looks once; a run whose lease is lost is left to the lease's keeper."""
+        """Looks once. A run that has no lease any more was deleted, or is another worker's."""
         with self._lock:
             runs = dict(self._runs)
         if not runs:
             return
-        for token, seen in look(list(runs)).items():
-            runs[token].latest = seen
+        seen = look(list(runs))
+        for token, (lease, watched) in runs.items():
+            if token in seen:
+                watched.latest = seen[token]
+            elif token in self._runs:
+                lease.lost.set()
 
     def _run(self) -> None:
         while True:

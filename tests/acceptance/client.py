@@ -23,19 +23,22 @@ READY_SECONDS = 20
 # Around WEBHOOK_TIMEOUT of the system under test.
 LATE_SECONDS = (0.5, 1.3)
 SECRETS_KEPT = 3
+# Longer than any timeout.
+SILENCE: Reply = (504, {}, b"", 30.0)
 
 
 class Mood(NamedTuple):
-    """How the endpoint is: the parts (of 1) of requests that fail, are reset, are throttled, or are taken while the
-    answer gets lost or comes late; and a delay of every answer.
+    """How the endpoint is: the parts (of 1) of requests that fail, are reset, are throttled, are never answered, or are
+    taken while the answer gets lost or comes late; and a delay of every answer.
 
-    `retry_after` is what a throttled request is told, in seconds; None: nothing. `late` answers come after the timeout
-    as often as before it.
+    `hangs`: no request is answered. `retry_after` is what a throttled request is told, in seconds; None: nothing.
+    `late` answers come after the timeout as often as before it.
     """
 
     fails: float = 0
     resets: float = 0
     throttles: float = 0
+    silent: float = 0
     loses: float = 0
     late: float = 0
     retry_after: int | None = None
@@ -164,7 +167,7 @@ class Client:
         mood, at = self.mood, time.monotonic()
         if mood.hangs:
             self._note(headers, body, at, taken=False)
-            return 504, {}, b"", 30.0
+            return SILENCE
         if status := self.bad.get(_path(body)):
             self._note(headers, body, at, taken=False)
             return status, {}, b"the test never takes this file", 0.0
@@ -179,7 +182,7 @@ class Client:
             return reset
         self.unverified += status == 401
         self._note(headers, body, at, taken=200 <= status < 300)
-        roll -= mood.fails + mood.resets + mood.throttles
+        roll -= mood.fails + mood.resets + mood.throttles + mood.silent
         if roll < mood.loses:
             return reset
         is_late = roll < mood.loses + mood.late
@@ -238,7 +241,7 @@ def _spoiled(mood: Mood, roll: float) -> Reply | Misbehaviour | None:
     if roll < mood.fails + mood.resets + mood.throttles:
         told = {} if mood.retry_after is None else {"Retry-After": str(mood.retry_after)}
         return 429, told, b"the test says later", 0.0
-    return None
+    return SILENCE if roll < mood.fails + mood.resets + mood.throttles + mood.silent else None
 
 
 def _path(body: bytes) -> bytes:

@@ -10,9 +10,10 @@ import pytest
 from tests.acceptance.client import WELL, Client, Mood
 from tests.acceptance.remote import Remote
 from tests.acceptance.system import SCHEDULER, WORKERS, System, wait_for
+from tests.git.servers import GitHttpServer
 
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "30"))
-ROUNDS_A_CHECKPOINT = 3
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "24"))
+ROUNDS_A_CHECKPOINT = 5
 FIRST_FILES = 120
 MOST_CHANGES = 80
 # What a kill can leave unrecorded in each run: a group, the one that is being written, and what is in flight.
@@ -20,10 +21,17 @@ UNRECORDED = 2 * 200 + 16
 MOODS = (
     *(WELL, WELL, WELL, Mood(delay=0.03), Mood(delay=0.03), Mood(fails=0.3), Mood(resets=0.2), Mood(loses=0.3)),
     *(Mood(throttles=0.1), Mood(throttles=0.05, retry_after=1), Mood(late=0.05), Mood(fails=0.1, throttles=0.1)),
+    *(Mood(delay=0.4), Mood(silent=0.05), Mood(hangs=True)),
 )
+# Seconds that a remote takes before each of its answers: well, slow, and longer than git waits.
+REMOTE_DELAYS = (0.0, 0.0, 0.0, 0.3, 10.0)
 BAD_FILES = 3
 # Short enough that limits and second chances take no longer than a kill.
-PACE = {"RESEND_DELAYS": "0.1,0.3", "THROTTLE_FIRST_SECONDS": "0.1", "THROTTLE_MOST_SECONDS": "0.5"}
+PACE = {
+    **{"RESEND_DELAYS": "0.1,0.3", "THROTTLE_FIRST_SECONDS": "0.1", "THROTTLE_MOST_SECONDS": "0.5"},
+    **{"GIT_LS_REMOTE_TIMEOUT": "1", "GIT_TIMEOUT": "1"},
+    **{"GIT_CIRCUIT_COOLDOWN_SECONDS": "1", "GIT_CIRCUIT_COOLDOWN_MAX_SECONDS": "1"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +55,31 @@ def clients(system: System) -> Iterator[list[Client]]:
         client.mood = WELL
 
 
-def test_apps_equal_git_after_every_kill(system: System, clients: list[Client], random: Random) -> None:
-    """Two apps follow two repositories each, one of them together."""
+@pytest.fixture
+def forge(system: System) -> Iterator[GitHttpServer]:
+    """Serves the remotes over http."""
+    server = GitHttpServer(system.folder)
+    yield server
+    server.delay = 0.0
+    server.close()
+
+
+def test_apps_equal_git_after_every_kill(
+    system: System, clients: list[Client], forge: GitHttpServer, random: Random
+) -> None:
+    """Two apps follow two repositories each, one of them together; one is read over http."""
     remotes = [system.remote(name) for name in ("alone", "shared", "other")]
     for remote in remotes:
         remote.fill(FIRST_FILES)
     system.add(clients, remotes[1:2])
     system.add(clients[:1], remotes[:1])
-    system.add(clients[1:], remotes[2:])
+    system.add(clients[1:], remotes[2:], url=forge.url("other.git"))
     kills = 0
     for number in range(1, ROUNDS + 1):
+        forge.delay = random.choice(REMOTE_DELAYS)
         kills += _round(system, clients, remotes, random)
         if number % ROUNDS_A_CHECKPOINT == 0 or number == ROUNDS:
+            forge.delay = 0.0
             _checkpoint(system, clients, remotes)
     interrupted = [outcome for remote in remotes for outcome, _, _ in system.runs(remote) if outcome == "interrupted"]
     assert len(interrupted) >= ROUNDS // 3, "most kills met no run: the test has become pointless"
@@ -175,7 +196,7 @@ def _same_ids(clients: list[Client]) -> None:
     """What is told twice of one path, at one commit, is told with one id."""
     for client in clients:
         last: dict[tuple[str, bytes], tuple[object, str]] = {}
-        for sent in client.sent:
+        for sent in (sent for sent in client.sent if sent.path):
             mode, blob, _ = sent.version
             path, said = (sent.repository, sent.path), (sent.event, mode, blob, sent.commit)
             change = sent.webhook_id.partition(".")[0]

@@ -108,6 +108,15 @@ def test_a_host_that_cannot_be_reached_is_named_once_for_all_of_its_repositories
     assert "/admin/syncsvc/repository/?q=down.example.com" in page.text
 
 
+def test_a_host_that_nothing_is_asked_of_any_more_is_not_called_down(console: Client, alive: None) -> None:
+    now = timezone.now()
+    factories.RepositoryFactory(url="https://new.example.com/a/b.git")
+    factories.RepositoryFactory(url="https://down.example.com/a/b.git", is_active=False)
+    RemoteHost.objects.create(name="down.example.com", failing_since=now, circuit_until=now, circuit_openings=1)
+
+    assert "down.example.com" not in text_of(console.get("/admin/"))
+
+
 def test_workers_and_scheduler_that_were_not_seen_come_first_and_git_is_not_blamed(console: Client) -> None:
     factories.SubscriptionFactory(failed=True)
     factories.RepositoryFactory(checked_at=timezone.now() - timedelta(hours=1))

@@ -104,7 +104,7 @@ def test_while_it_runs_the_pace_is_that_of_its_workers(app: App, console: Client
     row = Subscription.objects.filter(app=app, repository__name="o/met")
     row.update(status="syncing", due_at=None, lease_token=app.pk, lease_expires_at=timezone.now() + MINUTE)
     watched = Watched()
-    watched.latest = Look(is_stopped=False, is_active=True, app=app, throttled=None)
+    watched.latest = Look(is_stopped=False, is_active=True, remote=("", ""), app=app, throttled=None)
     PaceTeller().tell([watched])
 
     page = told(console.get(page_of(app)))

@@ -33,6 +33,7 @@ class GitHttpServer:
         self.stalled = threading.Event()
         self.redirect_to = ""
         self.status = 0
+        self.retry_after = "1"
         self.delay = 0.0
         self.pace = 0.0
         self.shallow = True
@@ -64,10 +65,12 @@ class GitHttpServer:
 def _handler(server: GitHttpServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._answer(b"")
+            with contextlib.suppress(OSError):  # git has been ended
+                self._answer(b"")
 
         def do_POST(self) -> None:
-            self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+            with contextlib.suppress(OSError):
+                self._answer(self.rfile.read(int(self.headers["Content-Length"])))
 
         def _answer(self, body: bytes) -> None:
             given = self.headers.get("Authorization", "")
@@ -76,7 +79,7 @@ def _handler(server: GitHttpServer) -> type[BaseHTTPRequestHandler]:
             if server.redirect_to:
                 return self._refuse(301, "Location", server.redirect_to + self.path)
             if server.status:
-                return self._refuse(server.status, "Retry-After", "1")
+                return self._refuse(server.status, "Retry-After", server.retry_after)
             if server.authorization and given != server.authorization:
                 return self._refuse(401, "WWW-Authenticate", 'Basic realm="git"')
             server.discoveries += self.path.endswith("service=git-upload-pack")

@@ -95,11 +95,11 @@ def refusal(call: Callable[..., object], *arguments: Any, **options: Any) -> str
 
 def meets_dead_endpoint(job: Job) -> Ending:
     """As a run does that sends something to an endpoint which never answers."""
-    app = job.app.id
+    app, url = job.app.id, job.app.url
     if App.objects.filter(id=app, circuit_opened_at=None).exists():
         for number in range(5):
-            circuits.note_failure(app, f"{number}", threshold=5)
-        circuits.open_circuit(app, threshold=5, cooldown=600)
+            circuits.note_failure(app, f"{number}", url=url, threshold=5)
+        circuits.open_circuit(app, url=url, threshold=5, cooldown=600)
         return POSTPONED
     if circuits.take_probe(app, early=False, seconds=60):
         circuits.probe_failed(app, cooldown=600)
@@ -111,7 +111,8 @@ def meets_throttling_endpoint(job: Job) -> Ending:
     app = job.app.id
     state = throttles.throttled(app)
     if state is None or throttles.go_first(app, early=False, seconds=60):
-        state, _ = throttles.throttle(app, asked=600, first=1, most=30)
+        state, _ = throttles.throttle(app, url=job.app.url, asked=600, first=1, most=30)
+        assert state is not None
     return is_throttled(job, remaining=state.remaining, silent=state.silent)
 
 

@@ -98,12 +98,13 @@ def test_nothing_waits_for_each_other_and_every_look_adds_up() -> None:
     def answer(random: Random) -> None:
         """As endpoints do to the runs of their apps."""
         app = random.choice(apps)
+        url = App.objects.values_list("url", flat=True).get(id=app)
         for _ in range(random.choice([1, 5])):
-            circuits.note_failure(app, str(random.random())[:16], threshold=5)
-        circuits.open_circuit(app, threshold=5, cooldown=0.05)
+            circuits.note_failure(app, str(random.random())[:16], url=url, threshold=5)
+        circuits.open_circuit(app, url=url, threshold=5, cooldown=0.05)
         if circuits.take_probe(app, early=False, seconds=0.1):
             circuits.probe_failed(app, cooldown=0.05)
-        throttles.throttle(app, asked=random.choice([None, 0.05]), first=0.01, most=0.1)
+        throttles.throttle(app, url=url, asked=random.choice([None, 0.05]), first=0.01, most=0.1)
         if throttles.go_first(app, early=False, seconds=0.1):
             throttles.give_way(app)
         time.sleep(random.random() / 10)

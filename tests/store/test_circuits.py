@@ -13,7 +13,7 @@ THRESHOLD = 5
 
 
 def note(app: App, *messages: str) -> list[tuple[int, bool]]:
-    return [circuits.note_failure(app.id, message, threshold=THRESHOLD) for message in messages]
+    return [circuits.note_failure(app.id, message, url=app.url, threshold=THRESHOLD) for message in messages]
 
 
 def test_a_message_counts_once_however_often_it_fails() -> None:
@@ -32,7 +32,19 @@ def test_it_opens_only_where_nothing_has_succeeded_since() -> None:
     note(app, *"abcde")
     circuits.endpoint_answered(app.id)
 
-    assert not circuits.open_circuit(app.id, threshold=THRESHOLD, cooldown=30)
+    assert not circuits.open_circuit(app.id, url=app.url, threshold=THRESHOLD, cooldown=30)
+
+
+def test_what_another_url_did_counts_for_nothing() -> None:
+    app = AppFactory()
+    note(app, *"abcde")
+    columns = ("failing_messages", "failure_streak", "circuit_opened_at")
+    before = App.objects.values_list(*columns).get()
+
+    assert circuits.note_failure(app.id, "f", url="https://before.example/", threshold=THRESHOLD) == (0, False)
+    assert not circuits.open_circuit(app.id, url="https://before.example/", threshold=THRESHOLD, cooldown=30)
+
+    assert App.objects.values_list(*columns).get() == before
 
 
 @pytest.mark.parametrize("openings", [0, 1, 3])
@@ -40,7 +52,7 @@ def test_an_answer_ends_all_and_says_whether_it_was_open(openings: int) -> None:
     app = AppFactory()
     note(app, *"abcde")
     if openings:
-        assert circuits.open_circuit(app.id, threshold=THRESHOLD, cooldown=0)
+        assert circuits.open_circuit(app.id, url=app.url, threshold=THRESHOLD, cooldown=0)
     for _ in range(openings - 1):
         assert circuits.take_probe(app.id, early=False, seconds=60)
         circuits.probe_failed(app.id, cooldown=0)
@@ -63,7 +75,7 @@ def test_each_opening_is_closed_once_whoever_closes_it() -> None:
         for turn in range(100):
             if number < 3:
                 note(app, *(f"{number} {turn} {message}" for message in "abcde"))
-                circuits.open_circuit(app.id, threshold=THRESHOLD, cooldown=30)
+                circuits.open_circuit(app.id, url=app.url, threshold=THRESHOLD, cooldown=30)
                 opened += 1
             else:
                 closed[number] += circuits.endpoint_answered(app.id)

@@ -21,7 +21,9 @@ FIRST, MOST = 10.0, 35.0
 
 
 def refuse(app: App, asked: float | None = None) -> tuple[Throttled, bool]:
-    return throttles.throttle(app.id, asked=asked, first=FIRST, most=MOST)
+    state, begins = throttles.throttle(app.id, url=app.url, asked=asked, first=FIRST, most=MOST)
+    assert state is not None
+    return state, begins
 
 
 def pass_time(seconds: float) -> None:
@@ -29,6 +31,14 @@ def pass_time(seconds: float) -> None:
     ago = timedelta(seconds=seconds)
     for name in ("throttled_until", "throttled_at", "throttled_since", "probe_until"):
         App.objects.filter(**{f"{name}__isnull": False}).update(**{name: F(name) - ago})
+
+
+@pytest.mark.parametrize("asked", [None, 600])
+def test_what_another_url_asked_for_is_nothing_to_the_present_one(asked: float | None) -> None:
+    app = AppFactory()
+    before = throttles.throttle(app.id, url="https://before.example/", asked=asked, first=FIRST, most=MOST)
+    assert before == (None, False)
+    assert App.objects.get().throttled_until is None
 
 
 def test_refusals_of_one_wait_lengthen_its_step_once() -> None:

@@ -32,6 +32,17 @@ def test_it_is_known_for_the_same_endpoint_and_the_same_parts_alone() -> None:
     assert BegunFiles("https://a.example/", part_bytes=9).next_part(big(0).changes[0]) == 0
 
 
+def test_a_run_whose_app_moves_goes_by_what_the_new_url_has() -> None:
+    file = big(4)
+    (change,) = file.changes
+    begun = BegunFiles("https://a.example/", part_bytes=9)
+    begun.note(file)
+
+    begun.move("https://b.example/")
+
+    assert begun.next_part(change) == 0
+
+
 def test_without_redis_a_file_begins_at_its_first_part(settings: Settings) -> None:
     settings.REDIS_URL = NOWHERE
     begun, file = BegunFiles("https://a.example/", part_bytes=9), big(4)

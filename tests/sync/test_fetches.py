@@ -108,7 +108,7 @@ def test_a_fetch_that_failed_at_a_remote_that_was_left_says_nothing_of_the_new_o
     job = Job.claim(world.id, worker="test")
     assert job is not None
     Repository.objects.update(url="https://new.example.com/a/b")
-    assert run_job(job) is not None
+    assert run_job(job) is None, "it is handed back"
     repository = Repository.objects.get()
     assert (repository.fetch_failures, repository.error_kind) == (0, "")
 

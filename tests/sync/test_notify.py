@@ -9,8 +9,11 @@ from django.utils import timezone
 from pytest_django import Settings
 from standardwebhooks import Webhook
 
-from syncsvc.models import App, DeliveryAttempt, Repository, Status
-from tests.receiver import accept
+from syncsvc.models import App, DeliveryAttempt, Repository, Status, Subscription, Trigger
+from syncsvc.sync.asking import ask_for_runs
+from syncsvc.sync.job import Job
+from syncsvc.sync.pipeline import run_job
+from tests.receiver import Receiver, accept
 from tests.sync.answers import always
 from tests.sync.world import World
 
@@ -146,6 +149,22 @@ def test_a_paused_app_is_told_nothing(world: World) -> None:
 
     assert told(world) == []
     assert world.subscription.status == Status.SYNCED
+
+
+@pytest.mark.parametrize("is_active", [True, False])
+def test_an_app_that_was_changed_meanwhile_is_told_as_it_is_now(world: World, is_active: bool) -> None:
+    world.repo.commit({"a": b"1"})
+    break_branch(world)
+    ask_for_runs(Subscription.objects.all(), Trigger.SYNC)
+    job = Job.claim(world.id, worker="test")
+    assert job is not None
+
+    with Receiver() as elsewhere:
+        App.objects.update(url=elsewhere.url, is_active=is_active)
+        run_job(job)
+
+        assert len(elsewhere.requests) == int(is_active)
+    assert told(world) == []
 
 
 def test_a_failure_of_the_endpoint_in_between_does_not_begin_a_new_streak(world: World, settings: Settings) -> None:

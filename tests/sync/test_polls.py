@@ -144,6 +144,19 @@ def test_polls_of_one_host_go_on_while_no_others_wait_and_leave_places_for_those
     server.close()
 
 
+def test_others_go_before_a_second_share_of_one_host_however_many_of_it_are_due(fresh: Polls, remote: GitRepo) -> None:
+    server = GitHttpServer(remote.path.parent)
+    server.delay = 0.3
+    for _ in range(40):
+        RepositoryFactory(url=server.url(remote.path.name), checked_at=timezone.now(), due_at=timezone.now() - HOUR)
+    others = {RepositoryFactory(url=str(remote.path), checked_at=timezone.now()).id for _ in range(6)}
+
+    assert others < {poll.id for poll in fresh.look()}
+
+    wait_until(lambda: not fresh.running)
+    server.close()
+
+
 def test_a_look_takes_what_a_place_that_got_free_was_wanted_for(fresh: Polls, remote: GitRepo) -> None:
     for _ in range(20):
         RepositoryFactory(url=str(remote.path), checked_at=timezone.now())

@@ -234,6 +234,58 @@ def test_a_run_that_would_have_to_fetch_leaves_the_host_alone(forge: Forge) -> N
     assert (ended.outcome, forge.server.discoveries) == ("postponed", before)
 
 
+def test_fetches_that_cannot_connect_count_for_the_host(forge: Forge) -> None:
+    """The polls had found the commits while the host was well."""
+    repositories = forge.repositories(3)
+    poll(*repositories)
+    ids = [follower(forge, repository, trigger=Trigger.POLL) for repository in repositories]
+    forge.goes_down()
+
+    for id in ids[:2]:
+        assert run_subscription(id, worker="test") is not None
+    assert not is_open(forge.host)
+    assert run_subscription(ids[2], worker="test") is not None
+
+    assert is_open(forge.host)
+
+
+def test_a_fetch_that_is_the_probe_closes_the_circuit(forge: Forge) -> None:
+    repository = forge.repository()
+    poll(repository)
+    id = follower(forge, repository, trigger=Trigger.POLL)
+    for other in forge.repositories(3):
+        remote_failed(other, no_connection())
+    cool_down_is_over()
+
+    ended = run_subscription(id, worker="test")
+
+    assert ended is not None
+    assert ended.outcome == "synced"
+    assert not is_open(forge.host)
+
+
+@pytest.mark.parametrize(("status", "host_waits"), [(429, True), (503, True), (403, False)])
+def test_a_fetch_that_is_told_to_wait_is_not_made_by_another_app_before(
+    forge: Forge, status: int, host_waits: bool
+) -> None:
+    repository = forge.repository()
+    poll(repository)
+    first, other = (follower(forge, repository, trigger=Trigger.POLL) for _ in range(2))
+    forge.server.status, forge.server.retry_after = status, "600"
+
+    ended = run_subscription(first, worker="test")
+
+    assert ended is not None
+    assert (ended.outcome, ended.error_kind) == ("postponed", "git_unreachable")
+    assert RemoteHost.objects.filter(name=forge.host, quiet_until__isnull=False).exists() is host_waits
+    until = row(repository).fetch_until
+    assert until is not None
+    assert (until - timezone.now()).total_seconds() > 590
+    asked = len(forge.server.seen_authorizations)
+    assert run_subscription(other, worker="test") is not None
+    assert len(forge.server.seen_authorizations) == asked
+
+
 def test_who_asks_for_a_run_or_a_check_does_not_wait_for_the_host(forge: Forge) -> None:
     repositories = forge.repositories(4)
     for repository in repositories[:3]:

@@ -6,15 +6,22 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from syncsvc.models import DeliveryAttempt, Operation, SyncRun
+from syncsvc.models import DeliveryAttempt, Operation, RemoteHost, SyncRun
 from syncsvc.sync import retention
 from syncsvc.sync.retention import delete_expired
-from tests.factories import DeliveryAttemptFactory, OperationFactory, OperationItemFactory, SyncRunFactory
+from tests.factories import (
+    DeliveryAttemptFactory,
+    OperationFactory,
+    OperationItemFactory,
+    RemoteHostFactory,
+    RepositoryFactory,
+    SyncRunFactory,
+)
 from tests.sync.rows import copy_rows
 
 pytestmark = pytest.mark.django_db
 
-NOTHING = {"attempts": 0, "runs": 0, "items": 0, "operations": 0}
+NOTHING = {"attempts": 0, "runs": 0, "items": 0, "operations": 0, "hosts": 0}
 
 
 def days_ago(days: float) -> dict[str, object]:
@@ -53,6 +60,16 @@ def test_ended_operations_go_with_their_items_after_90_days_though_a_younger_one
 
     assert set(Operation.objects.all()) == set(kept)
     assert Operation.objects.get(id=kept[0].id).retries is None
+
+
+def test_a_host_goes_when_its_last_repository_has_moved_or_is_deleted() -> None:
+    kept = RemoteHostFactory()
+    RemoteHostFactory()
+    RepositoryFactory(url=f"https://{kept.name}/a/b")
+
+    assert delete_expired() == NOTHING | {"hosts": 1}
+
+    assert list(RemoteHost.objects.all()) == [kept]
 
 
 def test_how_long_is_a_setting(settings: Settings) -> None:

@@ -57,3 +57,23 @@ def test_what_is_no_longer_good_is_made_anew_and_replaces_it() -> None:
     shared.get("key", lambda: 1)
     assert shared.get("key", lambda: 2, good=lambda value: value > 1) == 2
     assert shared.get("key", lambda: 3) == 2
+
+
+def test_who_waits_for_anothers_value_can_be_called_off() -> None:
+    shared: Shared[int] = Shared(room=10)
+    making, go = threading.Event(), threading.Event()
+
+    def make() -> int:
+        making.set()
+        go.wait()
+        return 1
+
+    maker = threading.Thread(target=lambda: shared.get("key", make))
+    maker.start()
+    making.wait()
+    with pytest.raises(ZeroDivisionError):
+        shared.get("key", lambda: 2, interrupt=lambda: 1 // 0)  # type: ignore[arg-type,return-value]
+    go.set()
+    maker.join()
+
+    assert shared.get("key", lambda: 3) == 1

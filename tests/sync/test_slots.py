@@ -9,13 +9,14 @@ from datetime import timedelta
 
 import pytest
 from django.db import OperationalError, connection
+from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
 from config.celery import app as celery
-from syncsvc.models import App, Operation, Repository, Status, Subscription, SyncRun
+from syncsvc.models import App, Operation, Repository, Status, Subscription, SyncRun, Trigger
 from syncsvc.operations import bulk
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.release import go_on, release
@@ -99,13 +100,17 @@ def worker(world: World, settings: Settings) -> Iterator[Worker]:
 
 
 def follow(app: App, world: World, count: int) -> list[uuid.UUID]:
-    """Of repositories that were polled before."""
-    return [
-        SubscriptionFactory(
-            app=app, repository=RepositoryFactory(url=str(world.repo.path), checked_at=timezone.now())
-        ).id
+    """Of repositories that were polled before, and of an app that has had short runs."""
+    now = timezone.now()
+    subscriptions = [
+        SubscriptionFactory(app=app, repository=RepositoryFactory(url=str(world.repo.path), checked_at=now))
         for _ in range(count)
     ]
+    SyncRun.objects.bulk_create(
+        SyncRun(subscription=row, trigger=Trigger.POLL, epoch=1, outcome="synced", started_at=now, finished_at=now)
+        for row in subscriptions
+    )
+    return [row.id for row in subscriptions]
 
 
 def with_status(status: Status) -> set[uuid.UUID]:
@@ -393,7 +398,7 @@ def test_a_run_is_handed_back_when_the_branch_has_moved_on_and_the_next_one_goes
     poll_repository(Subscription.objects.get(id=id).repository_id)
     wait_until(lambda: with_status(Status.PENDING) == {id})
 
-    handed_back = SyncRun.objects.get(subscription=id)
+    handed_back = SyncRun.objects.get(subscription=id, outcome="interrupted")
     assert handed_back.outcome == SyncRun.Outcome.INTERRUPTED
     assert 0 < handed_back.delivered < 41
     assert "moved" in handed_back.error
@@ -438,7 +443,7 @@ def test_a_run_that_nobody_waits_for_keeps_its_slot(world: World, worker: Worker
     worker.take(id)
     wait_until(lambda: with_status(Status.SYNCED) == {id})
 
-    assert list(SyncRun.objects.values_list("outcome", "delivered")) == [("synced", 31)]
+    assert list(SyncRun.objects.exclude(delivered=0).values_list("outcome", "delivered")) == [("synced", 31)]
 
 
 def test_an_item_that_was_handed_back_keeps_the_files_it_delivered(world: World, worker: Worker) -> None:
@@ -467,3 +472,20 @@ def test_previews_and_other_work_move_to_the_long_room_as_runs_do(worker: Worker
         assert slots.rooms.counts() == (1, 0)
         wait_until(lambda: slots.rooms.counts() == (0, 1))
     assert slots.rooms.counts() == (0, 0)
+
+
+@pytest.mark.parametrize(("seconds", "room"), [(90, (0, 1)), (13, (1, 0)), (None, (0, 1))])
+def test_a_worker_that_has_just_begun_knows_from_the_last_run_which_app_may_be_slow(
+    world: World, worker: Worker, seconds: int | None, room: tuple[int, int]
+) -> None:
+    """A run counts as long here after 60 s. None: the app had no run yet."""
+    (id,) = follow(world.app, world, 1)
+    if seconds is None:
+        SyncRun.objects.all().delete()
+    else:
+        SyncRun.objects.update(finished_at=F("started_at") + timedelta(seconds=seconds))
+
+    worker.take(id)
+
+    wait_until(lambda: bool(world.receiver.requests))
+    assert worker.slots.rooms.counts() == room

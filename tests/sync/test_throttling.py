@@ -305,7 +305,7 @@ def test_runs_of_another_process_hear_of_the_wait_from_the_database(world: World
 
     def answer(headers: dict[str, str], body: bytes) -> Reply:
         if len(world.receiver.requests) == 5:
-            throttles.throttle(world.app.id, asked=600, first=1, most=30)
+            throttles.throttle(world.app.id, url=world.app.url, asked=600, first=1, most=30)
             connection.close()
         return 429 if len(world.receiver.requests) > 5 else 204, {}, b"", 0.0
 

@@ -1,11 +1,7 @@
 """What is changed while a run goes on counts at once: pause, stop, URL, secrets, limits."""
 
-import os
-import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,16 +9,17 @@ from django.db import connection
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from syncsvc.delivery.signing import new_secret
-from syncsvc.models import App, Repository, Status, Subscription, SyncRun, Trigger
+from syncsvc.models import App, DeliveryAttempt, Operation, Repository, Status, Subscription, SyncRun
 from syncsvc.models.fields import Sealed
-from syncsvc.sync.asking import ask_for_runs
-from syncsvc.sync.pipeline import run_subscription
+from syncsvc.operations.apps import save_app
+from syncsvc.operations.asker import Asker
 from syncsvc.sync.watch import WATCHER
 from tests.factories import OperationFactory, OperationItemFactory
 from tests.receiver import OK, Receiver, Reply
 from tests.sync.world import World, contents
 
 FILES = 60
+ASKER = Asker(name="a test", source=Operation.Source.COMMAND)
 
 
 @pytest.fixture(autouse=True)
@@ -106,39 +103,6 @@ def test_a_stop_ends_the_run_until_the_next_change_and_cancels_its_item(world: W
     assert world.run().outcome == "synced", "somebody asked for it"
 
 
-@pytest.mark.parametrize(("change", "outcome"), [("stop", "stopped"), ("pause", "interrupted")])
-def test_git_in_the_middle_of_a_plan_is_ended_within_seconds(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, outcome: str
-) -> None:
-    """A git that never ends stands in front of git."""
-    world.repo.commit({"a": b"1"})
-    world.run()
-    world.repo.commit({"b": b"1"})
-    git, started = tmp_path / "git", tmp_path / "started"
-    real = shutil.which("git")
-    git.write_text(f'#!/bin/sh\ncase "$*" in *diff-tree*) touch {started}; exec sleep 600;; esac\nexec {real} "$@"\n')
-    git.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-
-    def meanwhile() -> None:
-        while not started.exists():
-            time.sleep(0.02)
-        if change == "stop":
-            Subscription.objects.filter(status=Status.SYNCING).request_stop()
-        else:
-            App.objects.update(is_active=False)
-        connection.close()
-
-    thread = threading.Thread(target=meanwhile)
-    thread.start()
-    ask_for_runs(Subscription.objects.filter(id=world.id), Trigger.SYNC)
-    run = run_subscription(world.id, worker="test")
-    thread.join()
-
-    assert (run.outcome if run else "interrupted") == outcome
-    assert world.subscription.status == Status.PENDING
-
-
 def test_a_new_secret_signs_the_rest_of_the_run(world: World) -> None:
     old, new = new_secret(), new_secret()
     App.objects.update(secret=Sealed.seal(old))
@@ -171,8 +135,43 @@ def test_a_new_url_gets_what_the_old_one_has_not_acknowledged(world: World, else
     assert slow.count + len(elsewhere.requests) >= FILES
     row = world.subscription
     assert 0 < row.old_url_files <= slow.count
+    assert DeliveryAttempt.objects.count() == run.requests == slow.count + len(elsewhere.requests), "the aborted too"
     assert row.old_url_files + len(elsewhere.requests) == FILES
     assert world.ledger().keys() == contents(world.repo).keys()
+
+
+@pytest.mark.parametrize("files", [1, 3, 30])
+def test_files_that_the_url_before_took_last_are_noted_although_the_run_saw_no_change(
+    world: World, elsewhere: Receiver, files: int
+) -> None:
+    """The app moves while the last requests of a run are on their way."""
+    world.repo.commit({f"{n:02}": b"1" for n in range(files)})
+
+    def move(headers: dict[str, str], body: bytes) -> Reply:
+        if len(world.receiver.requests) == files:
+            app = App.objects.get()
+            app.url = elsewhere.url
+            save_app(app, ASKER, changed={"url"})
+            connection.close()
+        return OK
+
+    world.receiver.answer = move
+    App.objects.update(max_in_flight=1)
+
+    assert world.run().delivered == files
+
+    assert world.subscription.old_url_files == files - len(elsewhere.requests)
+
+
+def test_a_smaller_batch_holds_at_once(world: World) -> None:
+    App.objects.update(max_batch=2)
+    Slow(world, lambda: App.objects.update(max_batch=1))
+
+    assert world.run().outcome == "synced"
+
+    kinds = [event["type"] for event in world.events()]
+    assert kinds[0] == "files.batch"
+    assert kinds.count("file.created") > FILES // 2
 
 
 def test_other_limits_hold_for_the_rest_of_the_run(world: World) -> None:
