@@ -209,13 +209,13 @@ def test_an_endpoint_whose_certificate_cannot_be_verified_is_told_apart(world: W
 def test_an_error_of_syncsvc_itself_ends_the_run_not_the_worker_and_keeps_its_traceback(
     world: World, settings: Settings
 ) -> None:
-    settings.SPOOL_DIR = "/nonexistent"
-    world.repo.commit({f"{n}": b"1" for n in range(201)})
+    settings.MASS_DELETE_MINIMUM = "no number"
+    world.repo.commit({"a": b"1"})
 
     run = world.run()
 
     assert (run.outcome, run.error_kind) == ("postponed", "internal")
-    assert "FileNotFoundError" in run.error
+    assert "TypeError" in run.error
     assert "Traceback" in run.traceback
     assert world.subscription.status == Status.PENDING
 
