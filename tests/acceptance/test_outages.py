@@ -209,7 +209,9 @@ def test_a_worker_whose_git_hangs_ends_in_time_and_hands_its_run_on(system: Syst
         wait_for(lambda: child.poll() is not None, "the worker does not end")
         assert child.poll() == 0
         assert time.monotonic() - asked < 15
-        wait_for(lambda: [outcome for outcome, _, _ in system.runs(remote)] == ["interrupted"], "its lease stays")
+        assert system.query("SELECT status FROM syncsvc_subscription WHERE id = %s", system.subscription(remote)) == [
+            ("pending",)
+        ], "its lease stays"
     system.query("UPDATE syncsvc_repository SET url = %s WHERE id = %s", remote.url, remote.id)
     remote.fill(FILES)
     system.heal()
