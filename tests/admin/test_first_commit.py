@@ -61,7 +61,7 @@ def test_beside_others_it_is_counted_apart(console: Client, row: Subscription) -
     factories.SubscriptionFactory(app=row.app, repository=snapshot.repository, synced=True, snapshot=snapshot)
     overview, app = console.get("/admin/").text, console.get(page_of(row.app)).text
     assert "1 of 2 subscriptions has everything; 1 waits for its first commit." in overview
-    assert "It has everything of 1 of 2 repositories; 1 has no commit yet." in app
+    assert "It has everything of 1 of 2 repositories; 1 waits for its first commit." in app
     only = console.get(f"{page_of(row.app)}?state=empty").text
     assert "owner/new" in only
     assert snapshot.repository.name not in only
