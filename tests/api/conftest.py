@@ -1,7 +1,6 @@
 import json
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -13,17 +12,7 @@ SCOPES = ("read", "retry", "resync", "cancel")
 
 
 @pytest.fixture
-def groups(db: None) -> None:
-    """The groups of the migration: a test that empties the database takes them away."""
-    from django.apps import apps
-    from django.db import connection
-
-    with connection.schema_editor() as editor:
-        import_module("syncsvc.migrations.0002_groups").make_groups(apps, editor)
-
-
-@pytest.fixture
-def member(groups: None) -> Callable[[str], Any]:
+def member(db: None) -> Callable[[str], Any]:
     """Makes a person of the console in that group."""
     from django.contrib.auth.models import Group, User
 

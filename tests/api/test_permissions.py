@@ -85,7 +85,7 @@ def test_nobody_gets_in_without_either(entrance: str, client: Client) -> None:
     assert answer["Content-Type"] == "application/problem+json"
 
 
-def test_what_the_groups_may(groups: None) -> None:
+def test_what_the_groups_may(db: None) -> None:
     may = {
         group.name: set(group.permissions.values_list("codename", flat=True)) for group in Group.objects.order_by("id")
     }
