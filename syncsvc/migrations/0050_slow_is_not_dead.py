@@ -28,6 +28,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ('name',),
+                'default_permissions': (),
             },
         ),
         migrations.AddField(

@@ -32,6 +32,7 @@ class RemoteHost(models.Model):
 
     class Meta:
         ordering = ("name",)
+        default_permissions = ()  # no page is about hosts alone
         constraints = (
             models.CheckConstraint(condition=~Q(name=""), name="remotehost_name_not_blank"),
             models.CheckConstraint(
