@@ -31,6 +31,9 @@ def save_repository(repository: Repository, asker: Asker, *, changed: Collection
         if columns := set(changed) - {"is_active"}:
             repository.save(update_fields=columns)
         if REMOTE & set(changed):
+            # All of them: a run that is about to fail settles before this, and is made due, or after it, and sees the
+            # new remote.
+            Subscription.objects.filter(repository=repository).in_order()
             poll_afresh(repository)
             make_due(Subscription.objects.filter(repository=repository, error_kind__in=REMOTE_KINDS))
         if "is_active" in changed:

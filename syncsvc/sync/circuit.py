@@ -21,9 +21,9 @@ from syncsvc.sync.outage import through_outage
 GONE = "The endpoint answered 410 Gone: it wants no more webhooks. Set its new URL and resume, or delete the app."
 
 
-def pause_gone(app: App) -> None:
-    """Pauses an app whose endpoint answered 410, unless it has another URL by now."""
-    set_active(App.objects.filter(id=app.id, url=app.url), is_active=False, reason=GONE)
+def pause_gone(app_id: uuid.UUID, *, url: str) -> None:
+    """Pauses an app whose endpoint at this URL answered 410, unless it has another URL by now."""
+    set_active(App.objects.filter(id=app_id, url=url), is_active=False, reason=GONE)
 
 
 # An endpoint that may be down is asked by a ping after so many more different messages have failed, sent since it was

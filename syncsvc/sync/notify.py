@@ -35,6 +35,6 @@ def tell_app_of_failure(job: Job, run: SyncRun, failure: Failure, *, delay: floa
     )
     answer = send_message(app, body, now)
     if answer.error_kind is not None and POLICIES[answer.error_kind].pauses_app:
-        pause_gone(app)
+        pause_gone(app.id, url=app.url)
     attempt = attempt_of(answer, kind="sync.failed", path=None, files=0)
     log_attempts(job.subscription.id, run.id, [attempt])

@@ -57,6 +57,10 @@ from syncsvc.types import ErrorKind
 logger = structlog.get_logger(__name__)
 
 
+class _PastFailureError(Exception):
+    """The run's failure is that of a URL or a remote that has been changed."""
+
+
 class Written(NamedTuple):
     """The run as its record is now; the operation whose item it moved, and those whose waiting items it failed."""
 
@@ -80,17 +84,13 @@ def settle(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> Sy
     """
     if isinstance(ending, Failed) and ending.kind is ErrorKind.WORKER_DISK:
         DISK.failed(ending.error)
-    policy, standing = settlement_policy(), _standing(job)
-    settlement = policy.settlement(ending, standing, random.random)
-    if _is_about_the_past(job, ending, settlement):
+    settlement = _settlement(job, ending)
+    try:
+        run, operations = _written(job, ending, settlement)
+    except _PastFailureError:
         ending = HandedBack(progress=progress_of(ending), reason=ANOTHER_BY_NOW_TEXT)
-        settlement = policy.settlement(ending, standing, random.random)
-    match settlement:
-        case Complete():
-            run, operations = through_outage(job.lease, lambda: _complete(job, ending, settlement))
-        case _:
-            run, operations = through_outage(job.lease, lambda: _write(job, ending, settlement))
-            _note_what_another_url_has(job, ending)
+        settlement = _settlement(job, ending)
+        run, operations = _written(job, ending, settlement)
     for operation in (*operations, *_given_up_with_host(job, ending, settlement)):
         settled(operation)
     if run is not None:
@@ -100,19 +100,39 @@ def settle(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> Sy
     return run
 
 
-def _is_about_the_past(job: Job, ending: Ending, settlement: Settlement) -> bool:
-    """The app has another URL by now, or the repository another remote: a failure of the old one is none of the new."""
+def _settlement(job: Job, ending: Ending) -> Settlement:
+    return settlement_policy().settlement(ending, _standing(job), random.random)
+
+
+def _written(job: Job, ending: Ending, settlement: Settlement) -> Written:
+    if isinstance(settlement, Complete):
+        return through_outage(job.lease, lambda: _complete(job, ending, settlement))
+    written = through_outage(job.lease, lambda: _write(job, ending, settlement))
+    through_outage(job.lease, lambda: _note_what_another_url_has(job, ending))
+    return written
+
+
+def _is_about_the_past(job: Job, ending: Ending, settlement: Moved) -> bool:
+    """The app has another URL by now, or the repository another remote: a failure of the old one is none of the new.
+
+    Asked while the subscription is locked: a change of the URL that has it locked first is seen here, and a later one
+    makes due what it finds failed.
+    """
     if not isinstance(settlement, Postpone | Fail):
         return False
     match POLICIES[settlement.failure.kind].fault:
         case Fault.REMOTE:
-            return through_outage(job.lease, lambda: has_other_remote(job.repository))
+            return has_other_remote(job.repository)
         case Fault.ENDPOINT:
-            progress = progress_of(ending)
-            url = (progress.tally.url if progress else "") or job.app.url
-            return through_outage(job.lease, lambda: _has_moved(job.app, url))
+            return _has_moved(job.app, _url_of(job, ending))
         case _:
             return False
+
+
+def _url_of(job: Job, ending: Ending) -> str:
+    """The endpoint that the run has met: the app's URL may have been changed in the middle of the run."""
+    progress = progress_of(ending)
+    return (progress.tally.url if progress else "") or job.app.url
 
 
 def _note_what_another_url_has(job: Job, ending: Ending) -> None:
@@ -173,7 +193,8 @@ def _probe_failed(job: Job, ending: Ending) -> bool:
     if isinstance(ending, EndpointLeftAlone):
         return job.released_at is not None and circuits.probe_has_failed_since(job.app.id, job.released_at)
     progress = progress_of(ending)
-    return progress is not None and progress.tally.probe_failed
+    # Another URL has a circuit of its own.
+    return progress is not None and progress.tally.probe_failed and not _has_moved(job.app, _url_of(job, ending))
 
 
 def _given_up_with_host(job: Job, ending: Ending, settlement: Settlement) -> list[Operation]:
@@ -197,7 +218,8 @@ def _write(job: Job, ending: Ending, settlement: Moved) -> Written:
     with transaction.atomic():
         # Before anything is moved, as whatever locks several does: operations, then subscriptions.
         waiting = lock_operations_waiting_for(job.app.id, run_id=job.run_id)
-        of_app.in_order()
+        if waiting or given_up is ErrorKind.ENDPOINT_THROTTLED:  # else nothing is moved but this run's subscription
+            of_app.in_order()
         operation = _move(job, ending, settlement)
         if given_up is ErrorKind.ENDPOINT_THROTTLED and isinstance(settlement, Fail):
             of_app.give_up_on_throttled(settlement.delay)
@@ -211,15 +233,17 @@ def _move(job: Job, ending: Ending, settlement: Moved) -> Operation | None:
     operation = _move_item(job, ending, settlement) if job.in_bulk else None
     if not _move_subscription(job, settlement):
         raise LeaseLostError
-    _follow(job, settlement)
+    if _is_about_the_past(job, ending, settlement):
+        raise _PastFailureError
+    _follow(job, ending, settlement)
     return operation
 
 
-def _follow(job: Job, settlement: Moved) -> None:
+def _follow(job: Job, ending: Ending, settlement: Moved) -> None:
     """Writes the consequences of a move: progress ends the streak of tries, and an app that is gone is paused."""
     match settlement:
         case Postpone() | Fail() if POLICIES[settlement.failure.kind].pauses_app:
-            pause_gone(job.app)
+            pause_gone(job.app.id, url=_url_of(job, ending))
         case HandBack() | Stop() if settlement.progressed:
             Subscription.objects.filter(id=job.subscription.id).update(retry_count=0)
 

@@ -21,11 +21,13 @@ from syncsvc.operations.asker import Asker
 from syncsvc.operations.repositories import save_repository
 from syncsvc.stopping import STOPPING
 from syncsvc.sync.asking import ask_for_runs
+from syncsvc.sync.circuit import GONE
 from syncsvc.sync.pipeline import run_subscription
 from syncsvc.sync.poll import poll_repository
 from syncsvc.sync.watch import WATCHER
 from tests.factories import SubscriptionFactory
-from tests.receiver import Receiver, Reply
+from tests.receiver import OK, Receiver, Reply
+from tests.sync.answers import always
 from tests.sync.world import World
 
 ASKER = Asker(name="a test", source=Operation.Source.COMMAND)
@@ -272,6 +274,27 @@ def test_a_refusal_by_the_url_before_says_nothing_of_the_new_one(
         assert ended is not None
         assert ended.outcome == "synced"
     assert len(elsewhere.requests) == 1
+
+
+def test_a_url_that_is_gone_pauses_the_app_also_where_it_was_changed_during_the_run(
+    world: World, elsewhere: Receiver
+) -> None:
+    App.objects.update(max_in_flight=1)
+    world.repo.commit({"a": b"1", "b": b"1"})
+
+    def move(headers: dict[str, str], body: bytes) -> Reply:
+        move_app(elsewhere.url)
+        WATCHER.look()
+        connection.close()
+        return OK
+
+    world.receiver.answer = move
+    elsewhere.answer = always(410)
+
+    ended = run(world)
+
+    assert ended is not None
+    assert (ended.error_kind, App.objects.get().pause_reason) == ("endpoint_gone", GONE)
 
 
 def test_a_refusal_of_the_credential_before_says_nothing_of_the_new_one(world: World, git: Git) -> None:
