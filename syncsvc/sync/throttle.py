@@ -135,7 +135,8 @@ class EndpointThrottle:
         asked = self._policy.asked(retry_after)
         if asked is not None and asked <= self.remaining:
             return False
-        first, most, went_first = self._policy.first, self._policy.most, self._has_place
+        first, most = self._policy.first, self._policy.most
+        went_first = self._has_place and self._pace is _Pace.FIRST
         state, begins = through_outage(
             self._lease,
             lambda: throttles.throttle(

@@ -8,10 +8,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from syncsvc.models import App, Status, Subscription, Trigger
-from syncsvc.store import throttles
+from syncsvc.store import circuits, throttles
+from syncsvc.sync.lease import Lease
 from syncsvc.sync.pipeline import run_subscription
 from syncsvc.sync.scheduler import wake_due_subscriptions
-from tests.outages import open_circuit
+from syncsvc.sync.throttle import EndpointThrottle
+from tests.outages import open_circuit, throttle
 from tests.receiver import OK, Reply, accept
 from tests.sync.answers import always, files_of
 from tests.sync.test_throttling import LONG, app, at_once, others
@@ -173,3 +175,17 @@ def test_runs_of_another_process_hear_of_the_wait_from_the_database(world: World
     due_at = world.subscription.due_at
     assert due_at is not None
     assert due_at - timezone.now() > timedelta(seconds=500)
+
+
+def test_a_run_that_went_first_once_does_not_free_the_place_of_a_later_probe(world: World) -> None:
+    throttle(world.app.id, seconds=-1)
+    first = EndpointThrottle(app(), Lease(), timezone.now)
+    assert first.enter(early=False) is None
+    first.acknowledged(timezone.now())
+    assert app().throttled_until is None
+    open_circuit(world.app.id, cooldown=0)
+    assert circuits.take_probe(world.app.id, early=False, seconds=60)
+
+    first.refused(600)
+
+    assert app().probe_until is not None
