@@ -57,7 +57,7 @@ def release(operation_id: uuid.UUID, *, look_at_all: bool = False) -> int:
 
 def go_on(operation: Operation) -> None:
     """After an item has settled, or waits again."""
-    if operation.refills or operation.fails_too_much:
+    if operation.refills or _fails_too_much(operation):
         release(operation.id)
     else:
         publish(operation.id, operation)

@@ -4,8 +4,10 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 
 from syncsvc.models import App, Operation, OperationItem, Status, Subscription, SyncRun
 from syncsvc.operations import bulk, control
@@ -19,10 +21,12 @@ from tests.operations.fleet import (
     ASKER,
     HANDED_BACK,
     RETRY,
+    SYNCED,
     adds_up,
     counts,
     end,
     expire_leases,
+    fleet,
     is_throttled,
     meets_open_circuit,
 )
@@ -311,3 +315,24 @@ def test_an_item_that_is_cancelled_after_its_run_was_handed_back_leaves_no_singl
     assert wake_due_subscriptions() == 0
     App.objects.update(throttled_until=Now())
     assert Job.claim(id, worker="test") is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_failed_without_a_run_makes_the_ends_of_others_no_dearer() -> None:
+    """Failures of an endpoint that is down are no sample: the operation goes on, and refills as seldom as before."""
+    rows = fleet(apps=2, each=30)
+    operation = bulk.start(RETRY, ASKER, max_running=50, abort_percent=10)
+    down = OperationItem.objects.filter(app_id=rows[0].app_id)
+    failed = down.update(status=OperationItem.Status.FAILED, released_at=None, settled_at=Now(), reason="Down.")
+    Operation.objects.update(waiting=F("waiting") - failed, failed=failed)
+    job = Job.claim_next_released(worker="test")
+    assert job is not None
+    end(job, SYNCED)
+    operation.refresh_from_db()
+    assert operation.fails_too_much
+
+    with CaptureQueriesContext(connection) as asked:
+        go_on(operation)
+
+    assert not [query["sql"] for query in asked if "FOR UPDATE" in query["sql"]]
+    assert counts(operation) == {"failed": 30, "succeeded": 1, "waiting": 29}
