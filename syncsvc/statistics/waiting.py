@@ -24,7 +24,7 @@ WITH op AS (
     {QUEUED_SQL} AS queued,
     {THROTTLE_LASTS_UNTIL_SQL} AS throttled_until,
     CASE WHEN a.circuit_opened_at IS NOT NULL THEN greatest(a.circuit_until, a.probe_until) END AS circuit_until,
-    (SELECT h.quiet_until FROM syncsvc_remotehost h WHERE h.name = r.host) AS quiet_until,
+    h.quiet_until,
     i.released_at IS NULL AND EXISTS (
       SELECT FROM syncsvc_operationitem other
       WHERE other.subscription_id = i.subscription_id AND other.released_at IS NOT NULL) AS elsewhere
@@ -32,6 +32,7 @@ WITH op AS (
   LEFT JOIN syncsvc_subscription s ON s.id = i.subscription_id
   LEFT JOIN syncsvc_app a ON a.id = s.app_id
   LEFT JOIN syncsvc_repository r ON r.id = s.repository_id
+  LEFT JOIN syncsvc_remotehost h ON h.name = r.host
   WHERE i.status = 'waiting' AND (%(items)s::bigint[] IS NULL OR i.id = ANY (%(items)s::bigint[]))
 ), reasoned AS (
   SELECT item.*, CASE
