@@ -14,15 +14,18 @@ from syncsvc.models import Repository, Subscription, Trigger
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.job import Job, git_limits
+from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.remote_circuits import (
     GitCircuitOpenError,
     enter_host,
     host_left_alone,
+    host_was_not_asked,
     remote_answered,
     remote_failed,
     repository_left_alone,
 )
 from syncsvc.sync.shared import Shared
+from syncsvc.sync.watch import RunEndsError
 from syncsvc.types import ErrorKind, RemoteHead
 from syncsvc.words import counted
 
@@ -190,6 +193,9 @@ def _look(repository: Repository, limits: GitLimits) -> RemoteHead:
     except GitError as error:
         if not has_other_remote(repository):
             remote_failed(repository, error)
+        raise
+    except (RunEndsError, LeaseLostError):
+        host_was_not_asked(repository)
         raise
     remote_answered(repository)
     return head

@@ -42,6 +42,7 @@ from syncsvc.sync.remote_circuits import (
     asks_for_quiet,
     enter_host,
     host_failed,
+    host_was_not_asked,
     quiet_for,
     remote_answered,
     wait_asked_for,
@@ -235,6 +236,7 @@ def _fetch(job: Job, mirror: Mirror, head: RemoteHead) -> str:
         _wake_those_that_wait_for(repository)
         raise
     except (RunEndsError, LeaseLostError):
+        host_was_not_asked(repository)
         _wake_those_that_wait_for(repository)  # one of them fetches
         raise
     if mirror.has_fetched:

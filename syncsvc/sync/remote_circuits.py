@@ -109,6 +109,12 @@ def host_failed(repository: Repository, error: GitError) -> None:
         remote_answered(repository, limits=limits)
 
 
+def host_was_not_asked(repository: Repository) -> None:
+    """Frees the probe of the host's circuit, which was broken off before it could decide anything."""
+    if repository.host:
+        remote_hosts.give_probe_back(repository.host)
+
+
 def _count_for_host(repository: Repository, error: GitError, policy: CircuitPolicy) -> None:
     opening = remote_hosts.count_failure(
         repository.host,

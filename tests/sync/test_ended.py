@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,17 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from pytest_django import Settings
 
-from syncsvc.models import App, DeliveryAttempt, Operation, Repository, Status, Subscription, SyncRun, Trigger
+from syncsvc.models import (
+    App,
+    DeliveryAttempt,
+    Operation,
+    RemoteHost,
+    Repository,
+    Status,
+    Subscription,
+    SyncRun,
+    Trigger,
+)
 from syncsvc.operations.apps import save_app
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.repositories import save_repository
@@ -155,6 +165,24 @@ def test_a_poll_of_a_silent_remote_is_ended_too(world: World, git: Git, change: 
     assert (repository.failure_streak, repository.lease_token) == (0, None)
     assert repository.queued_at or change == "another remote", "somebody still waits for it"
     assert Repository.objects.filter(due_at__lte=Now()).exists(), "it is polled as soon as it can be"
+
+
+def test_a_probe_of_a_host_that_is_broken_off_is_free_for_others(world: World, git: Git) -> None:
+    now = timezone.now()
+    taken: list[datetime | None] = []
+    Repository.objects.update(url="https://git.example.com/a.git", due_at=now)
+    RemoteHost.objects.create(name="git.example.com", failing_since=now, circuit_until=now)
+
+    def pause() -> None:
+        taken.append(RemoteHost.objects.get().probe_until)
+        Repository.objects.update(is_active=False)
+
+    git.hangs_in("ls-remote", pause)
+
+    assert poll_repository(world.repository.id)
+
+    assert taken != [None]
+    assert RemoteHost.objects.get().probe_until is None
 
 
 def move_remote(world: World) -> None:
