@@ -126,7 +126,7 @@ def test_wait_ends_at_its_time_out_with_nothing() -> None:
         transport.send(request(receiver.url))
         started = time.monotonic()
         assert transport.wait(0.2) == []
-        assert 0.15 < time.monotonic() - started < 1
+        assert 0.15 < time.monotonic() - started < 10
 
 
 def test_wake_ends_a_wait_from_another_thread() -> None:

@@ -183,7 +183,7 @@ class TestSharing:
             started = time.monotonic()
             with pytest.raises(MirrorBusyError):
                 make_mirror(Remote(url)).fetch(head, wait=0.2)
-            assert 0.2 <= time.monotonic() - started < 1
+            assert 0.2 <= time.monotonic() - started < 10
             http_server.stall.clear()
             with pytest.raises(GitError):  # its answer was cut off
                 running.result()

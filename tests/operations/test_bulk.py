@@ -208,14 +208,10 @@ def test_what_failed_in_an_operation_is_retried_by_another_that_is_linked_to_it(
 def test_ten_thousand_items_are_frozen_in_the_request_by_one_statement(transactional_db: None) -> None:
     fleet(apps=20, each=500)
     with CaptureQueriesContext(connection) as queries:
-        began = time.monotonic()
         operation = bulk.start(RETRY, ASKER, confirmed=True)
-        seconds = time.monotonic() - began
     assert (operation.total, operation.items.count()) == (10_000, 10_000)
     assert sum("INTO syncsvc_operationitem" in query["sql"] for query in queries) == 1
     assert len(queries) <= 14
-    print(f"{seconds * 1000:.0f} ms for 10,000 items, {len(queries)} statements")
-    assert seconds < 1
     apps = Operation.objects.get().items.order_by("turn", "id").values_list("app_id", flat=True)[:20]
     assert len(set(apps)) == 20, "apps take turns"
 

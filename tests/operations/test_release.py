@@ -1,6 +1,5 @@
 """What an operation's window lets through, when, and what becomes of what it cannot let through."""
 
-import time
 import uuid
 from collections import Counter
 from datetime import timedelta
@@ -330,10 +329,6 @@ def test_refilling_a_window_costs_the_same_few_statements_however_many_items_wai
     assert run(released()[0])
     with django_assert_max_num_queries(6):
         release(operation.id)
-    began = time.monotonic()
-    for _ in range(20):
-        release(operation.id)
-    assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("limits", ["endpoint", "host"])
