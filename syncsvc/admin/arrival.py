@@ -21,7 +21,7 @@ def rest_text(counts: Mapping[str, Any]) -> str:
 
 
 def tries_again_text(counts: Mapping[str, Any]) -> str:
-    """`try again by themselves, 1 of them when it is resumed`: how those go on that are retrying."""
+    """`try again by themselves, 1 of them when resumed`: the next try of subscriptions that are retrying."""
     number, paused = counts["retrying"], counts["retrying_paused"]
     if paused == number:
         return plural(number, "tries again when it is resumed", "try again when they are resumed")

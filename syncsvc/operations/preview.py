@@ -97,7 +97,7 @@ def totals(scope: Scope, found: SubscriptionQuerySet) -> tuple[int, int]:
 
 
 def whole(found: SubscriptionQuerySet) -> tuple[int, int]:
-    """Files and bytes of all that these subscriptions follow, as far as their repositories have been taken in."""
+    """Files and bytes of the newest snapshots of all repositories that these subscriptions follow."""
     newest = Snapshot.objects.filter(repository=OuterRef("repository_id")).order_by("-id")
     followed = (
         found.order_by()

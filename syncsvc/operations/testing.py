@@ -52,7 +52,7 @@ def send_test(app_id: uuid.UUID, asker: Asker) -> Tested:
     # The answer of another URL says nothing about the URL that the app has by now.
     if tested.succeeded and App.objects.filter(id=app_id, url=app.url).exists():
         closed, ended = circuits.endpoint_answered(app_id), throttles.end_throttle(app_id, sent_at=at)
-        # An outage of few messages opens no circuit, and has back-offs all the same.
+        # Few failed messages open no circuit, but their runs are in their back-off.
         made_due = circuit_has_closed(app_id)
         if ended:
             throttle_has_ended(app_id)

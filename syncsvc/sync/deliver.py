@@ -42,7 +42,7 @@ ORDER = (ChangeKind.DELETED, ChangeKind.CREATED, ChangeKind.UPDATED)
 # How often a run looks whether it should stop.
 LOOK_SECONDS = 0.25
 LEASE_MARGIN = 1.0
-# A run that an operator ends waits so long, in seconds, for answers to what is on its way.
+# Seconds that a run which an operator ends waits for answers to the requests that are on their way.
 END_SECONDS = 5.0
 # With no more changes than FEW, and no more bytes than this, a run is a small one: it reads and records as it goes.
 FEW_BYTES = 1024 * 1024

@@ -82,8 +82,9 @@ class Loader:
         begun: BegunFiles,
     ) -> None:
         self._spool, self._mirror, self._blobs, self._recorder = spool, mirror, blobs, recorder
-        # May be lowered while the run goes on, and holds at once then; a higher one from the next group on.
-        self._payload, self.max_batch, self._begun = payload, max_batch, begun
+        self._payload, self._begun = payload, begun
+        # An operator may change it during the run: a lower one holds at once, a higher one from the next group on.
+        self.max_batch = max_batch
         self._part_bytes: int = settings.CONTENT_CHUNK_BYTES
 
     def cargo(self, kind: ChangeKind) -> Iterator[Cargo | Damaged]:

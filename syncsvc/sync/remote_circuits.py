@@ -142,7 +142,7 @@ def asks_for_quiet(repository: Repository, error: GitError) -> bool:
 
 
 def wait_asked_for(error: GitError) -> float | None:
-    """Seconds for which the remote asked to be left alone, as far as that is honoured."""
+    """Seconds for which the remote asked to be left alone, at most RETRY_AFTER_MAX_SECONDS."""
     return None if error.retry_after is None else min(error.retry_after, settings.RETRY_AFTER_MAX_SECONDS)
 
 

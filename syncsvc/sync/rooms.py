@@ -209,7 +209,7 @@ class Rooms:
             return len(bulk) >= _shares().half and any(self._is_stuck(turn) for turn in bulk)
 
     def is_doubtful(self, work: Work) -> bool:
-        """A run of it may take long, as far as is known here."""
+        """True where a run of this work may take long, by what this process knows."""
         with self._lock:
             return self._is_doubtful(work)
 
