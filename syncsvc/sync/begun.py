@@ -44,6 +44,10 @@ class BegunFiles:
     def note(self, file: Parts) -> None:
         self._forgiving(lambda redis: redis.set(self._key(file.changes[0]), file.next_part, ex=KEPT_SECONDS))
 
+    def forget(self, file: Parts) -> None:
+        """The endpoint has refused a part of it: it may have lost the others, and the next run begins at part 0."""
+        self._forgiving(lambda redis: redis.delete(self._key(file.changes[0])))
+
     def _key(self, change: Change) -> str:
         return f"{self._prefix}{change_id(change)}"
 

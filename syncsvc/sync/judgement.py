@@ -172,6 +172,8 @@ class Judgement:
         elif has_another_chance(outbox, cargo, answer, kind, is_alive=self._is_alive, now=time.monotonic()):
             self._places.leave(cargo)
             return
+        if isinstance(cargo, Parts) and cargo.has_begun:
+            self._begun.forget(cargo)
         self._tally.fail(kind, answer.error, list(cargo.changes))
         self.done(cargo)
 

@@ -10,6 +10,9 @@ from syncsvc.git.remote import GitLimits, Remote
 from syncsvc.sync.begun import BegunFiles
 from syncsvc.sync.cargo import Parts
 from syncsvc.types import Change, ChangeKind
+from tests.receiver import accept
+from tests.sync.answers import always, in_turn
+from tests.sync.world import World
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -52,3 +55,22 @@ def test_without_redis_a_file_begins_at_its_first_part(settings: Settings) -> No
 
 def test_a_part_beyond_the_end_is_not_believed() -> None:
     assert [big(number).next_part for number in (10, 11, 12)] == [10, 0, 0]
+
+
+def test_a_file_whose_next_part_is_refused_begins_again_in_the_run_after(world: World, settings: Settings) -> None:
+    """An endpoint that has lost the other parts may say so by another status than 409."""
+    settings.CONTENT_CHUNK_BYTES = 1024
+    world.repo.commit({"big": b"x" * 5000})
+    world.receiver.answer = in_turn(accept, accept, always(429, {"Retry-After": "600"}), always(400))
+    assert world.run().error_kind == "endpoint_throttled"
+    refused = world.run_when_due()
+    assert refused is not None
+    assert (refused.error_kind, refused.requests) == ("endpoint_rejected", 1)
+    world.receiver.answer = accept
+    sent = len(world.receiver.requests)
+
+    again = world.run_when_due()
+
+    assert again is not None
+    assert again.outcome == "synced"
+    assert [event["data"]["file"]["chunk"]["index"] for event in world.events(sent)] == [0, 1, 2, 3, 4]
