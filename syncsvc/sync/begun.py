@@ -45,7 +45,7 @@ class BegunFiles:
         self._forgiving(lambda redis: redis.set(self._key(file.changes[0]), file.next_part, ex=KEPT_SECONDS))
 
     def forget(self, file: Parts) -> None:
-        """The endpoint has refused a part of it: it may have lost the others, and the next run begins at part 0."""
+        """The endpoint has refused a part, and may have lost those before; or they may be of a damaged copy."""
         self._forgiving(lambda redis: redis.delete(self._key(file.changes[0])))
 
     def _key(self, change: Change) -> str:

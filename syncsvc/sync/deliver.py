@@ -213,7 +213,7 @@ class Delivery:
             webhook_id, body = cargo.request(self._payload, self._times.text(now))
         except GitError as error:
             self._damaged(list(cargo.changes), error)
-            self._judgement.done(cargo)
+            self._judgement.cannot_go_on(cargo)
             return
         except RunEndsError:
             self._judgement.done(cargo)

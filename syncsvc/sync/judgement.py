@@ -75,6 +75,12 @@ class Judgement:
         cargo.close()
         self._places.leave(cargo)
 
+    def cannot_go_on(self, cargo: Cargo) -> None:
+        """The message has failed in this run. A big file begins at its first part in the next one."""
+        if isinstance(cargo, Parts) and cargo.has_begun:
+            self._begun.forget(cargo)
+        self.done(cargo)
+
     def forget(self, url: str) -> None:
         """The app has another URL, which has said nothing yet."""
         self._is_alive = False
@@ -172,10 +178,8 @@ class Judgement:
         elif has_another_chance(outbox, cargo, answer, kind, is_alive=self._is_alive, now=time.monotonic()):
             self._places.leave(cargo)
             return
-        if isinstance(cargo, Parts) and cargo.has_begun:
-            self._begun.forget(cargo)
         self._tally.fail(kind, answer.error, list(cargo.changes))
-        self.done(cargo)
+        self.cannot_go_on(cargo)
 
     def _ping_refused(self, outbox: Outbox, ping: Ping, answer: Answer[Sent], kind: ErrorKind) -> None:
         self._places.leave(ping)

@@ -1,5 +1,6 @@
 """How far a big file came is known for the same endpoint and parts of the same size; without Redis for none."""
 
+import random
 import uuid
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from syncsvc.sync.cargo import Parts
 from syncsvc.types import Change, ChangeKind
 from tests.receiver import accept
 from tests.sync.answers import always, in_turn
-from tests.sync.world import World
+from tests.sync.world import World, contents
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -74,3 +75,23 @@ def test_a_file_whose_next_part_is_refused_begins_again_in_the_run_after(world: 
     assert again is not None
     assert again.outcome == "synced"
     assert [event["data"]["file"]["chunk"]["index"] for event in world.events(sent)] == [0, 1, 2, 3, 4]
+
+
+def test_a_file_whose_copy_here_was_damaged_begins_again(world: World, settings: Settings) -> None:
+    """The parts that the endpoint has may be of the damaged copy."""
+    settings.CONTENT_CHUNK_BYTES = 1024
+    world.repo.commit({"big": random.Random(1).randbytes(5000)})
+    world.receiver.answer = in_turn(accept, accept, always(429, {"Retry-After": "600"}), accept)
+    assert world.run().error_kind == "endpoint_throttled"
+    world.damage(b"big")
+    damaged = world.run_when_due()
+    assert damaged is not None
+    assert damaged.error_kind == "git_corrupt"
+    sent = len(world.receiver.requests)
+
+    again = world.run_when_due()
+
+    assert again is not None
+    assert again.outcome == "synced"
+    assert [event["data"]["file"]["chunk"]["index"] for event in world.events(sent)] == [0, 1, 2, 3, 4]
+    assert world.client().files == contents(world.repo)
