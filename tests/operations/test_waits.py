@@ -19,12 +19,12 @@ from syncsvc.models import App, Operation, RemoteHost, Status, Subscription
 from syncsvc.operations import bulk, control
 from syncsvc.operations.document import full_document, operation_document
 from syncsvc.operations.waits import WaitsDocument, item_waits, waits_of
-from tests.api.conftest import Calls, calling, groups, member, operator, token_of
+from tests.api.conftest import Calls, calling, member, operator, token_of
 from tests.factories import AppFactory, OperationFactory, OperationItemFactory, RepositoryFactory, SubscriptionFactory
 from tests.operations.fleet import ASKER, RETRY
 from tests.outages import open_circuit, throttle
 
-__all__ = ["calling", "groups", "member", "operator", "token_of"]
+__all__ = ["calling", "member", "operator", "token_of"]
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)
 
