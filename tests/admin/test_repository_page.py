@@ -1,5 +1,6 @@
 """A repository's page: where its remote stands, how far each app is, a check that is asked for, and re-syncs."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -92,6 +93,7 @@ def test_a_host_that_is_left_alone_is_said_on_the_pages_of_its_repositories(
 
     assert "Host left alone" in page
     assert told in page
+    assert not re.search(r"until <time[^>]*>in ", page), "a time, and not a distance from now"
     assert "Healthy" not in page
 
 
