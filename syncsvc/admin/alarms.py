@@ -138,7 +138,7 @@ def _of_others(numbers: dict[str, Any], alive: Alive | None) -> Iterator[Alarm]:
         text = f"{stale[0]['name']}{more}: git has not answered for three polls."
         yield Alarm("warn", f"{counts['stale']:,} stale", text, "#stale", "Show them")
     if unreached := numbers["unreached"]:
-        yield _of_unreached(unreached[0], counts["unreached"])
+        yield _of_unreached(unreached[0], counts["unreached"], counts["unfetched"])
     if quiet := numbers["quiet"]:
         yield _of_quiet(quiet[0], counts["quiet"])
     if gone := numbers["gone"]:
@@ -149,8 +149,10 @@ def _of_others(numbers: dict[str, Any], alive: Alive | None) -> Iterator[Alarm]:
         yield Alarm("warn", f"{counts['gone']:,} gone", text, url, action)
 
 
-def _of_unreached(one: dict[str, Any], number: int) -> Alarm:
-    word = f"{number:,} not reached"
+def _of_unreached(one: dict[str, Any], number: int, unfetched: int) -> Alarm:
+    """`unfetched` of them answer, but have a commit that cannot be fetched."""
+    kept_from = "fetched" if unfetched == number else "reached or fetched" if unfetched else "reached"
+    word = f"{number:,} not {kept_from}"
     label = POLICIES[ErrorKind(one["error_kind"])].label
     text = f"{one['name']}{_and_more(number)}: {label}. The next check comes by itself."
     if number > 1:

@@ -76,7 +76,9 @@ WITH s AS MATERIALIZED (
   FROM syncsvc_repository
   WHERE {STALE_SQL}
 ), unreached AS (
-  SELECT r.id, r.name, r.error_kind, r.last_error, r.failing_since AS since FROM syncsvc_repository r
+  SELECT r.id, r.name, r.error_kind, r.last_error, r.failing_since AS since,
+         r.fetch_failures > 0 AND r.failure_streak = 0 AS answers
+  FROM syncsvc_repository r
   WHERE r.is_active AND r.error_kind <> '' AND r.id NOT IN (SELECT id FROM stale)
     AND coalesce(r.circuit_until <= statement_timestamp(), TRUE)
     AND NOT EXISTS (SELECT FROM syncsvc_remotehost h WHERE h.name = r.host AND (
@@ -122,6 +124,7 @@ SELECT
      'throttled', (SELECT count(*) FROM throttled),
      'stale', (SELECT count(*) FROM stale),
      'unreached', (SELECT count(*) FROM unreached),
+     'unfetched', (SELECT count(*) FROM unreached WHERE answers),
      'quiet', (SELECT count(*) FROM quiet),
      'operations', (SELECT count(*) FROM operations WHERE finished_at IS NULL),
      'gone', (SELECT count(*) FROM syncsvc_app WHERE NOT is_active AND pause_reason = %(gone)s)

@@ -108,6 +108,27 @@ def test_a_host_that_cannot_be_reached_is_named_once_for_all_of_its_repositories
     assert "/admin/syncsvc/repository/?q=down.example.com" in page.text
 
 
+@pytest.mark.parametrize(
+    ("answering", "silent", "word"),
+    [(1, 0, "1 not fetched"), (0, 1, "1 not reached"), (2, 0, "2 not fetched"), (1, 1, "2 not reached or fetched")],
+)
+def test_a_remote_that_answers_is_not_said_to_be_out_of_reach(
+    console: Client, alive: None, answering: int, silent: int, word: str
+) -> None:
+    factories.SubscriptionFactory(synced=True)
+    now = timezone.now()
+    for _ in range(answering):
+        factories.RepositoryFactory(checked_at=now, error_kind="git_corrupt", fetch_failures=1)
+    for _ in range(silent):
+        factories.RepositoryFactory(checked_at=now, error_kind="git_timeout", failure_streak=1)
+
+    page = text_of(console.get("/admin/"))
+
+    assert word in page
+    title = word[2:].capitalize()
+    assert (title in page) is (answering + silent > 1), "the list names each where there are several"
+
+
 def test_a_host_that_nothing_is_asked_of_any_more_is_not_called_down(console: Client, alive: None) -> None:
     now = timezone.now()
     factories.RepositoryFactory(url="https://new.example.com/a/b.git")
