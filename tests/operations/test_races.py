@@ -17,7 +17,9 @@ from syncsvc.error_kinds import OUTAGE_KINDS
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation, Repository, Status, Subscription, SyncRun, Trigger
 from syncsvc.operations import bulk, control, single
+from syncsvc.operations.apps import save_app
 from syncsvc.operations.release import sweep_operations
+from syncsvc.operations.repositories import save_repository
 from syncsvc.store import circuits, throttles
 from syncsvc.store.leases import renew_leases
 from syncsvc.sync.asking import ask_for_runs
@@ -111,6 +113,16 @@ def test_nothing_waits_for_each_other_and_every_look_adds_up() -> None:
         circuits.endpoint_answered(app)
         throttles.end_throttle(app, sent_at=timezone.now())
 
+    def change(random: Random) -> None:
+        """As operators do: another URL of an app, another credential of a repository."""
+        app = App.objects.get(id=random.choice(apps))
+        app.url = f"https://{random.random()}.example.com/"
+        save_app(app, ASKER, changed={"url"})
+        repository = Repository.objects.get(id=random.choice(repositories))
+        repository.username = str(random.random())
+        save_repository(repository, ASKER, changed={"username"})
+        time.sleep(random.random() / 10)
+
     def sweep(random: Random) -> None:
         end_expired_leases()
         wake_due_subscriptions()
@@ -118,7 +130,7 @@ def test_nothing_waits_for_each_other_and_every_look_adds_up() -> None:
         tokens = Subscription.objects.filter(status=Status.SYNCING).values_list("lease_token", flat=True)
         renew_leases([token for token in tokens if token])
 
-    actors = [work] * 6 + [operate] * 2 + [ask] * 2 + [sweep] * 2 + [answer] * 2
+    actors = [work] * 6 + [operate] * 2 + [ask] * 2 + [sweep] * 2 + [answer] * 2 + [change] * 2
 
     def act(number: int) -> None:
         random = Random(number)
