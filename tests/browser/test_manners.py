@@ -175,7 +175,7 @@ def test_a_delete_is_asked_in_the_dialog(console: Page, acme: App) -> None:
     expect(console.get_by_role("status")).to_contain_text("was deleted successfully")
     assert not App.objects.exists()
     console.goto("/admin/auth/user/")
-    console.get_by_role("link", name="operator").click()
+    console.locator("#result_list").get_by_role("link", name="operator").click()
     console.get_by_role("button", name="Delete").click()
     expect(console).to_have_url(re.compile("/auth/user/[0-9]+/delete/$"))
 
