@@ -28,6 +28,7 @@ def retry_rate(stage: Stage, scale: Scale) -> list[Result]:
     """Bulk row 1. The plain loop takes fewer subscriptions: its rate does not change with their number."""
     fleet, plain = _fleet(stage, scale.bulk_apps), _fleet(stage, scale.few_apps)
     _clone(plain)
+    _let_only_work(fleet, plain)
     ours, theirs, used, plain_used = [], [], Counter[str](), Counter[str]()
     for _ in range(scale.bulk_rounds):
         with System(stage) as system:
@@ -97,6 +98,7 @@ def start_time(stage: Stage, scale: Scale) -> list[Result]:
 def statements(stage: Stage, scale: Scale) -> list[Result]:
     """Bulk row 3: PostgreSQL's own log of all that workers and scheduler ask of it."""
     fleet = _fleet(stage, scale.few_apps)
+    _let_only_work(fleet)
     with System(stage) as system:
         _warm_up(system, fleet)
         fleet.change()
@@ -128,6 +130,7 @@ def beside_bulk(stage: Stage, scale: Scale) -> list[Result]:
     receiver = Receiver()
     try:
         fleet, live = _fleet(stage, scale.bulk_apps), _Live(stage, receiver)
+        _let_only_work(fleet, live.fleet)
         with System(stage) as system:
             _warm_up(system, fleet)
             live.sync()
@@ -168,14 +171,23 @@ def _fleet(stage: Stage, apps: int) -> Fleet:
     return Fleet(stage, apps)
 
 
+def _let_only_work(*fleets: Fleet) -> None:
+    """Pauses what other rows have left, whose runs may be due."""
+    from syncsvc.models import Repository
+
+    chosen = [id for fleet in fleets for id in fleet.repos]
+    Repository.objects.exclude(id__in=chosen).update(is_active=False)
+    Repository.objects.filter(id__in=chosen).update(is_active=True)
+
+
 class _Live:
     """A repository with an app of its own, one file of which changes before each sync."""
 
     def __init__(self, stage: Stage, receiver: Receiver) -> None:
         self._stage, self._receiver = stage, receiver
-        fleet = Fleet(stage, 1, repositories=1, url=receiver.url)
-        [self._repo] = fleet.repos.values()
-        [self._id] = fleet.subscription_ids()
+        self.fleet = Fleet(stage, 1, repositories=1, url=receiver.url)
+        [self._repo] = self.fleet.repos.values()
+        [self._id] = self.fleet.subscription_ids()
         self._version = 0
 
     def sync(self) -> float:
