@@ -172,7 +172,7 @@ def _fleet(stage: Stage, apps: int) -> Fleet:
 
 
 def _let_only_work(*fleets: Fleet) -> None:
-    """Pauses what other rows have left, whose runs may be due."""
+    """Pauses the repositories of earlier benchmark rows, because runs of theirs may be due."""
     from syncsvc.models import Repository
 
     chosen = [id for fleet in fleets for id in fleet.repos]

@@ -64,7 +64,7 @@ def among_the_slow(stage: Stage, scale: Scale) -> list[Result]:
 
 
 class _Healthy:
-    """A repository with one app, whose files all change with each push."""
+    """A repository that one app follows; each push changes all its files."""
 
     def __init__(self, stage: Stage, receiver: Receiver) -> None:
         fleet = Fleet(stage, 1, repositories=1, url=receiver.url)
@@ -102,7 +102,7 @@ def _push(healthy: list[_Healthy], receiver: Receiver) -> float:
 
 
 class _Slow:
-    """Apps whose endpoints hang, and repositories whose remotes say nothing: each of them known for that."""
+    """Apps whose endpoints hang, and repositories whose remotes never answer; earlier runs have shown it."""
 
     def __init__(self, stage: Stage, scale: Scale, port: int) -> None:
         self._hanging = Fleet(stage, scale.hanging, repositories=1, url=f"http://127.0.0.1:{port}/hook")

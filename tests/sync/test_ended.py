@@ -202,6 +202,18 @@ def test_who_waited_for_the_fetch_of_a_stopped_run_fetches_at_once(world: World,
     assert Subscription.objects.filter(id=other.id, awaits_fetch=False, due_at__lte=Now()).exists()
 
 
+def after(change: Callable[[], object], reply: Reply) -> Callable[[dict[str, str], bytes], Reply]:
+    """Answers each request with the reply, once the run has looked at the change."""
+
+    def answer(headers: dict[str, str], body: bytes) -> Reply:
+        change()
+        WATCHER.look()
+        connection.close()
+        return reply
+
+    return answer
+
+
 @pytest.mark.parametrize("files", [{"a": b"1"}, {"a": b"1", "b": b"2", "c": b"3"}, {"big": b"x" * 3000}])
 @pytest.mark.parametrize(("change", "outcome"), [("stop", "stopped"), ("pause the app", "interrupted")])
 def test_an_endpoint_that_never_answers_is_not_waited_for(
@@ -213,13 +225,7 @@ def test_an_endpoint_that_never_answers_is_not_waited_for(
     App.objects.update(max_batch=10)
     world.repo.commit(files)
 
-    def hang(headers: dict[str, str], body: bytes) -> Reply:
-        CHANGES[change]()
-        WATCHER.look()
-        connection.close()
-        return 204, {}, b"", 30.0
-
-    world.receiver.answer = hang
+    world.receiver.answer = after(CHANGES[change], (204, {}, b"", 30.0))
 
     ended = run(world)
 
@@ -234,13 +240,7 @@ def test_an_endpoint_that_never_answers_is_not_waited_for(
 def test_a_stopped_run_is_not_retried_whatever_it_met(world: World) -> None:
     world.repo.commit({"a": b"1"})
 
-    def refuse(headers: dict[str, str], body: bytes) -> Reply:
-        stop()
-        WATCHER.look()
-        connection.close()
-        return 422, {}, b"", 0.0
-
-    world.receiver.answer = refuse
+    world.receiver.answer = after(stop, (422, {}, b"", 0.0))
 
     ended = run(world)
 
@@ -310,13 +310,7 @@ def test_a_url_that_is_gone_pauses_the_app_also_where_it_was_changed_during_the_
     App.objects.update(max_in_flight=1)
     world.repo.commit({"a": b"1", "b": b"1"})
 
-    def move(headers: dict[str, str], body: bytes) -> Reply:
-        move_app(elsewhere.url)
-        WATCHER.look()
-        connection.close()
-        return OK
-
-    world.receiver.answer = move
+    world.receiver.answer = after(lambda: move_app(elsewhere.url), OK)
     elsewhere.answer = always(410)
 
     ended = run(world)
