@@ -229,8 +229,9 @@ class System:
     # What a test waits for
 
     def poll_now(self, *remotes: Remote) -> None:
-        """As if their polls were due: saves a test the second until they are."""
-        self.query("UPDATE syncsvc_repository SET due_at = now() WHERE id = ANY(%s)", [r.id for r in remotes])
+        """Makes their polls due. A poll that goes on may have read an older head: its end sets no later time."""
+        due = "UPDATE syncsvc_repository SET due_at = now(), lease_token = NULL, lease_expires_at = NULL"
+        self.query(f"{due} WHERE id = ANY(%s)", [r.id for r in remotes])
 
     def due_now(self, remote: Remote) -> None:
         """As if the time of another try had come: the scheduler wakes a worker for it."""
