@@ -125,6 +125,18 @@
         waiting.clear();
     });
 
+    /* A part that hears of a change while an answer is on its way, or waits to be swapped in, asks once more after it: the
+       answer may be older than the change, and htmx drops what the element that is swapped away still had to ask. */
+    const again = new Set();
+    for (const name of ["changed", "moved"]) {
+        const mark = () => {
+            const parts = document.querySelectorAll(`[id][hx-trigger*="${name} from:body"]`);
+            parts.forEach((part) => part.matches(".htmx-request, .htmx-swapping") && again.add(part.id));
+        };
+        document.addEventListener(name, mark, true); // before htmx hears it and the part asks for this change itself
+    }
+    document.body.addEventListener("htmx:afterSettle", ({ target }) => again.delete(target.id) && htmx.trigger(target, "poll"));
+
     /* The dialog: filled by htmx, opened here, closed by Escape, Cancel and a click beside it. */
     let opener = null;
     const close = () => dialog.open && dialog.close();

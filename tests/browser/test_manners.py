@@ -14,9 +14,11 @@ from pytest_django.live_server_helper import LiveServer
 
 from syncsvc.admin import kept
 from syncsvc.models import App, Operation, Status, Subscription
+from syncsvc.operations import bulk
 from tests import factories
 from tests.browser.conftest import log_in
 from tests.browser.test_frame import expected, path_of
+from tests.operations.fleet import ASKER, RETRY
 
 pytestmark = pytest.mark.django_db(transaction=True)
 FAILURES = "/admin/failures/"
@@ -70,6 +72,39 @@ def test_focus_stays_at_the_row_whose_button_goes_and_at_the_bar_that_takes_its_
     console.get_by_role("dialog").get_by_role("button", name="Pause").focus()
     console.keyboard.press("Enter")
     expect(console.locator("#buttons").get_by_role("button", name="Resume")).to_be_focused()
+
+
+@pytest.mark.parametrize("moment", ["its answer is on the way", "its answer waits to be swapped in"])
+def test_a_part_that_hears_of_a_change_while_it_is_answered_shows_what_is_so_after_it(
+    console: Page, acme: App, moment: str
+) -> None:
+    operation = bulk.start(RETRY, ASKER, confirmed=True)
+    console.goto(path_of(operation))
+    buttons = console.locator("#buttons")
+    expect(buttons.get_by_role("button", name="Pause")).to_be_visible()
+    held: list[Route] = []
+    console.route(re.compile("part=buttons"), lambda route: held.append(route), times=1)
+    change = "document.body.dispatchEvent(new CustomEvent('changed', {bubbles: true}))"
+
+    console.evaluate(change)
+    while not held:
+        console.wait_for_timeout(10)
+    route = held[0]
+    answer = route.fetch()
+    Operation.objects.update(status=Operation.Status.PAUSED)
+    if moment == "its answer is on the way":
+        console.evaluate(change)
+        route.fulfill(response=answer)
+    else:
+        swapping = "document.querySelector('#buttons').matches('.htmx-swapping')"
+        console.evaluate(
+            f"window.seen = new Promise(done => {{ const look = () => {swapping} ? ({change}, done())"
+            " : requestAnimationFrame(look); look() }); null"
+        )
+        route.fulfill(response=answer)
+        console.evaluate("window.seen")
+
+    expect(buttons.get_by_role("button", name="Resume")).to_be_visible()
 
 
 def test_an_answer_is_not_lost_when_the_list_changes_meanwhile(console: Page, acme: App) -> None:
