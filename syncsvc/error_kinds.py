@@ -199,6 +199,14 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
         told_to_app=True,
         suspects_mirror=True,
     ),
+    ErrorKind.REPOSITORY_TOO_LARGE: ErrorPolicy(
+        label="Repository exceeds a limit",
+        advice="Make the repository smaller, or raise the limit that the error names.",
+        fault=Fault.REMOTE,
+        permanent=True,
+        circuit=Circuit.REMOTE,
+        told_to_app=True,
+    ),
     ErrorKind.MASS_DELETE_HELD: ErrorPolicy(
         label="Deletes wait for approval",
         advice="Look at the files, then allow the deletes or correct the repository.",

@@ -47,6 +47,19 @@ class GitError(BoundaryError):
         )
 
 
+class TooLargeError(GitError):
+    """The repository exceeds a limit; permanent, of the kind repository_too_large.
+
+    `found` says what was met, with the number: "The repository has more than 2,000,000 files". `limit` is the name of
+    the setting. `otherwise` is what else can be done: "follow a branch with fewer files". `said` are git's own words.
+    """
+
+    def __init__(self, found: str, *, limit: str, otherwise: str, said: str = "") -> None:
+        text = f"{found} ({limit}). Raise {limit}, or {otherwise}."
+        super().__init__(ErrorKind.REPOSITORY_TOO_LARGE, f"{text} git said: {said}" if said else text)
+        self.limit = limit
+
+
 class NotAskedError(GitError):
     """git was not started: the URL or the credential that is stored cannot be used."""
 

@@ -26,6 +26,7 @@ class ErrorKind(StrEnum):
     GIT_UNREACHABLE = "git_unreachable"
     GIT_TIMEOUT = "git_timeout"
     GIT_CORRUPT = "git_corrupt"
+    REPOSITORY_TOO_LARGE = "repository_too_large"
     MASS_DELETE_HELD = "mass_delete_held"
     WORKER_DISK = "worker_disk"
     INTERNAL = "internal"

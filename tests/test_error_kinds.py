@@ -77,7 +77,7 @@ def test_advice_is_one_sentence() -> None:
 @pytest.mark.parametrize("kind", ErrorKind)
 def test_the_columns_of_a_row_agree(kind: ErrorKind) -> None:
     policy = POLICIES[kind]
-    endpoint, remote = kind.value.startswith("endpoint_"), kind.value.startswith("git_")
+    endpoint, remote = kind.value.startswith("endpoint_"), kind.value.startswith(("git_", "repository_"))
     assert (policy.fault is Fault.ENDPOINT, policy.fault is Fault.REMOTE) == (endpoint, remote)
     assert (kind in ENDPOINT_KINDS, kind in REMOTE_KINDS) == (endpoint, remote)
     assert remote or not policy.remote_statuses

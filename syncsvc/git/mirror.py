@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from syncsvc.error_kinds import POLICIES
-from syncsvc.exceptions import GitError, MirrorBusyError
+from syncsvc.exceptions import GitError, MirrorBusyError, TooLargeError
 from syncsvc.git.disk import own_disk
 from syncsvc.git.environment import environment
 from syncsvc.git.errors import NoShallowError, at_remote
@@ -26,8 +26,8 @@ _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _MAX_PACKS = 20
 _WRITING = b"writing\n"
 _TOO_LARGE = (
-    "The remote gives no commit without its history, and with it this repository is larger than"
-    " GIT_FULL_FETCH_MAX_BYTES ({limit:,} bytes); raise that, or serve the repository by a newer git."
+    "The remote gives no commit without its history, and with it the repository has {bytes:,} bytes or more, over the"
+    " limit of {limit:,}"
 )
 
 
@@ -203,8 +203,12 @@ class Mirror:
 
     def _check_size(self, path: Path) -> None:
         limit = self.limits.full_fetch_bytes
-        if bytes_of(path) > limit:
-            raise GitError(ErrorKind.GIT_NOT_FOUND, _TOO_LARGE.format(limit=limit))
+        if (taken := bytes_of(path)) > limit:
+            raise TooLargeError(
+                _TOO_LARGE.format(bytes=taken, limit=limit),
+                limit="GIT_FULL_FETCH_MAX_BYTES",
+                otherwise="serve the repository by a newer git",
+            )
 
     def _tidy(self, keep: set[str]) -> None:
         pins = {file.name: file for file in (self.path / _PINS).glob("*")}
