@@ -18,7 +18,7 @@ CONSTRAINTS = {
 COLUMNS = {"deliveryattempt": True, "operationitem": True, "repository": False, "subscription": False, "syncrun": True}
 
 
-def column(*, editable: bool) -> models.CharField:
+def column(*, editable: bool) -> "models.CharField[str, str]":
     choices = [(kind, kind) for kind in KINDS]
     return models.CharField(
         blank=True, choices=choices, db_default="", default="", max_length=32, editable=editable
