@@ -45,7 +45,12 @@ def deliver(subscription_id: str) -> None:
     assert before is not None
     folder = clone_of(repository.id)
     commit = _fetch(folder)
-    payload = Payload(Origin(str(repository.id), repository.url, "main"), commit, secrets.token_hex(16))
+    payload = Payload(
+        Origin(str(repository.id), repository.url, "main"),
+        commit,
+        secrets.token_hex(16),
+        app_id=str(subscription.app.id),
+    )
     for path, mode, blob, previous in _difference(folder, before.commit, commit):
         content = _git(folder, "cat-file", "blob", blob)
         webhook_id, now = secrets.token_hex(16), time.time()

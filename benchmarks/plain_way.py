@@ -27,7 +27,7 @@ def main(repository: str, url: str, most: int) -> None:
 
     commit = git.Repo(repository).head.commit
     subscription = Subscription.objects.earliest("created_at")
-    payload = Payload(Origin("0", repository, "main"), commit.hexsha, "0")
+    payload = Payload(Origin("0", repository, "main"), commit.hexsha, "0", app_id="0")
     signer = Signer([new_secret()])
 
     def work(_: list[str]) -> dict[str, float]:

@@ -38,6 +38,7 @@ PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS repositories (
     key INTEGER PRIMARY KEY, id TEXT NOT NULL, branch TEXT NOT NULL, url TEXT NOT NULL, UNIQUE (id, branch));
 -- blob_sha is NULL where the path was deleted; the row stays, so that a late, older event is known as such.
+-- sent_at: microseconds since 1970 by the sender's clock, so that two events of one second have an order.
 CREATE TABLE IF NOT EXISTS paths (
     repository INTEGER NOT NULL, path BLOB NOT NULL, content INTEGER, mode TEXT, blob_sha TEXT, size INTEGER NOT NULL,
     commit_sha TEXT NOT NULL, sent_at INTEGER NOT NULL, PRIMARY KEY (repository, path)) WITHOUT ROWID;
@@ -45,7 +46,8 @@ CREATE TABLE IF NOT EXISTS contents (
     content INTEGER NOT NULL, part INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (content, part));
 CREATE TABLE IF NOT EXISTS uploads (
     repository INTEGER NOT NULL, path BLOB NOT NULL, content INTEGER NOT NULL, chunk_id TEXT NOT NULL,
-    description TEXT NOT NULL, next_part INTEGER NOT NULL, received INTEGER NOT NULL, PRIMARY KEY (repository, path));
+    description TEXT NOT NULL, next_part INTEGER NOT NULL, received INTEGER NOT NULL,
+    sent_at INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (repository, path));
 CREATE TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE VIEW IF NOT EXISTS files AS
     SELECT r.id AS repository, r.branch, p.path, p.mode, p.blob_sha, p.size, p.content, p.commit_sha
@@ -127,6 +129,8 @@ class Store:
         self.file = file
         self.db = sqlite3.connect(file, isolation_level=None)
         self.db.executescript(SCHEMA)
+        if "sent_at" not in {row[1] for row in self.db.execute("PRAGMA table_info (uploads)")}:  # an older store
+            self.db.execute("ALTER TABLE uploads ADD COLUMN sent_at INTEGER NOT NULL DEFAULT 0")
         self.db.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
         self.db.execute("DELETE FROM seen WHERE at < ?", (int(time.time()) - REMEMBER_SECONDS,))
         self.last_content: int = self.db.execute("SELECT coalesce(max(content), 0) FROM contents").fetchone()[0]
@@ -165,16 +169,18 @@ class Store:
 
     def check_order(self, repository: int, change: Change, sent_at: int) -> None:
         """Refuses what was sent before the event that the path has already. If it matters it comes again."""
-        found = self.db.execute(
-            "SELECT sent_at FROM paths WHERE repository = ? AND path = ?", (repository, change.path)
-        ).fetchone()
-        if found and sent_at < found[0]:
-            raise Refused(409, f"{change.path!r}: a newer event has been applied already")
+        for select, newer in (
+            ("SELECT sent_at FROM paths WHERE repository = ? AND path = ?", "event"),
+            ("SELECT sent_at FROM uploads WHERE repository = ? AND path = ?", "part"),
+        ):
+            found = self.db.execute(select, (repository, change.path)).fetchone()
+            if found and sent_at < found[0]:
+                raise Refused(409, f"{change.path!r}: a newer {newer} has been applied already")
 
     def apply(self, repository: int, change: Change, commit: str, sent_at: int) -> bool:
         """Takes one change, or one part of it, and returns whether the change is complete."""
         if change.total > 1:
-            content: int | None = self._append(repository, change)
+            content: int | None = self._append(repository, change, sent_at)
             if change.part + 1 < change.total:
                 return False
             self.db.execute("DELETE FROM uploads WHERE content = ?", (content,))
@@ -204,7 +210,7 @@ class Store:
         self.db.execute("INSERT INTO contents (content, part, bytes) VALUES (?, 0, ?)", (self.last_content, data))
         return self.last_content
 
-    def _append(self, repository: int, change: Change) -> int:
+    def _append(self, repository: int, change: Change, sent_at: int) -> int:
         where = (repository, change.path)
         description = json.dumps([change.total, change.size, change.mode, change.blob_sha])
         if change.part == 0:
@@ -227,9 +233,10 @@ class Store:
             raise
         self.db.execute("INSERT INTO contents (content, part, bytes) VALUES (?, ?, ?)", (content, change.part, data))
         self.db.execute(
-            "INSERT OR REPLACE INTO uploads (repository, path, content, chunk_id, description, next_part, received)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*where, content, change.id, description, change.part + 1, received),
+            "INSERT OR REPLACE INTO uploads"
+            " (repository, path, content, chunk_id, description, next_part, received, sent_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*where, content, change.id, description, change.part + 1, received, sent_at),
         )
         self.hashes[content] = (change.part + 1, hashes)
         if change.part + 1 == change.total:
@@ -262,6 +269,12 @@ class Store:
             self.hashes.pop(content, None)
 
 
+def microseconds(seconds: int, timestamp: str) -> int:
+    """When the message was sent, since 1970: the signed header's second and the body's fraction of it."""
+    fraction = timestamp.removesuffix("Z").partition(".")[2]
+    return seconds * 1_000_000 + int(fraction.ljust(6, "0")[:6])
+
+
 def pieces(db: sqlite3.Connection, content: int) -> Iterator[bytes]:
     for (data,) in db.execute("SELECT bytes FROM contents WHERE content = ? ORDER BY part", (content,)):
         yield data
@@ -270,8 +283,9 @@ def pieces(db: sqlite3.Connection, content: int) -> Iterator[bytes]:
 class Receiver:
     """Judges requests. Answers wait until what they acknowledge is committed."""
 
-    def __init__(self, store: Store, secret_file: Path) -> None:
+    def __init__(self, store: Store, secret_file: Path, *, app_id: str = "") -> None:
         self.store = store
+        self.app_id = app_id.lower()
         self.secret_file = secret_file
         self.secrets_changed_at = 0.0
         self.verifiers: list[Webhook] = []
@@ -321,7 +335,10 @@ class Receiver:
         try:
             self.verify(body, headers)
             self.store.begin()
-            counts = self.take(json.loads(body), headers["webhook-id"], int(float(headers["webhook-timestamp"])))
+            message = json.loads(body)
+            self.check_app(message)
+            sent_at = microseconds(int(float(headers["webhook-timestamp"])), message["timestamp"])
+            counts = self.take(message, headers["webhook-id"], sent_at)
         except Refused as refusal:
             status = refusal.status
             self.report(status, str(refusal))
@@ -335,6 +352,11 @@ class Receiver:
         if not self.waiting:
             asyncio.get_running_loop().call_soon(self.settle)
         self.waiting.append((connection, status, counts))
+
+    def check_app(self, message: dict[str, Any]) -> None:
+        """A secret that two apps have makes the signature of either fit; the id in the body says for which it was."""
+        if self.app_id and str(message["data"].get("app", {}).get("id")).lower() != self.app_id:
+            raise Refused(403, "a message that is signed for another app")
 
     def take(self, message: dict[str, Any], webhook_id: str, sent_at: int) -> Counter[str]:
         event, data = message["type"], message["data"]
@@ -640,13 +662,14 @@ def main() -> int:
     parser.add_argument(
         "--secret-file", type=Path, required=True, help="the app's secret; several, one a line, in rotation"
     )
+    parser.add_argument("--app-id", default="", help="the app's id: what is signed for another app is refused")
     parser.add_argument("--store", type=Path, required=True, help="the SQLite file; made if it is missing")
     parser.add_argument(
         "--fsync", action="store_true", help="outlive a power cut too, not only the end of this process"
     )
     options = parser.parse_args()
     try:
-        receiver = Receiver(Store(options.store, fsync=options.fsync), options.secret_file)
+        receiver = Receiver(Store(options.store, fsync=options.fsync), options.secret_file, app_id=options.app_id)
         asyncio.run(serve(receiver, options.host, options.port))
     except (OSError, ValueError, sqlite3.Error) as error:
         print(f"receiver: cannot start: {error}", file=sys.stderr)

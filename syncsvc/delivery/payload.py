@@ -35,12 +35,13 @@ class Origin:
 class Payload:
     """Bodies of one run's webhooks. Every change must have its id by now."""
 
-    __slots__ = ("_commit", "_repository", "_sync_run")
+    __slots__ = ("_about",)
 
-    def __init__(self, origin: Origin, commit: str, sync_run: str) -> None:
-        self._repository = orjson.Fragment(orjson.dumps(origin.json()))
-        self._commit = commit
-        self._sync_run = sync_run
+    def __init__(self, origin: Origin, commit: str, sync_run: str, *, app_id: str) -> None:
+        """`app_id` names the app that the run's webhooks are for: a receiver refuses those of another app."""
+        about = {"app": {"id": app_id}, "repository": origin.json(), "commit": commit, "sync_run": sync_run}
+        # Encoded once a run.
+        self._about = {name: orjson.Fragment(orjson.dumps(value)) for name, value in about.items()}
 
     def single(self, change: Change, content: bytes | None, timestamp: str) -> bytes:
         """A body for one file; `content` is the whole blob, None for a deletion."""
@@ -64,14 +65,14 @@ class Payload:
         return self._body("files.batch", timestamp, {"files": [orjson.Fragment(item) for item in items]})
 
     def _body(self, kind: str, timestamp: str, data: Json) -> bytes:
-        about = {"repository": self._repository, "commit": self._commit, "sync_run": self._sync_run}
-        return orjson.dumps({"type": kind, "timestamp": timestamp, "data": about | data})
+        return orjson.dumps({"type": kind, "timestamp": timestamp, "data": {**self._about, **data}})
 
 
 def sync_failed(
     origin: Origin,
     sync_run: str,
     *,
+    app_id: str,
     kind: ErrorKind,
     error: str,
     failing_since: datetime,
@@ -79,6 +80,7 @@ def sync_failed(
     timestamp: str,
 ) -> bytes:
     data = {
+        "app": {"id": app_id},
         "repository": origin.json(),
         "sync_run": sync_run,
         "error_kind": kind.value,

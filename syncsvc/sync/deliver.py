@@ -64,7 +64,7 @@ class Delivery:
         self._job, self._mirror, self._spool, self._circuit, self._throttle = job, mirror, spool, circuit, throttle
         app, repository = job.app, job.repository
         origin = Origin(str(repository.id), repository.url, repository.shown_branch)
-        self._payload, self._times = Payload(origin, commit, str(job.run_id)), SendingTimes()
+        self._payload, self._times = Payload(origin, commit, str(job.run_id), app_id=str(app.id)), SendingTimes()
         self._secrets = app.sealed_secrets(job.started_at)
         self._signer = Signer([secret.reveal() for secret in self._secrets])
         self._seen: Look | None = None

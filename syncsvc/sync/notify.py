@@ -27,6 +27,7 @@ def tell_app_of_failure(job: Job, run: SyncRun, failure: Failure, *, delay: floa
     body = sync_failed(
         Origin(str(repository.id), repository.url, repository.shown_branch),
         str(run.id),
+        app_id=str(app.id),
         kind=failure.kind,
         error=failure.error,
         failing_since=job.subscription.failing_since or run.started_at,

@@ -26,7 +26,8 @@ from syncsvc.types import SYMLINK_MODE, Change, ChangeKind, ErrorKind
 GOLDEN = Path(__file__).parent / "golden"
 AT = "2026-11-24T10:00:00.123456Z"
 ORIGIN = Origin("0b7c6f0e-1111-4000-8000-000000000001", "https://git.example.com/team/site.git", "main")
-PAYLOAD = Payload(ORIGIN, "c" * 40, "0b7c6f0e-2222-4000-8000-000000000002")
+APP = "0b7c6f0e-4444-4000-8000-000000000004"
+PAYLOAD = Payload(ORIGIN, "c" * 40, "0b7c6f0e-2222-4000-8000-000000000002", app_id=APP)
 CREATED = Change(ChangeKind.CREATED, b"docs/a.md", "100644", "a" * 40, 6, None, "0b7c6f0e-3333-4000-8000-000000000003")
 UPDATED = CREATED._replace(kind=ChangeKind.UPDATED, mode="100755", previous_blob="b" * 40)
 DELETED = CREATED._replace(kind=ChangeKind.DELETED, mode=None, blob=None, size=0, previous_blob="b" * 40)
@@ -38,7 +39,9 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 def failure(kind: ErrorKind, error: str, next_try: datetime | None) -> bytes:
     run = "0b7c6f0e-2222-4000-8000-000000000002"
-    return sync_failed(ORIGIN, run, kind=kind, error=error, failing_since=NOON, next_try=next_try, timestamp=AT)
+    return sync_failed(
+        ORIGIN, run, app_id=APP, kind=kind, error=error, failing_since=NOON, next_try=next_try, timestamp=AT
+    )
 
 
 DOCUMENTS = {
@@ -56,7 +59,7 @@ DOCUMENTS = {
     ),
     "sync.failed": failure(ErrorKind.GIT_TIMEOUT, "The remote did not answer.", NOON + timedelta(hours=1)),
     "sync.failed-held": failure(ErrorKind.MASS_DELETE_HELD, "12 of 20 files would be deleted.", None),
-    "ping": ping("0b7c6f0e-4444-4000-8000-000000000004", "search", AT),
+    "ping": ping(APP, "search", AT),
 }
 
 
@@ -67,6 +70,11 @@ def test_documents_are_as_written_down(name: str) -> None:
 
 def test_every_document_written_down_is_tested() -> None:
     assert {file.stem for file in GOLDEN.glob("*.json")} == set(DOCUMENTS)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_document_names_its_app(name: str) -> None:
+    assert json.loads(DOCUMENTS[name])["data"]["app"]["id"] == APP
 
 
 def names_in(document: Any) -> set[str]:

@@ -40,6 +40,7 @@ def test_a_git_failure_is_told_once_a_streak_with_the_documented_body(world: Wor
     data = event["data"]
     assert event.keys() == {"type", "timestamp", "data"}
     assert data == {
+        "app": {"id": str(world.app.id)},
         "repository": repository,
         "sync_run": str(run.id),
         "error_kind": "git_not_found",
