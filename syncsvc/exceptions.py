@@ -81,7 +81,7 @@ class MirrorBusyError(Exception):
 
 
 # For scripts: the exit of commands and the API's problems name it.
-type RefusalKind = Literal["usage", "not_found", "conflict", "confirm", "paused", "invalid", "unavailable"]
+type RefusalKind = Literal["usage", "not_found", "conflict", "confirm", "paused", "invalid", "unavailable", "password"]
 
 
 class Refused(Exception):

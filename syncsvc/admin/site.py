@@ -19,6 +19,7 @@ from syncsvc.admin.navigation import navigation
 from syncsvc.admin.overview import NAMES, overview
 from syncsvc.admin.queue import NAME, queue
 from syncsvc.exceptions import Refused
+from syncsvc.logins.form import LoginForm
 
 GROUPS = {
     "Syncing": ("Subscription", "App", "Repository"),
@@ -35,6 +36,7 @@ class ConsoleSite(AdminSite):
     site_title = "syncsvc"
     index_title = "Console"
     site_url = None
+    login_form = LoginForm
     empty_value_display = "-"
     enable_nav_sidebar = False
 

@@ -9,9 +9,12 @@ from ninja.errors import AuthenticationError, AuthorizationError
 from ninja.security import APIKeyCookie, HttpBearer
 from ninja.utils import check_csrf
 
+from syncsvc.exceptions import Refused
 from syncsvc.models import ApiToken, Operation
 from syncsvc.models.token import TokenScope
 from syncsvc.operations.asker import Asker
+
+SESSION_REFUSED = "session_refused"  # the request's attribute that says why its session is nobody's
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class ConsoleSession(APIKeyCookie):
     def authenticate(self, request: HttpRequest, key: str | None) -> Caller | None:
         user: Any = request.user
         if not (user.is_active and user.is_staff):
+            if refusal := getattr(request, SESSION_REFUSED, ""):
+                raise Refused("password", refusal)
             return None
         _ = request.body  # kept, so that it can still be read when the check has looked for a form in it
         if check_csrf(request) is not None:

@@ -29,4 +29,4 @@ def test_the_password_is_made_printed_once_and_good_for_a_login() -> None:
     assert not must_change(operator)
     assert (operator.username, operator.is_staff, operator.is_superuser) == ("operator", True, True)
     assert password[1] not in second
-    assert "changepassword operator" in second
+    assert "one_time_password operator" in second

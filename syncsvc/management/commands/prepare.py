@@ -1,6 +1,5 @@
 """Brings the database up to date, and makes the first operator."""
 
-import secrets
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -8,7 +7,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from syncsvc.checks import OURS
-from syncsvc.logins.one_time import one_time_hash
+from syncsvc.logins.one_time import new_password, one_time_hash
 
 OPERATOR = "operator"
 
@@ -21,10 +20,10 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         users = get_user_model()
         if users.objects.filter(is_superuser=True).exists():
-            reset = f".venv/bin/python manage.py changepassword {OPERATOR}"
-            self.stdout.write(f"log in as {OPERATOR} (password forgotten: {reset})")
+            reset = f".venv/bin/python manage.py one_time_password {OPERATOR}"
+            self.stdout.write(f"log in as {OPERATOR} (password forgotten or expired: {reset})")
             return
-        password = secrets.token_urlsafe(12)
+        password = new_password()
         users.objects.create(username=OPERATOR, password=one_time_hash(password), is_staff=True, is_superuser=True)
-        once = "shown this once, good for one login: you choose your own then"
+        once = "shown this once, good for one login within a day: you choose your own then"
         self.stdout.write(f"log in as {OPERATOR} with the password {password} ({once})")
