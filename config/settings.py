@@ -208,6 +208,9 @@ MIRROR_DIR = Path(env.text("MIRROR_DIR", str(DATA_DIR / "mirrors")))
 MIRROR_MAX_BYTES = env.integer("MIRROR_MAX_BYTES", 20 * 1024**3)
 SPOOL_DIR = env.text("SPOOL_DIR")  # blank: the system's folder for temporary files
 
+# the way out, of git and webhooks
+NAT64_PREFIXES = env.words("NAT64_PREFIXES")
+
 # delivery
 WEBHOOK_ALLOWED_NETWORKS = env.words("WEBHOOK_ALLOWED_NETWORKS")
 WEBHOOK_TIMEOUT = env.decimal("WEBHOOK_TIMEOUT", 15, minimum=0.1)

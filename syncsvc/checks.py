@@ -6,8 +6,8 @@ from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
-from syncsvc.delivery.addresses import AddressPolicy
 from syncsvc.delivery.authorities import missing_authorities
+from syncsvc.egress.addresses import AddressPolicy
 from syncsvc.exceptions import InvalidCredentialError
 from syncsvc.git.authorities import read_certificates
 
@@ -31,12 +31,18 @@ def check_encryption_keys(**_: Any) -> list[CheckMessage]:
 
 @register(OURS)
 def check_allowed_networks(**_: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
     try:
         AddressPolicy(settings.WEBHOOK_ALLOWED_NETWORKS)
     except ValueError as error:
         hint = "Write CIDRs separated by commas, such as 10.1.0.0/16,fd00:1::/64."
-        return [Error(f"WEBHOOK_ALLOWED_NETWORKS: {error}", hint=hint, id="syncsvc.E003")]
-    return []
+        found.append(Error(f"WEBHOOK_ALLOWED_NETWORKS: {error}", hint=hint, id="syncsvc.E003"))
+    try:
+        AddressPolicy((), settings.NAT64_PREFIXES)
+    except ValueError as error:
+        hint = "Write the prefixes of your network's NAT64 separated by commas, or leave NAT64_PREFIXES empty."
+        found.append(Error(f"NAT64_PREFIXES: {error}", hint=hint, id="syncsvc.E012"))
+    return found
 
 
 @register(OURS)

@@ -8,6 +8,7 @@ import pycurl
 
 from syncsvc.delivery import tls
 from syncsvc.delivery.refusals import refusal, status_name
+from syncsvc.egress.addresses import not_public
 from syncsvc.error_kinds import POLICIES, Circuit, kind_of_status
 from syncsvc.types import ErrorKind
 
@@ -160,12 +161,8 @@ def connection_lost[Tag](request: Request[Tag], seconds: float) -> Answer[Tag]:
     return Answer(request, None, ErrorKind.ENDPOINT_UNREACHABLE, text, b"", seconds, None)
 
 
-def forbidden[Tag](address: str, request: Request[Tag]) -> Verdict:
-    return Verdict(
-        ErrorKind.ENDPOINT_FORBIDDEN_ADDRESS,
-        f"{_host(request.url)} leads to {address}, which is not a public address."
-        " Change the webhook URL, or add the network to WEBHOOK_ALLOWED_NETWORKS.",
-    )
+def forbidden[Tag](request: Request[Tag]) -> Verdict:
+    return Verdict(ErrorKind.ENDPOINT_FORBIDDEN_ADDRESS, not_public(_host(request.url), "WEBHOOK_ALLOWED_NETWORKS"))
 
 
 def _unreachable[Tag](code: int, message: str, request: Request[Tag]) -> str:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from syncsvc.delivery.addresses import AddressPolicy
 from syncsvc.delivery.answers import Answer, Request
 from syncsvc.delivery.signing import Signer
 from syncsvc.delivery.transport import Transport
+from syncsvc.egress.addresses import AddressPolicy
 
 
 def send_once(

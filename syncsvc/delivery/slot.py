@@ -8,7 +8,6 @@ from typing import Any
 
 import pycurl
 
-from syncsvc.delivery.addresses import AddressPolicy
 from syncsvc.delivery.answers import (
     NOT_HTTP,
     Answer,
@@ -21,6 +20,7 @@ from syncsvc.delivery.answers import (
     verdict_on_unfinished,
 )
 from syncsvc.delivery.sockets import Sockets
+from syncsvc.egress.addresses import AddressPolicy
 
 # An answer's beginning is kept. The rest is read and dropped, so that the next request can have the connection; where
 # the rest is too long, a new connection costs less.
@@ -36,12 +36,12 @@ class Slot[Tag]:
 
     __slots__ = (
         *("_addresses", "_doomed", "_fresh", "_opened", "_read", "_sent_at", "_timeout", "_url"),
-        *("body", "cut_off", "easy", "refused_address", "request", "sockets", "tried"),
+        *("body", "cut_off", "easy", "refused", "request", "sockets", "tried"),
     )
     request: Request[Tag]
     body: bytes
     cut_off: bool
-    refused_address: str
+    refused: bool
     tried: bool
     _read: int
     _sent_at: list[float]
@@ -81,7 +81,7 @@ class Slot[Tag]:
         self.request = request
         self.body = b""
         self.cut_off = False
-        self.refused_address = ""
+        self.refused = False
         self.tried = False
         self._read = 0
         self._sent_at = []
@@ -90,8 +90,8 @@ class Slot[Tag]:
 
     def verdict(self, status: int, code: int, message: str) -> Verdict:
         """Says what it means that no whole answer came; `status` is 0 where not even a status line did."""
-        if self.refused_address and not self.tried:
-            return forbidden(self.refused_address, self.request)
+        if self.refused and not self.tried:
+            return forbidden(self.request)
         timed_out = code == pycurl.E_OPERATION_TIMEDOUT
         if status >= 200 and code not in NOT_HTTP:
             return verdict_on_unfinished(status, message, self.request, timed_out=timed_out)
@@ -133,7 +133,7 @@ class Slot[Tag]:
         family, kind, protocol, address = target
         host = str(address[0])
         if family not in {socket.AF_INET, socket.AF_INET6} or not self._addresses.permits(host):
-            self.refused_address = host
+            self.refused = True
             refused: int = pycurl.SOCKET_BAD
             return refused
         self.tried = True

@@ -10,7 +10,6 @@ from typing import Self
 
 import pycurl
 
-from syncsvc.delivery.addresses import AddressPolicy
 from syncsvc.delivery.answers import (
     Answer,
     Request,
@@ -22,6 +21,7 @@ from syncsvc.delivery.answers import (
 from syncsvc.delivery.authorities import trusted_authorities
 from syncsvc.delivery.pool import Descriptors, Pool
 from syncsvc.delivery.slot import Slot
+from syncsvc.egress.addresses import AddressPolicy
 
 __all__ = ["Answer", "Request", "Transport", "counts_for_circuit"]
 

@@ -13,8 +13,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from syncsvc.delivery.addresses import check_webhook_url
 from syncsvc.delivery.signing import check_secret, new_secret
+from syncsvc.delivery.webhook_url import check_webhook_url
 from syncsvc.exceptions import InvalidUrlError
 from syncsvc.ids import uuid_of
 from syncsvc.models.fields import CheckedCharField, EndingSecret, EndingSecretsField, Sealed, SealedField

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from django.conf import settings
 
-from syncsvc.delivery.addresses import AddressPolicy
 from syncsvc.delivery.answers import Answer
 from syncsvc.delivery.once import send_once
+from syncsvc.egress.addresses import AddressPolicy
 from syncsvc.models import App
 from syncsvc.sync.transports import USER_AGENT
 
@@ -20,7 +20,7 @@ def send_message(app: App, body: bytes, at: datetime) -> Answer[None]:
         webhook_id=str(uuid.uuid4()),
         timestamp=int(at.timestamp()),
         body=body,
-        addresses=AddressPolicy(settings.WEBHOOK_ALLOWED_NETWORKS),
+        addresses=AddressPolicy(settings.WEBHOOK_ALLOWED_NETWORKS, settings.NAT64_PREFIXES),
         timeout=app.request_timeout,
         connect_timeout=settings.WEBHOOK_CONNECT_TIMEOUT,
         user_agent=USER_AGENT,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from syncsvc.delivery.addresses import AddressPolicy
 from syncsvc.delivery.transport import Answer, Request, Transport
+from syncsvc.egress.addresses import AddressPolicy
 from tests.receiver import Reply, Script
 
 LOOPBACK = AddressPolicy(["127.0.0.0/8", "::1/128"])

@@ -2,11 +2,11 @@ import time
 
 from standardwebhooks import Webhook
 
-from syncsvc.delivery.addresses import AddressPolicy
 from syncsvc.delivery.answers import Answer
 from syncsvc.delivery.once import send_once
 from syncsvc.delivery.payload import ping, timestamp_now
 from syncsvc.delivery.signing import new_secret
+from syncsvc.egress.addresses import AddressPolicy
 from syncsvc.types import ErrorKind
 from tests.receiver import Receiver
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from syncsvc.delivery.addresses import AddressPolicy
+from syncsvc.egress.addresses import AddressPolicy
 from syncsvc.types import ErrorKind
 from tests.delivery.asking import always, answers, ask, free_port, request, sender
 from tests.delivery.authority import Authority
