@@ -6,6 +6,7 @@ from celery import Celery
 from celery.signals import setup_logging
 from django.conf import settings
 from kombu import Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 if not settings.configured:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -22,6 +23,7 @@ def worker_queues(shards: list[str]) -> list[str]:
     return [queue for queue in QUEUES if not shards or queue.partition(".")[2] in shards]
 
 
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "config.transport:ForgivingTransport"))
 app = Celery("syncsvc")
 app.set_default()  # in every thread: a web server's have no current app of their own, and would look for RabbitMQ
 app.conf.update(

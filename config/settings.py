@@ -173,6 +173,7 @@ CACHES: dict[str, dict[str, Any]] = {
     }
 }
 
+CACHES["counts"] = {**CACHES["default"], "BACKEND": "syncsvc.cache.Counts"}
 CACHES["sessions"] = {**CACHES["default"], "BACKEND": "syncsvc.cache.SessionCopies"}
 SESSION_CACHE_ALIAS = "sessions"
 

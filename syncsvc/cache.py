@@ -1,20 +1,71 @@
-"""Caches in Redis, which may be gone or take no writes: sessions are in the database too, and counting goes on here."""
+"""Caches in Redis, which may be gone or take no writes: sessions are in the database too, and counting goes on here.
 
+Values are JSON under a seal; Django's own cache would unpickle them, and run what whoever can write to Redis put there.
+"""
+
+import json
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 from django.core.cache.backends.locmem import LocMemCache
-from django.core.cache.backends.redis import RedisCache
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from redis.exceptions import RedisError
 
 from syncsvc.redis_connections import refusal
+from syncsvc.sealing import MOST_BYTES, number, opened, sealed
 
 logger = structlog.get_logger(__name__)
 
 
+class SealedClient(RedisCacheClient):
+    """Stores JSON under a seal; what is not sealed, or too long, reads as missing. Counting is for `CountsClient`."""
+
+    def get(self, key: Any, default: Any) -> Any:
+        text = opened(key, self.get_client(key).getrange(key, 0, MOST_BYTES))
+        return default if text is None else json.loads(text)
+
+    def add(self, key: Any, value: Any, timeout: Any) -> bool:
+        return bool(self.get_client(key, write=True).set(key, self._packed(key, value), ex=timeout, nx=True))
+
+    def set(self, key: Any, value: Any, timeout: Any) -> None:
+        packed = self._packed(key, value)
+        if timeout == 0 or len(packed) > MOST_BYTES:
+            self.delete(key)
+        else:
+            self.get_client(key, write=True).set(key, packed, ex=timeout)
+
+    def _packed(self, key: str, value: Any) -> bytes:
+        return sealed(key, json.dumps(value))
+
+    def _not_here(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("Values are sealed one by one; numbers are counted in the cache `counts`.")
+
+    get_many = set_many = incr = _not_here
+
+
+class CountsClient(SealedClient):
+    """Whole numbers, as Redis counts them; anything else reads as missing."""
+
+    def get(self, key: Any, default: Any) -> Any:
+        found = number(self.get_client(key).getrange(key, 0, 15))
+        return default if found is None else found
+
+    def incr(self, key: Any, delta: int) -> Any:
+        return RedisCacheClient.incr(self, key, delta)
+
+    def _packed(self, key: str, value: Any) -> bytes:
+        return b"%d" % value
+
+
 class ForgivingRedisCache(RedisCache):
     """Reads as empty while Redis is away, and drops writes that it does not take."""
+
+    CLIENT: type[SealedClient] = SealedClient
+
+    def __init__(self, server: Any, params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        self._class = self.CLIENT
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         return self._try(lambda: super(ForgivingRedisCache, self).get(key, default, version), default)
@@ -56,6 +107,12 @@ class SessionCopies(ForgivingRedisCache):
                 self.delete(key, version)
 
 
+class Counts(ForgivingRedisCache):
+    """Whole numbers that processes count together; `incr` raises where Redis is away."""
+
+    CLIENT = CountsClient
+
+
 class FailedLoginsCache(RedisCache):
     """Counts of failed logins, which no outage may end: where Redis takes no count each process counts by itself.
 
@@ -65,6 +122,7 @@ class FailedLoginsCache(RedisCache):
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
         super().__init__(server, params)
+        self._class = CountsClient
         self._here = LocMemCache("failed-logins", {**params, "OPTIONS": {"MAX_ENTRIES": 100_000}})
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:

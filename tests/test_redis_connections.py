@@ -28,7 +28,7 @@ from syncsvc.models import Operation
 from syncsvc.operations.progress import progress, publish
 from syncsvc.redis_connections import redis_at
 from syncsvc.sync.health import alive, beat_seen, health, worker_seen
-from syncsvc.sync.preview import ask_for_preview, known_preview
+from syncsvc.sync.preview import _keep, ask_for_preview, known_preview
 from syncsvc.sync.rate import Rate
 from tests.factories import OperationFactory, SubscriptionFactory
 from tests.valkey import REFUSALS, OwnValkey
@@ -187,7 +187,7 @@ def test_a_preview_is_refused_with_the_reason_also_where_an_old_one_is_left(valk
         ask_for_preview(subscription)
         known = known_preview(subscription.id)
         assert known is not None
-        caches["default"].set(f"preview:{subscription.id}", replace(known, state="ready"))
+        _keep(subscription.id, replace(known, state="ready"))
         valkey.refuse(how)
         with pytest.raises(Refused, match=WORDS[how]):
             ask_for_preview(subscription)

@@ -8,10 +8,12 @@ from typing import cast
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString, mark_safe
+from redis import Redis
 from redis.exceptions import RedisError
 
 from syncsvc.admin.parts import MOVING_SECONDS, shows, unchanged
 from syncsvc.redis_connections import redis_at
+from syncsvc.sealing import MOST_BYTES, opened, sealed
 
 SECONDS = MOVING_SECONDS
 # A request that comes while the text is made again gets the last one; where there is none it waits for a moment.
@@ -22,28 +24,29 @@ PREFIX = "syncsvc:kept:"
 VERSION = "~version~"
 
 # One round trip: whether it is for us to make it anew, and what there is.
-_TURN = (
-    """return {redis.call('SET', KEYS[1] .. ':turn', 1, 'NX', 'PX', ARGV[1]) and 1 or 0, redis.call('GET', KEYS[1])}"""
-)
+_TURN = """return {
+  redis.call('SET', KEYS[1] .. ':turn', 1, 'NX', 'PX', ARGV[1]) and 1 or 0, redis.call('GETRANGE', KEYS[1], 0, ARGV[2])
+}"""
 
 
 def kept(name: str, make: Callable[[], str], *, seconds: Callable[[str], float] = lambda text: SECONDS) -> str:
     """The text that `make` gives, at most so old as `seconds` says of it. Where Redis is away each asker makes it."""
     redis, key = redis_at(settings.REDIS_URL), PREFIX + name
     try:
-        mine, found = cast("tuple[int, bytes | None]", redis.eval(_TURN, 1, key, int(SECONDS * 1000)))
+        mine, value = cast("tuple[int, bytes]", redis.eval(_TURN, 1, key, int(SECONDS * 1000), MOST_BYTES))
+        found = opened(key, value)
         deadline = time.monotonic() + WAIT_SECONDS
         while not mine and found is None and time.monotonic() < deadline:
             time.sleep(STEP_SECONDS)
-            found = cast("bytes | None", redis.get(key))
+            found = _read(redis, key)
     except (RedisError, OSError):
         return make()
     if found is not None and not mine:
-        return found.decode()
+        return found
     text = make()
     lasts = seconds(text)
     try:
-        redis.set(key, text, px=int((lasts + STAYS_SECONDS) * 1000))
+        redis.set(key, sealed(key, text), px=int((lasts + STAYS_SECONDS) * 1000))
         if lasts > SECONDS:
             redis.set(f"{key}:turn", 1, px=int(lasts * 1000), xx=True)  # unless it was forgotten meanwhile
     except (RedisError, OSError):
@@ -62,10 +65,9 @@ def is_fresh(name: str) -> bool:
 def known(name: str) -> str | None:
     """The text that is kept, however old; None where there is none, or Redis is away."""
     try:
-        found = cast("bytes | None", redis_at(settings.REDIS_URL).get(PREFIX + name))
+        return _read(redis_at(settings.REDIS_URL), PREFIX + name)
     except (RedisError, OSError):
         return None
-    return None if found is None else found.decode()
 
 
 def keep(name: str, text: str, *, seconds: float = SECONDS) -> None:
@@ -73,7 +75,7 @@ def keep(name: str, text: str, *, seconds: float = SECONDS) -> None:
     redis, key = redis_at(settings.REDIS_URL), PREFIX + name
     try:
         redis.set(f"{key}:turn", 1, px=int(seconds * 1000))
-        redis.set(key, text, px=int((seconds + STAYS_SECONDS) * 1000))
+        redis.set(key, sealed(key, text), px=int((seconds + STAYS_SECONDS) * 1000))
     except (RedisError, OSError):
         return
 
@@ -95,6 +97,10 @@ def shown(text: str) -> SafeString:
 def answer(request: HttpRequest, text: str) -> HttpResponse:
     """The answer to a request for the part alone; 204 where the tab shows this version already."""
     return unchanged() if shows(request, _version(text)) else HttpResponse(_versioned(text))
+
+
+def _read(redis: Redis, key: str) -> str | None:
+    return opened(key, redis.getrange(key, 0, MOST_BYTES))
 
 
 def _versioned(text: str) -> str:

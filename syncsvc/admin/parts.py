@@ -59,7 +59,7 @@ def sees(request: HttpRequest, model: type[Model]) -> bool:
         return True
     key = f"sees:{user.pk}"
     if (names := cache.get(key)) is None:
-        names = user.get_all_permissions()
+        names = sorted(user.get_all_permissions())
         cache.set(key, names, SEES_SECONDS)
     label, opts = model._meta.app_label, model._meta
     return any(f"{label}.{get_permission_codename(verb, opts)}" in names for verb in ("view", "change"))

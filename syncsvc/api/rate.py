@@ -3,7 +3,7 @@
 import time
 
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import caches
 from django.http import HttpRequest
 from ninja.throttling import BaseThrottle
 from redis.exceptions import RedisError
@@ -28,8 +28,9 @@ class PerMinute(BaseThrottle):
 
 
 def _count(key: str) -> int:
-    cache.add(key, 0, timeout=2 * MINUTE)
+    counts = caches["counts"]
+    counts.add(key, 0, timeout=2 * MINUTE)
     try:
-        return cache.incr(key)
+        return counts.incr(key)
     except (RedisError, ValueError):  # ValueError: there is no such key, because nothing was written
         return 0

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from syncsvc.models import Operation, OperationItem
 from syncsvc.models.operation import OUTCOMES
 from syncsvc.redis_connections import redis_at
+from syncsvc.sealing import number
 
 logger = structlog.get_logger(__name__)
 
@@ -65,7 +66,7 @@ class ErrorCount(TypedDict):
 
 NUMBERS = tuple(Numbers.__annotations__)
 FIELDS = tuple(Counts.__annotations__)
-TEXTS = {"kind", "status"}
+TEXTS = {"kind": Operation.Kind.values, "status": Operation.Status.values}
 NO_PACE = Pace(items_per_second=None, files_per_second=None, seconds_left=None)
 TTL_SECONDS = 3600
 TIMEOUT_SECONDS = 1
@@ -91,6 +92,20 @@ if redis.call('ZCOUNT', KEYS[2], second, second) == 0 then
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', second - 60)
 redis.call('EXPIRE', KEYS[2], 60)
+"""
+
+
+# Texts of a length that we write; one that is longer is as good as none. On a replica, whose hash nobody can write any
+# more, SET is refused, and the row is read.
+READ = """
+redis.call('SET', KEYS[1] .. ':read', 1, 'EX', 1)
+local found = {redis.call('HMGET', KEYS[1], unpack(ARGV)), redis.call('ZRANGE', KEYS[2], 0, 99)}
+for _, texts in ipairs(found) do
+  for _, text in ipairs(texts) do
+    if text and #text > 60 then return {{}, {}} end
+  end
+end
+return found
 """
 
 
@@ -145,8 +160,8 @@ def _counts_of(operation: Operation) -> Counts:
 
 
 def _from_redis(redis: Redis, operation_id: uuid.UUID) -> tuple[Counts | None, list[str]]:
-    counts = _read(redis, operation_id) or _written_anew(redis, operation_id)
-    return counts, cast("list[str]", redis.zrange(f"{key(operation_id)}:pace", 0, -1))
+    counts, samples = _read(redis, operation_id)
+    return counts or _written_anew(redis, operation_id), samples
 
 
 def _written_anew(redis: Redis, operation_id: uuid.UUID) -> Counts | None:
@@ -155,7 +170,7 @@ def _written_anew(redis: Redis, operation_id: uuid.UUID) -> Counts | None:
         if redis.set(f"{key(operation_id)}:lock", 1, nx=True, px=LOCK_MILLISECONDS):
             break
         time.sleep(0.05)
-        if found := _read(redis, operation_id):
+        if found := _read(redis, operation_id)[0]:
             return found
     if (row := _row(operation_id)) is not None:
         _write(redis, operation_id, row)
@@ -166,15 +181,20 @@ def _row(operation_id: uuid.UUID) -> Counts | None:
     return cast("Counts | None", Operation.objects.filter(id=operation_id).values(*FIELDS).first())
 
 
-def _read(redis: Redis, operation_id: uuid.UUID) -> Counts | None:
-    pipeline = redis.pipeline(transaction=False)
-    # A replica has a hash that nobody can write any more: this is refused there, and the row is read.
-    pipeline.set(f"{key(operation_id)}:read", 1, ex=1)
-    pipeline.hgetall(key(operation_id))
-    values = cast("dict[str, str]", pipeline.execute()[1])
-    if set(values) != set(FIELDS):
-        return None
-    return cast("Counts", {name: value if name in TEXTS else int(value) for name, value in values.items()})
+def _read(redis: Redis, operation_id: uuid.UUID) -> tuple[Counts | None, list[str]]:
+    """The counts, None where there are none or others than we write; and the samples of the last minute."""
+    values, samples = cast(
+        "tuple[list[str | None], list[str]]",
+        redis.eval(READ, 2, key(operation_id), f"{key(operation_id)}:pace", *FIELDS),
+    )
+    return _counts(dict(zip(FIELDS, values, strict=False))), samples
+
+
+def _counts(texts: dict[str, str | None]) -> Counts | None:
+    values: dict[str, str | int | None] = {
+        name: text if name in TEXTS and text in TEXTS[name] else number(text) for name, text in texts.items()
+    }
+    return cast("Counts", values) if values and None not in values.values() else None
 
 
 def _write(redis: Redis, operation_id: uuid.UUID, row: Counts) -> None:
@@ -186,8 +206,8 @@ def _write(redis: Redis, operation_id: uuid.UUID, row: Counts) -> None:
 
 
 def _pace(counts: Counts, samples: list[str]) -> Pace:
-    points = [tuple(int(part) for part in sample.split(":")) for sample in samples]
-    if len(points) < 2 or points[-1][0] == points[0][0]:
+    points = [point for sample in samples if (point := _point(sample))]
+    if len(points) < 2 or points[-1][0] <= points[0][0]:
         return NO_PACE
     (began, items, files), (ended, items_now, files_now) = points[0], points[-1]
     seconds = ended - began
@@ -198,6 +218,15 @@ def _pace(counts: Counts, samples: list[str]) -> Pace:
         "files_per_second": round((files_now - files) / seconds, 2),
         "seconds_left": round(left / items_per_second, 1) if items_per_second > 0 else None,
     }
+
+
+def _point(sample: str) -> tuple[int, int, int] | None:
+    """Second, items done and files of a sample; None where it is not one of ours."""
+    parts = [number(part) for part in sample.split(":")]
+    match parts:
+        case [int(second), int(items), int(files)]:
+            return second, items, files
+    return None
 
 
 def _forgiving[T](call: Callable[[Redis], T]) -> T | None:

@@ -13,6 +13,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from syncsvc.redis_connections import redis_at
+from syncsvc.sealing import number
 from syncsvc.sync.cargo import Parts, change_id
 from syncsvc.types import Change
 
@@ -38,8 +39,7 @@ class BegunFiles:
 
     def next_part(self, change: Change) -> int:
         """The part that the endpoint takes next; 0 where nothing is known of the file."""
-        found = self._forgiving(lambda redis: redis.get(self._key(change)))
-        return int(found) if found else 0
+        return number(self._forgiving(lambda redis: redis.getrange(self._key(change), 0, 15))) or 0
 
     def note(self, file: Parts) -> None:
         self._forgiving(lambda redis: redis.set(self._key(file.changes[0]), file.next_part, ex=KEPT_SECONDS))

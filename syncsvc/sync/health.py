@@ -12,6 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from syncsvc.redis_connections import TIMEOUT_SECONDS, redis_at, refusal
+from syncsvc.sealing import number
 
 BEAT_KEY, BEAT_SECONDS = "syncsvc:beat", 30
 TROUBLE_KEY = "syncsvc:worker-trouble"
@@ -21,6 +22,9 @@ WRITTEN_KEY, WRITTEN_SECONDS = "syncsvc:written", 60
 
 # By Redis's own clock, so that workers whose clocks differ are judged alike. The trouble of a worker that is gone goes.
 _SEEN = """local now = tonumber(redis.call('TIME')[1])
+for n, kind in ipairs({'zset', 'hash'}) do
+  if redis.call('TYPE', KEYS[n]).ok ~= kind then redis.call('DEL', KEYS[n]) end
+end
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
@@ -29,7 +33,24 @@ for _, name in ipairs(redis.call('HKEYS', KEYS[2])) do
   if not redis.call('ZSCORE', KEYS[1], name) then redis.call('HDEL', KEYS[2], name) end
 end
 redis.call('EXPIRE', KEYS[2], ARGV[2])"""
-_COUNT = "return redis.call('ZCOUNT', KEYS[1], tonumber(redis.call('TIME')[1]) - ARGV[1], '+inf')"
+# At most a thousand workers and their troubles, of a length that we write.
+_TROUBLES = """local found = {}
+for n, name in ipairs(redis.pcall('HKEYS', KEYS[1])) do
+  if n <= 1000 and #name <= 300 and redis.call('HSTRLEN', KEYS[1], name) <= 2100 then
+    found[#found + 1] = {name, redis.call('HGET', KEYS[1], name)}
+  end
+end
+return found"""
+_WORKERS = """local found = {}
+for _, name in ipairs(redis.pcall('ZRANGE', KEYS[1], 0, 999)) do
+  if #name <= 300 then found[#found + 1] = {name, redis.call('ZSCORE', KEYS[1], name)} end
+end
+return found"""
+_COUNT = """local workers = redis.pcall('ZCOUNT', KEYS[1], tonumber(redis.call('TIME')[1]) - ARGV[1], '+inf')
+return type(workers) == 'number' and workers or 0"""
+
+
+TROUBLES = ("disk", "crash")
 
 
 class Trouble(TypedDict):
@@ -114,8 +135,8 @@ def alive(queues: Sequence[str] = ()) -> Alive | None:
         pipeline.set(WRITTEN_KEY, 1, ex=WRITTEN_SECONDS)
         pipeline.ttl(BEAT_KEY)
         pipeline.time()
-        pipeline.zrange(WORKERS_KEY, 0, -1, withscores=True)
-        pipeline.hgetall(TROUBLE_KEY)
+        pipeline.eval(_WORKERS, 1, WORKERS_KEY)
+        pipeline.eval(_TROUBLES, 1, TROUBLE_KEY)
         for queue in queues:
             pipeline.llen(queue)
         written, *answers = pipeline.execute(raise_on_error=False)
@@ -124,7 +145,8 @@ def alive(queues: Sequence[str] = ()) -> Alive | None:
         return Alive(None, [], [0 for _ in queues], {}, reason) if (reason := refusal(error)) else None
     except OSError:
         return None
-    seen = [Worker(name.decode(), max(0, int(now - at))) for name, at in cast("list[tuple[bytes, float]]", workers)]
+    scores = [(name, number(at)) for name, at in cast("list[tuple[bytes, bytes]]", workers)]
+    seen = [Worker(_text(name), max(0, now - at)) for name, at in scores if at is not None]
     scheduler = BEAT_SECONDS - int(beat) if beat > 0 else None
     lately = sorted(worker for worker in seen if worker.seconds <= WORKER_SECONDS)
     return Alive(scheduler, lately, [int(n) for n in messages], _troubles(trouble), _refusal(written))
@@ -162,7 +184,7 @@ def redis_state() -> RedisState:
         pipeline.set(WRITTEN_KEY, 1, ex=WRITTEN_SECONDS)
         pipeline.exists(BEAT_KEY)
         pipeline.eval(_COUNT, 1, WORKERS_KEY, WORKER_SECONDS)
-        pipeline.hgetall(TROUBLE_KEY)
+        pipeline.eval(_TROUBLES, 1, TROUBLE_KEY)
         written, *answers = pipeline.execute(raise_on_error=False)
         seen, workers, trouble = _all_good(answers)
     except RedisError as error:
@@ -184,9 +206,13 @@ def _all_good(answers: list[Any]) -> list[Any]:
     return answers
 
 
-def _troubles(found: dict[bytes, bytes]) -> dict[str, Trouble]:
-    pairs = {name.decode(): text.decode().partition(" ") for name, text in found.items()}
-    return {name: Trouble(kind=kind, text=text) for name, (kind, _, text) in pairs.items()}
+def _troubles(found: list[tuple[bytes, bytes]]) -> dict[str, Trouble]:
+    pairs = {_text(name): _text(text).partition(" ") for name, text in found}
+    return {name: Trouble(kind=kind, text=text) for name, (kind, _, text) in pairs.items() if kind in TROUBLES}
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")
 
 
 def _forgiving(call: Callable[[Redis], object]) -> None:

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import batched
 from typing import Literal
@@ -34,6 +34,7 @@ PAGE = 50
 # The rest is counted, and not listed.
 LISTED = 10_000
 FETCH_WAIT_SECONDS = 30.0
+TIMES = ("asked_at", "made_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +65,18 @@ class SyncPreview:
 
 
 def known_preview(subscription_id: uuid.UUID) -> SyncPreview | None:
-    found: SyncPreview | None = cache.get(_key(subscription_id))
-    return found
+    found = cache.get(_key(subscription_id))
+    try:
+        times = {name: found[name] and datetime.fromisoformat(found[name]) for name in TIMES}
+        return SyncPreview(**{**found, **times})
+    except (TypeError, ValueError, KeyError):  # none, or one of another release
+        return None
 
 
 def previewed(subscription_id: uuid.UUID, page: int) -> list[Change]:
     """A page of its changes, from 1, in the order in which they would be sent."""
-    return [Change(ChangeKind(kind), *rest) for kind, *rest in cache.get(_key(subscription_id, page)) or []]
+    rows = cache.get(_key(subscription_id, page)) or []
+    return [Change(ChangeKind(kind), path.encode(errors="surrogateescape"), *rest) for kind, path, *rest in rows]
 
 
 def ask_for_preview(subscription: Subscription) -> None:
@@ -136,7 +142,7 @@ def _changes(known: SyncPreview, subscription: Subscription, mirror: Mirror, com
         for page, some in enumerate(batched(changes, PAGE), 1):
             if page * PAGE > LISTED:
                 break
-            rows = [(change.kind.value, *change[1:]) for change in some]
+            rows = [(change.kind.value, change.path.decode(errors="surrogateescape"), *change[2:]) for change in some]
             cache.set(_key(subscription.id, page), rows, KEPT_SECONDS)
         return replace(
             known,
@@ -164,7 +170,9 @@ def _as_job(subscription: Subscription) -> Job:
 
 
 def _keep(subscription_id: uuid.UUID, preview: SyncPreview) -> None:
-    cache.set(_key(subscription_id), preview, KEPT_SECONDS)
+    moments = {name: getattr(preview, name) for name in TIMES}
+    times = {name: moment and moment.isoformat() for name, moment in moments.items()}
+    cache.set(_key(subscription_id), {**asdict(preview), **times}, KEPT_SECONDS)
 
 
 def _key(subscription_id: uuid.UUID, page: int | None = None) -> str:

@@ -1,13 +1,16 @@
 """How workers take messages, and what sending one costs while Redis is away."""
 
+import base64
+import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 import redis
@@ -125,6 +128,50 @@ def test_a_worker_that_starts_beside_a_redis_that_refuses_works_when_it_does_not
             worker.waits(1)
             valkey.accept()
             worker.does("afterwards")
+
+
+class Bomb:
+    """A pickle of it makes the file `path` where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def hostile_messages(bomb: bytes) -> list[bytes]:
+    """What whoever can write to Redis may put into a queue."""
+    delivery = {"delivery_tag": "a", "delivery_info": {"exchange": "", "routing_key": "live.0"}}
+    whole = {"body": "", "headers": {}, "properties": delivery, "content-type": "application/json"}
+    call = {"task": "tests.note", "id": "1"}
+    pickled = {**whole, "content-type": "application/x-python-serialize", "content-encoding": "binary"}
+    messages: list[Any] = [
+        *([], {}, None, 7, "text", {"body": 1}, {"properties": {}}, {"properties": delivery}, whole),
+        {**pickled, "body": base64.b64encode(bomb).decode(), "properties": {**delivery, "body_encoding": "base64"}},
+        {**whole, "headers": call, "body": "no json"},
+        {**whole, "headers": call, "body": "[]"},
+        {**whole, "headers": call, "body": '[{"a": 1}, [], 7]'},
+        {**whole, "headers": {"task": 7, "id": []}, "body": "[[], {}, {}]"},
+        {**whole, "headers": {**call, "task": "os.system"}, "body": '[["id"], {}, {}]'},
+        {**whole, "headers": {**call, "eta": "never", "expires": {}, "timelimit": "x"}, "body": "[[], {}, {}]"},
+        {**whole, "headers": {**call, "id": None, "retries": "x", "argsrepr": []}, "body": "[[1], {}, {}]"},
+        {**whole, "headers": [], "properties": {**delivery, "delivery_info": 1}},
+        {**whole, "properties": {**delivery, "priority": "x", "body_encoding": "base64"}, "body": "é"},
+    ]
+    return [b"", b"\xff\xfe", bomb, b"[" * 100_000, *(json.dumps(message).encode() for message in messages)]
+
+
+def test_what_is_no_message_ends_no_worker_and_runs_nothing(tmp_path: Path) -> None:
+    notes, touched = tmp_path / "notes", tmp_path / "touched"
+    notes.touch()
+    hostile = hostile_messages(pickle.dumps(Bomb(touched)))
+    with OwnValkey(tmp_path) as valkey, Worker(valkey.url, notes) as worker:
+        valkey.redis.lpush("live.0", *hostile)
+        worker.does("afterwards")
+        assert valkey.redis.llen("live.0") == 0
+        assert worker.process.poll() is None
+    assert not touched.exists()
 
 
 def test_sending_while_redis_is_away_fails_within_seconds() -> None:

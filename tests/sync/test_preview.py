@@ -11,7 +11,7 @@ from redis import Redis
 
 from syncsvc.exceptions import Refused
 from syncsvc.models import DeliveredFile, Snapshot, SyncRun
-from syncsvc.sync.preview import PAGE, SyncPreview, ask_for_preview, known_preview, make_preview, previewed
+from syncsvc.sync.preview import PAGE, SyncPreview, _keep, ask_for_preview, known_preview, make_preview, previewed
 from syncsvc.tasks import preview_changes
 from tests.sync.answers import refuses
 from tests.sync.world import World
@@ -92,7 +92,7 @@ def test_who_asks_for_one_that_is_on_its_way_joins_it_until_it_is_late(world: Wo
     assert waiting is not None
     assert (redis.llen("live.0"), waiting.state, waiting.is_coming, waiting.is_late) == (1, "asked", True, False)
     late = replace(waiting, asked_at=waiting.asked_at - timedelta(seconds=16))
-    cache.set(f"preview:{world.id}", late)
+    _keep(world.id, late)
     assert late.is_late
     ask_for_preview(world.subscription)
     assert redis.llen("live.0") == 2
