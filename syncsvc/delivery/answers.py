@@ -1,8 +1,8 @@
 """What an endpoint's answer, or its silence, means."""
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import pycurl
 
@@ -76,6 +76,9 @@ BROKEN_OFF = {
 }
 # HTTP/0.9, a status line that is none, headers without end.
 NOT_HTTP = {pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_FTP_WEIRD_SERVER_REPLY}
+
+
+AUTHORITY = re.compile(r"(?:[^/?#]*//)?([^/?#]*).*", re.DOTALL)
 
 
 def counts_for_circuit[Tag](answer: Answer[Tag]) -> bool:
@@ -183,8 +186,8 @@ def _unreachable[Tag](code: int, message: str, request: Request[Tag]) -> str:
 
 
 def _host(url: str) -> str:
-    """Host and port: the rest of a URL may hold a token."""
-    return urlsplit(url).netloc.rpartition("@")[2]
+    """Host and port: the rest of a URL may hold a token. Also of a URL that no parser takes."""
+    return _clean(AUTHORITY.sub(r"\1", url).rpartition("@")[2])
 
 
 def _clean(message: str) -> str:

@@ -18,12 +18,25 @@ from tests.delivery.authority import Authority
 from tests.receiver import Receiver, reset
 
 
-def test_a_redirect_is_not_followed() -> None:
-    with Receiver() as target, Receiver(always(307, {"Location": target.url})) as receiver:
-        answer = ask(receiver.url)
-    assert (answer.status, answer.error_kind) == (307, ErrorKind.ENDPOINT_REJECTED)
-    assert "not followed" in answer.error
-    assert target.requests == []
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(status: int) -> None:
+    """Not even on the same host: a signed message goes where the app's URL says."""
+    with Receiver() as target, Receiver() as receiver:
+        for location in (
+            target.url,
+            target.url.replace("http:", "https:"),
+            f"//127.0.0.1:{target.port}/hook",
+            f"http://[::ffff:127.0.0.1]:{target.port}/",
+            f"http://user:password@localhost:{target.port}/",
+            f"gopher://127.0.0.1:{target.port}/_",
+            "/elsewhere",
+        ):
+            receiver.answer = always(status, {"Location": location})
+            answer = ask(receiver.url)
+            assert (answer.status, answer.error_kind) == (status, ErrorKind.ENDPOINT_REJECTED)
+            assert "not followed" in answer.error
+        assert [request.target for request in receiver.requests] == ["/hook"] * 7
+    assert target.connections == 0
 
 
 def test_a_hanging_endpoint_times_out_and_delays_no_other() -> None:

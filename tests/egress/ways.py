@@ -1,0 +1,70 @@
+"""The ways out of syncsvc, each as a function of what stands for the host in a URL; they answer with what they say."""
+
+from collections.abc import Callable, Mapping
+
+from django.utils import timezone
+
+from syncsvc.delivery.answers import Answer, Request
+from syncsvc.delivery.signing import new_secret
+from syncsvc.delivery.webhook_url import check_webhook_url
+from syncsvc.exceptions import InvalidUrlError
+from syncsvc.models import App
+from syncsvc.models.fields import Sealed
+from syncsvc.sync.one_message import send_message
+from syncsvc.sync.transports import Transports
+
+SECONDS = 5.0
+
+type Way = Callable[[str], tuple[str, str]]
+"""What stands for the host, to the error kind and its text; for a URL that is not even tried the kind is "refused"."""
+
+
+def _deliver(url: str, *, fresh: bool = False) -> tuple[str, str]:
+    """As a run does; `fresh` as the probe of a circuit."""
+    with Transports().take() as transport:
+        transport.send(Request("id", _as_stored(url), [b"webhook-id: id"], b"{}", SECONDS, None, fresh=fresh))
+        while not (answers := transport.wait(SECONDS)):
+            pass
+    return _said(answers[0])
+
+
+def _said(answer: Answer) -> tuple[str, str]:
+    return str(answer.error_kind or ""), answer.error
+
+
+def _as_stored(url: str) -> str:
+    """A URL that a row may have: one that is refused today may have been stored before. libcurl takes ASCII alone."""
+    return url if url.isascii() else check_webhook_url(url)
+
+
+def _delivery(authority: str) -> tuple[str, str]:
+    return _deliver(f"http://{authority}/hook")
+
+
+def _delivery_over_tls(authority: str) -> tuple[str, str]:
+    return _deliver(f"https://{authority}/hook")
+
+
+def _probe(authority: str) -> tuple[str, str]:
+    return _deliver(f"http://{authority}/hook", fresh=True)
+
+
+def _ping(authority: str) -> tuple[str, str]:
+    """As *Send test* does, and the news of a failure."""
+    app = App(name="app", url=_as_stored(f"http://{authority}/hook"), secret=Sealed.seal(new_secret()), timeout=SECONDS)
+    return _said(send_message(app, b"{}", timezone.now()))
+
+
+def try_way(way: str, authority: str) -> tuple[str, str]:
+    try:
+        return WAYS[way](authority)
+    except InvalidUrlError as error:
+        return "refused", str(error)
+
+
+WAYS: Mapping[str, Way] = {
+    "delivery": _delivery,
+    "delivery over TLS": _delivery_over_tls,
+    "probe": _probe,
+    "ping": _ping,
+}
