@@ -205,6 +205,8 @@ GIT_TIMEOUT = env.decimal("GIT_TIMEOUT", 600, minimum=1)
 GIT_LS_REMOTE_TIMEOUT = env.decimal("GIT_LS_REMOTE_TIMEOUT", 30, minimum=1)
 GIT_FULL_FETCH_MAX_BYTES = env.integer("GIT_FULL_FETCH_MAX_BYTES", 2 * 1024**3)
 GIT_CA_FILE = env.text("GIT_CA_FILE")
+MAX_FILES = env.integer("MAX_FILES", 2_000_000, minimum=1)
+PLAN_SECONDS = env.decimal("PLAN_SECONDS", 900, minimum=1)
 MIRROR_DIR = Path(env.text("MIRROR_DIR", str(DATA_DIR / "mirrors")))
 MIRROR_MAX_BYTES = env.integer("MIRROR_MAX_BYTES", 20 * 1024**3)
 SPOOL_DIR = env.text("SPOOL_DIR")  # blank: the system's folder for temporary files

@@ -1,15 +1,23 @@
 """A commit's files, and the difference of two commits, as streams."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import batched
 
-from syncsvc.exceptions import GitError
+from syncsvc.exceptions import GitError, TooLargeError
 from syncsvc.git.mirror import Mirror
+from syncsvc.git.process import GitProcess
 from syncsvc.types import ErrorKind, ManifestEntry, TreeChange
 
 _NOTHING = b"000000"
 _GROUP = 500
+# A larger tree is checked piece by piece, so that memory does not grow with it.
+_PIECE = 1 << 20
+# A difference has at most so many lines for each file that a commit may have: files and folders, of two commits.
+_LINES = 4
+# git itself follows no path of this length; without a bound one name would fill the memory.
+_LONGEST_PATH = 4 << 20
+_FEWER_FILES = "follow a branch with fewer files"
 _CUT_OFF = "git's list of files was cut off; it is read again by the next run."
 _DISORDER = "The commit's tree is malformed: a path comes twice or out of order. Push a tree that `git fsck` accepts."
 # Entries of a tree object, by the number of bytes of an object id: mode and name.
@@ -17,12 +25,15 @@ _ENTRIES = {width: re.compile(rb"([0-7]+) ([^\0/]+)\0.{%d}" % width, re.DOTALL) 
 
 
 def read_manifest(mirror: Mirror, commit: str) -> Iterator[ManifestEntry]:
-    """Every file, link and submodule, in the byte order of paths; raises GitError rather than end early."""
+    """Every file, link and submodule, in the byte order of paths; raises GitError rather than end early.
+
+    Raises TooLargeError for more than `limits.max_files`, before the first that is too many.
+    """
     arguments = ["ls-tree", "-r", "-z", "-l", "--full-tree", commit]
     sha, size = 12 + len(commit), 13 + len(commit)
     order = _Order()
     modes: dict[bytes, str] = {}
-    for record in _records(mirror, arguments):
+    for record in _records(mirror, arguments, most=mirror.limits.max_files, too_many=too_many_files):
         # "<mode> blob <sha> <size, padded>\t<path>"; a submodule is a commit, two letters longer, of size "-"
         meta, _, path = record.partition(b"\t")
         order.take(path)
@@ -41,7 +52,9 @@ def read_difference(mirror: Mirror, old: str, new: str) -> Iterator[TreeChange]:
     of the commit: git reads malformed ones without complaint.
     """
     arguments = ["diff-tree", "-r", "-t", "-z", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=none"]
-    records = _records(mirror, [*arguments, old, new])
+    # Two records a line: what happened, and the path.
+    most = 2 * _LINES * mirror.limits.max_files
+    records = _records(mirror, [*arguments, old, new], most=most, too_many=_too_many_changes)
     previous = b""
     for meta in records:
         path = next(records, None)
@@ -72,19 +85,30 @@ def blob_sizes(mirror: Mirror, blobs: Iterable[str], *, trees: Sequence[str] = (
             process.write("".join(f"contents {name}\n" for name in names).encode() + b"flush\n")
             for name in names:
                 size = _size(process.read_line().partition(b" ")[2])
-                _check_tree(process.read_exactly(size + 1)[:size], width=len(name.partition("^")[0]) // 2)
+                _check_tree(process, size, width=len(name.partition("^")[0]) // 2)
+                process.read_exactly(1)  # the line's end
         for group in batched(blobs, _GROUP):
             process.write("".join(f"info {blob}\n" for blob in group).encode() + b"flush\n")
             for _ in group:
                 yield _size(process.read_line().partition(b" ")[2])
 
 
-def _records(mirror: Mirror, arguments: list[str]) -> Iterator[bytes]:
-    """Records that end in NUL, block by block; complete only if git ends well after a whole record."""
+def _records(
+    mirror: Mirror, arguments: list[str], *, most: int, too_many: Callable[[int], GitError]
+) -> Iterator[bytes]:
+    """Records that end in NUL, block by block; complete only if git ends well after a whole record.
+
+    Raises what `too_many` makes of `limits.max_files` where there are more than `most`.
+    """
     with mirror.start(*arguments) as process:
-        rest = b""
+        rest, count = b"", 0
         while block := process.read_some():
             *records, rest = (rest + block).split(b"\0")
+            count += len(records)
+            if count > most:
+                raise too_many(mirror.limits.max_files)
+            if len(rest) > _LONGEST_PATH:
+                raise _too_long()
             yield from records
         process.finish()
         if rest:
@@ -110,12 +134,52 @@ class _Order:
         beginnings.append(path)
 
 
-def _check_tree(content: bytes, *, width: int) -> None:
-    """Checks the names in one tree object likewise; `width` is the number of bytes of an object id."""
+def too_many_files(limit: int) -> TooLargeError:
+    return TooLargeError(f"The commit has more than {limit:,} files", limit="MAX_FILES", otherwise=_FEWER_FILES)
+
+
+def _too_many_changes(limit: int) -> TooLargeError:
+    found = f"The commit differs from the one before it in more than {_LINES * limit:,} files and folders"
+    return TooLargeError(found, limit="MAX_FILES", otherwise=_FEWER_FILES)
+
+
+def _too_long() -> GitError:
+    text = f"The commit has a path of more than {_LONGEST_PATH:,} bytes, which no setting allows. Rename it."
+    return GitError(ErrorKind.REPOSITORY_TOO_LARGE, text)
+
+
+def _check_tree(process: GitProcess, size: int, *, width: int) -> None:
+    """Checks the names in the tree object that comes next, likewise; `width` is the number of bytes of an object id."""
+    if size <= _PIECE:
+        _check_small_tree(process.read_exactly(size), width)
+        return
+    order, rest, left = _Order(), b"", size
+    while left:
+        piece = process.read_exactly(min(left, _PIECE))
+        if not piece:
+            raise GitError(ErrorKind.GIT_CORRUPT, _CUT_OFF)
+        content, end = rest + piece, 0
+        for entry in _ENTRIES[width].finditer(content):
+            if entry.start() != end:
+                raise _malformed()
+            end = entry.end()
+            order.take(_order_key(*entry.groups()))
+        rest, left = content[end:], left - len(piece)
+        if len(rest) > _LONGEST_PATH:
+            raise _too_long()
+    if rest:
+        raise _malformed()
+
+
+def _order_key(mode: bytes, name: bytes) -> bytes:
+    """git orders a folder as if its name ended in a slash."""
+    return name + b"/" if mode.lstrip(b"0") == b"40000" else name
+
+
+def _check_small_tree(content: bytes, width: int) -> None:
     entries: list[tuple[bytes, bytes]] = _ENTRIES[width].findall(content)
     names = {name for _, name in entries}
-    # git orders a folder as if its name ended in a slash.
-    order = [name + b"/" if mode.lstrip(b"0") == b"40000" else name for mode, name in entries]
+    order = [_order_key(mode, name) for mode, name in entries]
     length = sum(len(mode) + len(name) + width + 2 for mode, name in entries)
     if length != len(content) or len(names) != len(entries) or order != sorted(order):
         raise _malformed()

@@ -16,6 +16,7 @@ from syncsvc.git.environment import environment
 from syncsvc.git.errors import NoShallowError, at_remote
 from syncsvc.git.leftovers import FETCH_MARK, remove_leftovers
 from syncsvc.git.locks import locked
+from syncsvc.git.plan_time import PlanTime
 from syncsvc.git.process import Context, GitProcess, run
 from syncsvc.git.remote import GitLimits, Remote, access
 from syncsvc.types import CommitInfo, ErrorKind, RemoteHead
@@ -42,6 +43,8 @@ class Mirror:
         self.path = path.absolute()  # git is started elsewhere, and orphans are known by it
         self.remote = remote
         self.limits = limits
+        # Of all reading for a plan; each object of this class is one run's.
+        self.plan_time = PlanTime(limits.plan_seconds)
         self._seen: str | None = None
         # By this object, and not by another run that was waited for.
         self.has_fetched = False
@@ -83,6 +86,12 @@ class Mirror:
             self._seen = self._generation()
             yield
 
+    def check(self) -> None:
+        """Raises where the run must end, or has spent its time for planning; called once a second while git reads."""
+        if self.limits.interrupt is not None:
+            self.limits.interrupt()
+        self.plan_time.check()
+
     def has_commit(self, commit: str) -> bool:
         """True where the commit was taken in whole and is pinned; reads one small file."""
         try:
@@ -122,7 +131,7 @@ class Mirror:
         hide = (str(self.path), str(self.path.parent))
         folder = str(self.path.parent)
         limits = self.limits
-        return Context(env, limits.timeout, hide, otherwise, limits.nice, folder=folder, interrupt=limits.interrupt)
+        return Context(env, limits.timeout, hide, otherwise, limits.nice, folder=folder, interrupt=self.check)
 
     @property
     def _lock(self) -> Path:

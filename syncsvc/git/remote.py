@@ -69,7 +69,8 @@ class GitLimits:
 
     `nice` is how much git lets others go first, as `nice(1)` has it: 0 as everybody, 19 only where nobody wants to.
     `ca_file` names a file of certificates trusted besides the public authorities. `full_fetch_bytes` bounds the mirror
-    of a remote that gives no commit without its history. `interrupt` is called once a second while git is at work; it
+    of a remote that gives no commit without its history. `max_files` bounds the files of a commit, `plan_seconds` the
+    whole time that one run reads and compares them. `interrupt` is called once a second while git is at work; it
     may raise, which ends git.
     """
 
@@ -79,6 +80,8 @@ class GitLimits:
     nice: int = 0
     ca_file: str = ""
     full_fetch_bytes: int = 2 * 1024**3
+    max_files: int = 2_000_000
+    plan_seconds: float = 900
     interrupt: Callable[[], None] | None = None
 
 

@@ -133,6 +133,8 @@ def git_limits(*, in_bulk: bool = False, interrupt: Callable[[], None] | None = 
         nice=BULK_NICE if in_bulk else 0,
         ca_file=settings.GIT_CA_FILE,
         full_fetch_bytes=settings.GIT_FULL_FETCH_MAX_BYTES,
+        max_files=settings.MAX_FILES,
+        plan_seconds=settings.PLAN_SECONDS,
         interrupt=interrupt,
     )
 

@@ -3,10 +3,11 @@
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import batched
 
 from django.conf import settings
 
-from syncsvc.git.manifest import read_manifest
+from syncsvc.git.manifest import read_manifest, too_many_files
 from syncsvc.git.mirror import Mirror
 from syncsvc.models import Snapshot
 from syncsvc.store import ledger
@@ -15,6 +16,9 @@ from syncsvc.sync.job import Job
 from syncsvc.sync.snapshots import difference
 from syncsvc.sync.spool import Spool
 from syncsvc.types import Change, ChangeKind, LedgerRow
+
+# Before so many rows or changes the run is asked whether it goes on: it may be stopped, or take too long.
+CHECKED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +37,26 @@ class Plan:
 
 
 def make_plan(job: Job, mirror: Mirror, snapshot: Snapshot, spool: Spool) -> Plan:
-    """Fills the spool with what the app must be told to have this snapshot. The mirror must be held for reading."""
+    """Fills the spool with what the app must be told to have this snapshot. The mirror must be held for reading.
+
+    Raises repository_too_large where that takes longer than the mirror's limits allow.
+    """
+    with mirror.plan_time.running():
+        return _make_plan(job, mirror, snapshot, spool)
+
+
+def _make_plan(job: Job, mirror: Mirror, snapshot: Snapshot, spool: Spool) -> Plan:
     clean = job.subscription.clean_snapshot if job.subscription.ledger_is_clean else None
     if clean is not None and clean.id == snapshot.id:
         return _planned(clean.files, spool)
     if clean is not None and mirror.has_commit(clean.commit):
-        _spool(_since(job.repository.id, mirror, clean, snapshot), spool)
-        return _planned(clean.files, spool)
-    rows = _Counted(ledger.rows(job.subscription.id))
-    _spool(from_ledger(read_manifest(mirror, snapshot.commit), rows, epoch=job.epoch), spool)
+        _spool(_since(job.repository.id, mirror, clean, snapshot), spool, mirror)
+        plan = _planned(clean.files, spool)
+        if plan.known + plan.created - plan.deletes > mirror.limits.max_files:
+            raise too_many_files(mirror.limits.max_files)
+        return plan
+    rows = _Counted(ledger.rows(job.subscription.id), mirror)
+    _spool(from_ledger(read_manifest(mirror, snapshot.commit), rows, epoch=job.epoch), spool, mirror)
     return _planned(rows.count, spool)
 
 
@@ -56,9 +71,11 @@ def _planned(known: int, spool: Spool) -> Plan:
     )
 
 
-def _spool(changes: Iterator[Change], spool: Spool) -> None:
-    for change in changes:
-        spool.add(change)
+def _spool(changes: Iterator[Change], spool: Spool, mirror: Mirror) -> None:
+    for group in batched(changes, CHECKED):
+        mirror.check()
+        for change in group:
+            spool.add(change)
 
 
 def _since(repository_id: uuid.UUID, mirror: Mirror, clean: Snapshot, snapshot: Snapshot) -> Iterator[Change]:
@@ -69,11 +86,13 @@ def _since(repository_id: uuid.UUID, mirror: Mirror, clean: Snapshot, snapshot: 
 class _Counted:
     """Counts the ledger's rows while they go by."""
 
-    def __init__(self, rows: Iterator[LedgerRow]) -> None:
-        self._rows = rows
+    def __init__(self, rows: Iterator[LedgerRow], mirror: Mirror) -> None:
+        self._rows, self._mirror = rows, mirror
         self.count = 0
 
     def __iter__(self) -> Iterator[LedgerRow]:
-        for row in self._rows:
-            self.count += 1
-            yield row
+        for group in batched(self._rows, CHECKED):
+            self._mirror.check()
+            for row in group:
+                self.count += 1
+                yield row

@@ -18,11 +18,13 @@ from syncsvc.git.eviction import fetch_with_room, make_room
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import remote_head
 from syncsvc.models import Snapshot, Subscription, Trigger
+from syncsvc.stopping import STOPPING
 from syncsvc.sync.health import redis_state
 from syncsvc.sync.job import Job, git_limits, mirror_of
 from syncsvc.sync.lease import Lease
 from syncsvc.sync.plan import make_plan
 from syncsvc.sync.spool import Spool
+from syncsvc.sync.watch import RunEndsError
 from syncsvc.types import Change, ChangeKind
 
 logger = structlog.get_logger(__name__)
@@ -106,6 +108,8 @@ def make_preview(subscription_id: uuid.UUID) -> None:
         found = _failed(known, f"{error} ({error.kind})")
     except MirrorBusyError:
         found = _failed(known, "The repository is being fetched by another; ask again in a moment.")
+    except RunEndsError:
+        found = _failed(known, "The worker that made this preview was stopped; ask again.")
     except Exception as error:
         logger.exception("preview.crashed", subscription=str(subscription_id))
         found = _failed(known, f"An error in syncsvc itself ({type(error).__name__}); see its log.")
@@ -122,7 +126,7 @@ def _plan(known: SyncPreview, subscription: Subscription) -> SyncPreview:
     head = remote_head(repository.remote, git_limits())
     if head.commit is None:
         return _failed(known, "The remote has no commit.")
-    mirror = mirror_of(repository)
+    mirror = mirror_of(repository, interrupt=_check)
     commit = head.commit
     if not mirror.has_commit(commit):
         commit = fetch_with_room(mirror, head, settings.MIRROR_MAX_BYTES, wait=FETCH_WAIT_SECONDS)
@@ -131,6 +135,11 @@ def _plan(known: SyncPreview, subscription: Subscription) -> SyncPreview:
         if mirror.has_fetched:
             make_room(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
         return _changes(known, subscription, mirror, commit)
+
+
+def _check() -> None:
+    if STOPPING.is_set():
+        raise RunEndsError
 
 
 def _changes(known: SyncPreview, subscription: Subscription, mirror: Mirror, commit: str) -> SyncPreview:

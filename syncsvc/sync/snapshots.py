@@ -1,21 +1,25 @@
 """Taking in a commit: the row that says what it holds and how it differs from the one before."""
 
+import time
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import batched, chain, islice
 
 from django.db.models import Q, Subquery
 
-from syncsvc.git.manifest import blob_sizes, read_difference, read_manifest
+from syncsvc.exceptions import GitError
+from syncsvc.git.manifest import blob_sizes, read_difference, read_manifest, too_many_files
 from syncsvc.git.mirror import Mirror
 from syncsvc.models import Repository, Snapshot
 from syncsvc.sync.changes import MAX_PATH_BYTES
 from syncsvc.sync.shared import Shared
-from syncsvc.types import SUBMODULE_MODE, TreeChange
+from syncsvc.types import SUBMODULE_MODE, ErrorKind, TreeChange
 
 DIFFERENCE_GROUP = 1_000
 KNOWN_SNAPSHOTS = 1_000
+# For so long a commit that exceeds a limit is not read again.
+REFUSED_SECONDS = 600.0
 
 # A difference of so many changes is kept; in all, so many changes are: about 5 MB.
 SHORT = 200
@@ -26,7 +30,7 @@ type Sized = tuple[TreeChange, int, int]
 # Stands for a difference that is not kept.
 _LONG: list[Sized] = []
 
-_known: Shared[Snapshot] = Shared(room=KNOWN_SNAPSHOTS)
+_known: Shared["Snapshot | _Refusal"] = Shared(room=KNOWN_SNAPSHOTS)
 _differences: Shared[list[Sized]] = Shared(room=KEPT_CHANGES, cost=lambda changes: len(changes) + 1)
 
 
@@ -39,6 +43,11 @@ class Contents:
     submodules: int = 0
     long_paths: int = 0
 
+    @property
+    def entries(self) -> int:
+        """All that the commit has; a limit of files counts also those that cannot be sent."""
+        return self.files + self.submodules + self.long_paths
+
     def add(self, path: bytes, mode: str, size: int, times: int = 1) -> None:
         if mode == SUBMODULE_MODE:
             self.submodules += times
@@ -49,19 +58,46 @@ class Contents:
             self.content_bytes += times * size
 
 
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A commit that exceeds a limit: for a while it is not read again for each app that follows the repository."""
+
+    error: GitError
+    until: float = field(default_factory=lambda: time.monotonic() + REFUSED_SECONDS)
+
+
 def take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
     """Returns the snapshot of a commit that the mirror has; makes it where the commit is new.
 
     Snapshots never change, so the last ones are kept in memory: each app that follows a repository asks for them.
+    Raises repository_too_large for a commit of more files than `mirror.limits` allow, or that takes too long to read.
     """
-    return _known.get(
-        (repository.id, commit), lambda: _take_in(repository, mirror, commit), interrupt=mirror.limits.interrupt
-    )
+
+    def make() -> Snapshot | _Refusal:
+        try:
+            with mirror.plan_time.running():
+                return _take_in(repository, mirror, commit)
+        except GitError as error:
+            if error.kind is not ErrorKind.REPOSITORY_TOO_LARGE:
+                raise
+            return _Refusal(error.copy())
+
+    limits = mirror.limits
+    key = (repository.id, commit, limits.max_files, limits.plan_seconds)
+    known = _known.get(key, make, good=_is_good, interrupt=limits.interrupt)
+    if isinstance(known, _Refusal):
+        raise known.error.copy()
+    return known
+
+
+def _is_good(known: Snapshot | _Refusal) -> bool:
+    return isinstance(known, Snapshot) or time.monotonic() < known.until
 
 
 def _take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
     found = _known_by(repository, commit)
     if found and found[-1].commit == commit:
+        _check_files(_contents_of(found[-1]), mirror)
         return found[-1]
     previous = found[0] if found else None
     snapshot = Snapshot(repository=repository, commit=commit, tree=mirror.commit_info(commit).tree, previous=previous)
@@ -71,7 +107,7 @@ def _take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
         contents = Contents()
         for path, mode, _, size in read_manifest(mirror, commit):
             contents.add(path, mode, size)
-        _fill(snapshot, contents)
+        _fill(snapshot, contents, mirror)
     # Another run of the same repository may have been quicker: then its row is the one.
     Snapshot.objects.bulk_create(
         [snapshot], update_conflicts=True, unique_fields=["repository", "commit"], update_fields=["tree"]
@@ -131,7 +167,7 @@ def _blob(mode: str | None, blob: str | None) -> str | None:
 
 
 def _count_difference(snapshot: Snapshot, previous: Snapshot, mirror: Mirror) -> None:
-    contents = Contents(previous.files, previous.bytes, previous.submodules, previous.long_paths)
+    contents = _contents_of(previous)
     counts = {"created": 0, "updated": 0, "deleted": 0}
     changes = difference(snapshot.repository_id, mirror, previous.commit, snapshot.commit)
     for change, old_size, new_size in changes:
@@ -141,10 +177,20 @@ def _count_difference(snapshot: Snapshot, previous: Snapshot, mirror: Mirror) ->
             contents.add(change.path, change.mode, new_size)
         word = "created" if change.old_mode is None else "deleted" if change.mode is None else "updated"
         counts[word] += 1
-    _fill(snapshot, contents)
+    _fill(snapshot, contents, mirror)
     snapshot.created, snapshot.updated, snapshot.deleted = counts.values()
 
 
-def _fill(snapshot: Snapshot, contents: Contents) -> None:
+def _contents_of(snapshot: Snapshot) -> Contents:
+    return Contents(snapshot.files, snapshot.bytes, snapshot.submodules, snapshot.long_paths)
+
+
+def _check_files(contents: Contents, mirror: Mirror) -> None:
+    if contents.entries > mirror.limits.max_files:
+        raise too_many_files(mirror.limits.max_files)
+
+
+def _fill(snapshot: Snapshot, contents: Contents, mirror: Mirror) -> None:
+    _check_files(contents, mirror)
     snapshot.files, snapshot.bytes = contents.files, contents.content_bytes
     snapshot.submodules, snapshot.long_paths = contents.submodules, contents.long_paths

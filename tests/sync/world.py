@@ -80,10 +80,14 @@ class World:
         """Lets the time pass that an endpoint asked for."""
         App.objects.filter(throttled_until__isnull=False).update(throttled_until=Now())
 
+    @property
+    def mirror_path(self) -> Path:
+        return Path(settings.MIRROR_DIR) / str(self.repository.id)
+
     def mirrored(self, path: bytes) -> Path:
         """The file that has a path's content in the mirror: what is fetched in small amounts stays loose."""
         sha = self.repo.ls_tree()[path].sha
-        return Path(settings.MIRROR_DIR) / str(self.repository.id) / "objects" / sha[:2] / sha[2:]
+        return self.mirror_path / "objects" / sha[:2] / sha[2:]
 
     def damage(self, path: bytes) -> None:
         """Makes the mirror's copy of a path's content a wrong one."""
