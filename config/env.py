@@ -12,6 +12,15 @@ TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
 
 
+class SecretText(str):
+    """A setting's value that no dump of settings shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'" if self else "''"
+
+
 class Env:
     """Reads settings and remembers their names, so that a test can hold the documentation to them.
 
@@ -30,6 +39,9 @@ class Env:
         if file := os.environ.get(f"{name}_FILE"):
             return _read_secret(name, file)
         return self._defaults.get(name, default)
+
+    def secret(self, name: str) -> SecretText:
+        return SecretText(self.text(name))
 
     def integer(self, name: str, default: int, *, minimum: int = 0, maximum: float = math.inf) -> int:
         return self._number(name, default, int, minimum, maximum)

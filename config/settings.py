@@ -212,6 +212,7 @@ MIRROR_MAX_BYTES = env.integer("MIRROR_MAX_BYTES", 20 * 1024**3)
 SPOOL_DIR = env.text("SPOOL_DIR")  # blank: the system's folder for temporary files
 
 # the way out, of git and webhooks
+EGRESS_PROXY = env.secret("EGRESS_PROXY")
 NAT64_PREFIXES = env.words("NAT64_PREFIXES")
 
 # delivery

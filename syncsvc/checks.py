@@ -8,6 +8,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from syncsvc.delivery.authorities import missing_authorities
 from syncsvc.egress.addresses import AddressPolicy
+from syncsvc.egress.proxy import read_proxy
 from syncsvc.exceptions import InvalidCredentialError
 from syncsvc.git.authorities import read_certificates
 
@@ -43,6 +44,16 @@ def check_allowed_networks(**_: Any) -> list[CheckMessage]:
         hint = "Write the prefixes of your network's NAT64 separated by commas, or leave NAT64_PREFIXES empty."
         found.append(Error(f"NAT64_PREFIXES: {error}", hint=hint, id="syncsvc.E012"))
     return found
+
+
+@register(OURS)
+def check_egress_proxy(**_: Any) -> list[CheckMessage]:
+    try:
+        read_proxy(settings.EGRESS_PROXY)
+    except ValueError as error:
+        hint = "Name an HTTP proxy that takes CONNECT, or leave EGRESS_PROXY empty to connect directly."
+        return [Error(f"EGRESS_PROXY: {error}", hint=hint, id="syncsvc.E015")]
+    return []
 
 
 @register(OURS)

@@ -221,6 +221,12 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
         fault=Fault.WORKER,
         uses_up_try=False,
     ),
+    ErrorKind.EGRESS_PROXY: ErrorPolicy(
+        label="Egress proxy failed",
+        advice="Check that the proxy of EGRESS_PROXY runs, and the user name and password in that setting.",
+        fault=Fault.WORKER,
+        stops_run=True,
+    ),
     ErrorKind.INTERNAL: ErrorPolicy(
         label="Internal error",
         advice="Read the traceback on the run's page and report it.",

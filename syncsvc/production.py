@@ -17,7 +17,9 @@ MOST_FAILURES = 100
 SHORTEST_WAIT = 60
 # A network that begins before these bits is somebody else's, too; 10.0.0.0/8 and fc00::/7 are the largest private ones.
 WIDEST = {4: 8, 6: 7}
-SECRETS = {"SECRET_KEY", "ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL"}
+SECRETS = {"SECRET_KEY", "ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL", "EGRESS_PROXY"}
+# What other programs take a proxy from.
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 # Where clouds hand their machines' credentials to whoever asks.
 METADATA = ("169.254.169.254/32", "fd00:ec2::254/128")
 
@@ -91,6 +93,15 @@ def check_networks(**_: Any) -> list[CheckMessage]:
             )
             found.append(Warning(message, hint=hint, id="syncsvc.W008"))
     return found
+
+
+@register(Tags.security, deploy=True)
+def check_proxy_variables(**_: Any) -> list[CheckMessage]:
+    if settings.EGRESS_PROXY or not (found := sorted(set(PROXY_VARIABLES) & set(os.environ))):
+        return []
+    hint = "Set EGRESS_PROXY where webhooks must go through a proxy; else unset the variable here."
+    message = f"{found[0]} is set, which webhooks do not obey."
+    return [Warning(message, hint=hint, id="syncsvc.W015")]
 
 
 @register(Tags.security, deploy=True)

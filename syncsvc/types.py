@@ -29,6 +29,7 @@ class ErrorKind(StrEnum):
     REPOSITORY_TOO_LARGE = "repository_too_large"
     MASS_DELETE_HELD = "mass_delete_held"
     WORKER_DISK = "worker_disk"
+    EGRESS_PROXY = "egress_proxy"
     INTERNAL = "internal"
 
 

@@ -81,7 +81,8 @@ def test_the_columns_of_a_row_agree(kind: ErrorKind) -> None:
     assert (policy.fault is Fault.ENDPOINT, policy.fault is Fault.REMOTE) == (endpoint, remote)
     assert (kind in ENDPOINT_KINDS, kind in REMOTE_KINDS) == (endpoint, remote)
     assert remote or not policy.remote_statuses
-    assert endpoint or not (policy.statuses or policy.stops_run or policy.resent_in_run or policy.pauses_app)
+    assert endpoint or not (policy.statuses or policy.resent_in_run or policy.pauses_app)
+    assert endpoint or not policy.stops_run or kind is ErrorKind.EGRESS_PROXY, "the way to every endpoint"
     assert policy.retries_itself or policy.permanent
     assert not (policy.resent_in_run and policy.stops_run)
     assert not (policy.told_to_app and endpoint), "an endpoint that fails is not told by a request to it"

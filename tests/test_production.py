@@ -1,10 +1,13 @@
 """`manage.py check --deploy` says what is unsafe, with an id and what to do, and nothing of what is safe."""
 
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+
+from config.env import Env
 
 # Django asks the database whether it has generated columns.
 pytestmark = pytest.mark.django_db
@@ -51,6 +54,7 @@ def test_neither_are_those_of_make_up(settings: Any) -> None:
         ({"DEBUG": True}, "E006"),
         ({"GIT_CA_FILE": "/nonexistent/ca.pem"}, "E010"),
         ({"GIT_CA_FILE": __file__}, "E010"),
+        ({"EGRESS_PROXY": "proxy.example:4750"}, "E015"),
         ({"ALLOWED_HOSTS": ["*"]}, "E007"),
         ({"ALLOWED_HOSTS": [".example.com"]}, "E007"),
         ({"HTTPS": False}, "E008"),
@@ -83,3 +87,19 @@ def test_a_file_of_secrets_that_others_may_read_is_said(
     (data_dir / "key").chmod(0o600)
     (data_dir / "env").chmod(0o604)
     assert found(settings) == {"W009"}
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTPS_PROXY", "ALL_PROXY"])
+def test_a_proxy_variable_that_nothing_obeys(settings: Any, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "http://proxy.example:3128")
+    assert found(settings) == {"W015"}
+    assert found(settings, EGRESS_PROXY="http://proxy.example:4750") == set()
+
+
+def test_a_login_at_the_proxy_is_in_no_dump_of_settings(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EGRESS_PROXY", "http://user:geheim@proxy.example:4750")
+    value = Env().secret("EGRESS_PROXY")
+    assert value == "http://user:geheim@proxy.example:4750"
+    assert "geheim" not in f"{value!r} {pformat({'EGRESS_PROXY': value})}"
+    settings.EGRESS_PROXY = "ftp://user:geheim@proxy.example:4750"
+    assert not any("geheim" in str(message) for message in run_checks())

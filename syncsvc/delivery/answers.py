@@ -8,7 +8,6 @@ import pycurl
 
 from syncsvc.delivery import tls
 from syncsvc.delivery.refusals import refusal, status_name
-from syncsvc.egress.addresses import not_public
 from syncsvc.error_kinds import POLICIES, Circuit, kind_of_status
 from syncsvc.types import ErrorKind
 
@@ -130,14 +129,14 @@ def verdict_on_unfinished[Tag](status: int, message: str, request: Request[Tag],
         )
     return Verdict(
         ErrorKind.ENDPOINT_UNREACHABLE,
-        f"{answered}: {_host(request.url)} ended the connection before ({_clean(message)}), and only a whole answer"
+        f"{answered}: {host_of(request.url)} ended the connection before ({_clean(message)}), and only a whole answer"
         " acknowledges. Look at its log and at what stands in front of it.",
     )
 
 
 def verdict_on_timeout[Tag](request: Request[Tag], *, connected: bool) -> Verdict:
     """`connected` says whether the request could leave."""
-    host = _host(request.url)
+    host = host_of(request.url)
     text = (
         f"No whole answer from {host} within {request.timeout:g} s. Let it answer first and do the work afterwards."
         if connected
@@ -148,7 +147,7 @@ def verdict_on_timeout[Tag](request: Request[Tag], *, connected: bool) -> Verdic
 
 def verdict_on_failure[Tag](code: int, message: str, request: Request[Tag]) -> Verdict:
     """What libcurl's error `code` means, timeouts apart."""
-    host = _host(request.url)
+    host = host_of(request.url)
     if code in TLS_ERRORS or tls.wants_certificate(message):
         text = f"TLS with {host} failed: {_clean(tls.reason(message))}. {tls.advice(message)}"
         return Verdict(ErrorKind.ENDPOINT_TLS, text)
@@ -160,16 +159,17 @@ def verdict_on_failure[Tag](code: int, message: str, request: Request[Tag]) -> V
 
 def connection_lost[Tag](request: Request[Tag], seconds: float) -> Answer[Tag]:
     """The request was sent over a kept-alive connection that died `seconds` later, before an answer."""
-    text = f"{_host(request.url)} ended the kept-alive connection before an answer. The request was sent again at once."
+    host = host_of(request.url)
+    text = f"{host} ended the kept-alive connection before an answer. The request was sent again at once."
     return Answer(request, None, ErrorKind.ENDPOINT_UNREACHABLE, text, b"", seconds, None)
 
 
-def forbidden[Tag](request: Request[Tag]) -> Verdict:
-    return Verdict(ErrorKind.ENDPOINT_FORBIDDEN_ADDRESS, not_public(_host(request.url), "WEBHOOK_ALLOWED_NETWORKS"))
+def forbidden(text: str) -> Verdict:
+    return Verdict(ErrorKind.ENDPOINT_FORBIDDEN_ADDRESS, text)
 
 
 def _unreachable[Tag](code: int, message: str, request: Request[Tag]) -> str:
-    host = _host(request.url)
+    host = host_of(request.url)
     if code == pycurl.E_COULDNT_RESOLVE_HOST:
         return f"The host name {host} cannot be resolved. Check the webhook URL and the name's DNS."
     if code == pycurl.E_COULDNT_CONNECT:
@@ -185,7 +185,7 @@ def _unreachable[Tag](code: int, message: str, request: Request[Tag]) -> str:
     return f"The request to {host} failed: {_clean(message)}. Check the webhook URL and the endpoint."
 
 
-def _host(url: str) -> str:
+def host_of(url: str) -> str:
     """Host and port: the rest of a URL may hold a token. Also of a URL that no parser takes."""
     return _clean(AUTHORITY.sub(r"\1", url).rpartition("@")[2])
 

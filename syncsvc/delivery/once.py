@@ -6,6 +6,7 @@ from syncsvc.delivery.answers import Answer, Request
 from syncsvc.delivery.signing import Signer
 from syncsvc.delivery.transport import Transport
 from syncsvc.egress.addresses import AddressPolicy
+from syncsvc.egress.proxy import Proxy
 
 
 def send_once(
@@ -20,11 +21,12 @@ def send_once(
     connect_timeout: float,
     user_agent: str,
     ca_file: str | None = None,
+    proxy: Proxy | None = None,
 ) -> Answer[None]:
     """One try over a connection of its own. `timestamp` and the timeouts are in seconds."""
     headers = Signer(secrets).headers(webhook_id, timestamp, body)
     with Transport[None](
-        addresses, connect_timeout=connect_timeout, user_agent=user_agent, ca_file=ca_file
+        addresses, connect_timeout=connect_timeout, user_agent=user_agent, ca_file=ca_file, proxy=proxy
     ) as transport:
         transport.send(Request(webhook_id, url, headers, body, timeout, None))
         while True:

@@ -15,12 +15,14 @@ from syncsvc.delivery.answers import (
     Verdict,
     connection_lost,
     forbidden,
+    host_of,
     verdict_on_failure,
     verdict_on_timeout,
     verdict_on_unfinished,
 )
 from syncsvc.delivery.sockets import Sockets
-from syncsvc.egress.addresses import AddressPolicy
+from syncsvc.delivery.tunnel import Tunnel
+from syncsvc.egress.addresses import AddressPolicy, not_public
 
 # An answer's beginning is kept. The rest is read and dropped, so that the next request can have the connection; where
 # the rest is too long, a new connection costs less.
@@ -35,20 +37,29 @@ class Slot[Tag]:
     """An easy handle that is used again and again: what does not change is set once."""
 
     __slots__ = (
-        *("_addresses", "_doomed", "_fresh", "_opened", "_read", "_sent_at", "_timeout", "_url"),
-        *("body", "cut_off", "easy", "refused", "request", "sockets", "tried"),
+        *("_addresses", "_doomed", "_fresh", "_opened", "_read", "_sent_at", "_timeout", "_tunnel", "_url"),
+        *("_wants_login", "body", "cut_off", "easy", "refused", "request", "sockets", "tried"),
     )
     request: Request[Tag]
     body: bytes
     cut_off: bool
-    refused: bool
+    refused: str
     tried: bool
     _read: int
     _sent_at: list[float]
     _doomed: bool
 
-    def __init__(self, addresses: AddressPolicy, *, connect_timeout: float, user_agent: str, ca_file: str) -> None:
+    def __init__(
+        self,
+        addresses: AddressPolicy,
+        *,
+        connect_timeout: float,
+        user_agent: str,
+        ca_file: str,
+        tunnel: Tunnel | None = None,
+    ) -> None:
         self._addresses = addresses
+        self._tunnel = tunnel
         self._url = ""
         self._timeout = 0.0
         self._fresh = False
@@ -64,6 +75,10 @@ class Slot[Tag]:
         self.easy.setopt(pycurl.SOCKOPTFUNCTION, self._has_opened)
         self.easy.setopt(pycurl.PREREQFUNCTION, self._about_to_send)
         self.easy.setopt(pycurl.WRITEFUNCTION, self._write)
+        if tunnel:
+            for option, value in tunnel.options():
+                self.easy.setopt(option, value)
+            self.easy.setopt(pycurl.HEADERFUNCTION, self._read_header)
 
     def prepare(self, request: Request[Tag]) -> None:
         easy = self.easy
@@ -81,7 +96,8 @@ class Slot[Tag]:
         self.request = request
         self.body = b""
         self.cut_off = False
-        self.refused = False
+        self.refused = ""
+        self._wants_login = False
         self.tried = False
         self._read = 0
         self._sent_at = []
@@ -91,13 +107,29 @@ class Slot[Tag]:
     def verdict(self, status: int, code: int, message: str) -> Verdict:
         """Says what it means that no whole answer came; `status` is 0 where not even a status line did."""
         if self.refused and not self.tried:
-            return forbidden(self.request)
+            return forbidden(self.refused)
         timed_out = code == pycurl.E_OPERATION_TIMEDOUT
+        if self._tunnel and (verdict := self._verdict_on_tunnel(self._tunnel, code)):
+            return verdict
         if status >= 200 and code not in NOT_HTTP:
             return verdict_on_unfinished(status, message, self.request, timed_out=timed_out)
         if timed_out:
             return verdict_on_timeout(self.request, connected=bool(self._sent_at))
         return verdict_on_failure(code, message, self.request)
+
+    def _verdict_on_tunnel(self, tunnel: Tunnel, code: int) -> Verdict | None:
+        """None where the request had its tunnel when it failed."""
+        timed_out = code == pycurl.E_OPERATION_TIMEDOUT
+        no_proxy_found = code == pycurl.E_COULDNT_RESOLVE_PROXY or (timed_out and not self._sent_at)
+        if not self._opened and not no_proxy_found:
+            return None
+        return tunnel.verdict(
+            self.easy.getinfo(pycurl.HTTP_CONNECTCODE),
+            host=host_of(self.request.url),
+            wants_login=self._wants_login,
+            timed_out=timed_out,
+            connected=self.easy.getinfo(pycurl.CONNECT_TIME) > 0,
+        )
 
     def earlier(self) -> tuple[Answer[Tag], ...]:
         """The times that this request was sent before the last, over kept-alive connections that died."""
@@ -131,13 +163,25 @@ class Slot[Tag]:
 
     def _open_socket(self, purpose: int, target: tuple[int, int, int, tuple[str, int]]) -> socket.socket | int:
         family, kind, protocol, address = target
-        host = str(address[0])
-        if family not in {socket.AF_INET, socket.AF_INET6} or not self._addresses.permits(host):
-            self.refused = True
+        if refusal := self._refusal(family, str(address[0])):
+            self.refused = refusal
             refused: int = pycurl.SOCKET_BAD
             return refused
         self.tried = True
         return _Socket(family, kind, protocol)
+
+    def _refusal(self, family: int, address: str) -> str:
+        """Why no connection is made; `address` is the endpoint's, or the proxy's, which is taken as it is."""
+        if self._tunnel:
+            return self._tunnel.refusal(self.request.url)
+        if family in {socket.AF_INET, socket.AF_INET6} and self._addresses.permits(address):
+            return ""
+        return not_public(host_of(self.request.url), "WEBHOOK_ALLOWED_NETWORKS")
+
+    def _read_header(self, line: bytes) -> None:
+        """Looks at the headers of the proxy's answer, which come before the endpoint's."""
+        if not self._sent_at and line.lower().startswith(b"proxy-authenticate:"):
+            self._wants_login = True
 
     def _write(self, data: bytes) -> int:
         """Keeps the answer's beginning; a count that is not `len(data)` makes libcurl close the connection."""
@@ -161,6 +205,8 @@ def _constant_options() -> Iterable[tuple[int, object]]:
         (pycurl.FOLLOWLOCATION, 0),
         # Empty keeps libcurl from reading http_proxy: the check at the socket must see the endpoint's own address.
         (pycurl.PROXY, ""),
+        # Empty keeps it from reading no_proxy, which would lead past the proxy that is set.
+        (pycurl.NOPROXY, ""),
         (pycurl.NETRC, pycurl.NETRC_IGNORED),
         (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
         (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),

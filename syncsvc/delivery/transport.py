@@ -21,7 +21,9 @@ from syncsvc.delivery.answers import (
 from syncsvc.delivery.authorities import trusted_authorities
 from syncsvc.delivery.pool import Descriptors, Pool
 from syncsvc.delivery.slot import Slot
+from syncsvc.delivery.tunnel import Tunnel
 from syncsvc.egress.addresses import AddressPolicy
+from syncsvc.egress.proxy import Proxy
 
 __all__ = ["Answer", "Request", "Transport", "counts_for_circuit"]
 
@@ -44,12 +46,15 @@ class Transport[Tag]:
         user_agent: str,
         ca_file: str | None = None,
         connection_seconds: float = CONNECTION_SECONDS,
+        proxy: Proxy | None = None,
     ) -> None:
+        """`ca_file` None: the system's. With a `proxy` every connection goes through it."""
         self._addresses = addresses
         self._connect_timeout = connect_timeout
         self._user_agent = user_agent
         self._ca_file = ca_file or trusted_authorities()
         self._connection_seconds = connection_seconds
+        self._tunnel = Tunnel(proxy, addresses, timeout=connect_timeout) if proxy else None
         self._idle: list[Slot[Tag]] = []
         self._bell, self._clapper = socket.socketpair()
         self._bell.setblocking(False)
@@ -116,7 +121,11 @@ class Transport[Tag]:
 
     def _new_slot(self) -> Slot[Tag]:
         return Slot(
-            self._addresses, connect_timeout=self._connect_timeout, user_agent=self._user_agent, ca_file=self._ca_file
+            self._addresses,
+            connect_timeout=self._connect_timeout,
+            user_agent=self._user_agent,
+            ca_file=self._ca_file,
+            tunnel=self._tunnel,
         )
 
     def _new_pool(self) -> Pool[Tag]:

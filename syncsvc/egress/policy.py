@@ -37,7 +37,7 @@ class Egress:
         """
         if not self.ports.permits(port):
             raise RefusedError(f"Port {port} is refused. Change the URL, or add the port to {self.ports_setting}.")
-        _insist_on_one_meaning(host)
+        insist_on_one_meaning(host)
         found = look_up(host, port, lookup=self.lookup, timeout=timeout, interrupt=interrupt)
         permitted = [address for address in found if self.addresses.permits(address)]
         if not permitted:
@@ -45,7 +45,8 @@ class Egress:
         return permitted
 
 
-def _insist_on_one_meaning(host: str) -> None:
+def insist_on_one_meaning(host: str) -> None:
+    """RefusedError for a host that one program reads as an address and another one as another, or as a name."""
     if not _ENDS_IN_A_NUMBER.fullmatch(host) or ":" in host:
         return
     try:

@@ -4,7 +4,7 @@ import time
 
 from syncsvc.delivery.answers import honours_retry_after
 from syncsvc.delivery.transport import Answer, counts_for_circuit
-from syncsvc.error_kinds import POLICIES
+from syncsvc.error_kinds import POLICIES, Fault
 from syncsvc.sync.begun import BegunFiles
 from syncsvc.sync.cargo import Cargo, Parts, Ping, Refusal, Sent
 from syncsvc.sync.circuit import EndpointCircuit
@@ -126,6 +126,8 @@ class Judgement:
 
     def _judge(self, outbox: Outbox, cargo: Cargo, answer: Answer[Sent], kind: ErrorKind) -> None:
         """Says what a refusal means for the endpoint as a whole."""
+        if POLICIES[kind].fault is Fault.WORKER:  # the endpoint has not been asked
+            return
         if not counts_for_circuit(answer):
             self._circuit.answered()
             self._take_stop_back()

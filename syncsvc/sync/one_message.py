@@ -9,6 +9,7 @@ from syncsvc.delivery.answers import Answer
 from syncsvc.delivery.once import send_once
 from syncsvc.egress.addresses import AddressPolicy
 from syncsvc.models import App
+from syncsvc.sync.proxy import egress_proxy
 from syncsvc.sync.transports import USER_AGENT
 
 
@@ -24,4 +25,5 @@ def send_message(app: App, body: bytes, at: datetime) -> Answer[None]:
         timeout=app.request_timeout,
         connect_timeout=settings.WEBHOOK_CONNECT_TIMEOUT,
         user_agent=USER_AGENT,
+        proxy=egress_proxy(),
     )

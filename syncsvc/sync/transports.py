@@ -9,13 +9,15 @@ from django.conf import settings
 from syncsvc import __version__
 from syncsvc.delivery.transport import Transport
 from syncsvc.egress.addresses import AddressPolicy
+from syncsvc.egress.proxy import Proxy
 from syncsvc.sync.cargo import Sent
+from syncsvc.sync.proxy import egress_proxy
 
 USER_AGENT = f"syncsvc/{__version__}"
 # What nobody has wanted for so long is closed when another is.
 IDLE_SECONDS = 60.0
 
-type Terms = tuple[tuple[str, ...], tuple[str, ...], float]
+type Terms = tuple[tuple[str, ...], tuple[str, ...], float, Proxy | None]
 
 
 class Transports:
@@ -31,8 +33,10 @@ class Transports:
             for index in reversed(range(len(self._idle))):
                 if self._idle[index][1] == terms:
                     return self._idle.pop(index)[2]
-        networks, nat64_prefixes, connect_timeout = terms
-        return Transport(_policy(networks, nat64_prefixes), connect_timeout=connect_timeout, user_agent=USER_AGENT)
+        networks, nat64_prefixes, connect_timeout, proxy = terms
+        return Transport(
+            _policy(networks, nat64_prefixes), connect_timeout=connect_timeout, user_agent=USER_AGENT, proxy=proxy
+        )
 
     def give_back(self, transport: Transport[Sent]) -> None:
         """Nothing may be in flight in it."""
@@ -47,7 +51,12 @@ class Transports:
 
 
 def _terms() -> Terms:
-    return tuple(settings.WEBHOOK_ALLOWED_NETWORKS), tuple(settings.NAT64_PREFIXES), settings.WEBHOOK_CONNECT_TIMEOUT
+    return (
+        tuple(settings.WEBHOOK_ALLOWED_NETWORKS),
+        tuple(settings.NAT64_PREFIXES),
+        settings.WEBHOOK_CONNECT_TIMEOUT,
+        egress_proxy(),
+    )
 
 
 @cache

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from syncsvc.delivery.transport import Answer, Request, Transport
 from syncsvc.egress.addresses import AddressPolicy
+from syncsvc.egress.proxy import Proxy
 from tests.receiver import Reply, Script
 
 LOOPBACK = AddressPolicy(["127.0.0.0/8", "::1/128"])
@@ -15,7 +16,11 @@ LOOPBACK = AddressPolicy(["127.0.0.0/8", "::1/128"])
 
 @contextmanager
 def sender(
-    policy: AddressPolicy = LOOPBACK, *, ca_file: Path | None = None, connection_seconds: float = 60
+    policy: AddressPolicy = LOOPBACK,
+    *,
+    ca_file: Path | None = None,
+    connection_seconds: float = 60,
+    proxy: Proxy | None = None,
 ) -> Iterator[Transport]:
     with Transport(
         policy,
@@ -23,6 +28,7 @@ def sender(
         user_agent="syncsvc/test",
         ca_file=str(ca_file) if ca_file else None,
         connection_seconds=connection_seconds,
+        proxy=proxy,
     ) as transport:
         yield transport
 
@@ -43,8 +49,15 @@ def answers(transport: Transport, count: int, timeout: float = 10) -> list[Answe
     return got
 
 
-def ask(url: str, policy: AddressPolicy = LOOPBACK, *, timeout: float = 5, ca_file: Path | None = None) -> Answer:
-    with sender(policy, ca_file=ca_file) as transport:
+def ask(
+    url: str,
+    policy: AddressPolicy = LOOPBACK,
+    *,
+    timeout: float = 5,
+    ca_file: Path | None = None,
+    proxy: Proxy | None = None,
+) -> Answer:
+    with sender(policy, ca_file=ca_file, proxy=proxy) as transport:
         transport.send(request(url, timeout=timeout))
         return answers(transport, 1)[0]
 
