@@ -41,7 +41,7 @@ class Console:
         self._stage, self._scale, self._password = stage, scale, secrets.token_urlsafe(12)
         self._url = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{DATABASE}"
         self._redis = os.environ["REDIS_URL"].rpartition("/")[0] + "/9"
-        self.environment = {"DATABASE_URL": self._url, "REDIS_URL": self._redis}
+        self.environment = {"DATABASE_URL": self._url, "DATABASE_OWNER_URL": self._url, "REDIS_URL": self._redis}
         self._pid = 0
         self.seconds = 0.0  # that the rows took to make
         self.log = Path(stage.supervisor.log_dir, "postgres.log")

@@ -32,12 +32,15 @@ class Env:
         self.names: list[str] = []
         self._defaults = read_env_file(defaults_file) if defaults_file else {}
 
-    def text(self, name: str, default: str = "") -> str:
+    def text(self, name: str, default: str = "", *, beside: str = "") -> str:
+        """A line of `defaults_file` counts only where `beside`, another setting, is not given in the environment."""
         self.names.append(name)
         if name in os.environ:
             return os.environ[name]
         if file := os.environ.get(f"{name}_FILE"):
             return _read_secret(name, file)
+        if beside in os.environ or f"{beside}_FILE" in os.environ:
+            return default
         return self._defaults.get(name, default)
 
     def secret(self, name: str) -> SecretText:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
@@ -39,6 +39,7 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 WEB_PORT = env.integer("WEB_PORT", 8000, minimum=1, maximum=65535)
 DATABASE_URL = env.text("DATABASE_URL")
+DATABASE_OWNER_URL = env.text("DATABASE_OWNER_URL", beside="DATABASE_URL")
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 
@@ -54,10 +55,18 @@ def _pool() -> dict[str, float]:
     }
 
 
-def _database(url: str) -> dict[str, object]:
+# What may stand behind the `?` of DATABASE_URL: how libpq makes a connection over TLS.
+TLS_OPTIONS = {"sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslnegotiation", "channel_binding"}
+
+
+def _database(name: str, url: str) -> dict[str, Any]:
     parts = urlsplit(url or "postgresql://127.0.0.1:5432/syncsvc")
     if parts.scheme not in {"postgres", "postgresql"}:
-        raise ImproperlyConfigured("DATABASE_URL must begin with postgresql://; syncsvc runs on PostgreSQL only.")
+        raise ImproperlyConfigured(f"{name} must begin with postgresql://; syncsvc runs on PostgreSQL only.")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if unknown := options.keys() - TLS_OPTIONS:
+        known = ", ".join(sorted(TLS_OPTIONS))
+        raise ImproperlyConfigured(f"{name} has {sorted(unknown)[0]!r} behind its `?`; these may stand there: {known}.")
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path.lstrip("/")),
@@ -67,11 +76,14 @@ def _database(url: str) -> dict[str, object]:
         "PORT": str(parts.port or ""),
         "CONN_HEALTH_CHECKS": True,
         # Only what `syncsvc.store.statements` runs is prepared; the ORM's own statements never are.
-        "OPTIONS": {"connect_timeout": 5, "pool": _pool(), "prepare_threshold": 0},
+        "OPTIONS": {"connect_timeout": 5, "pool": POOL, "prepare_threshold": 0, **options},
     }
 
 
-DATABASES = {"default": _database(DATABASE_URL)}
+POOL = _pool()
+DATABASES = {"default": _database("DATABASE_URL", DATABASE_URL)}
+# As which `migrate` logs in; empty: as DATABASE_URL's role.
+DATABASE_OWNER = _database("DATABASE_OWNER_URL", DATABASE_OWNER_URL) if DATABASE_OWNER_URL else {}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [

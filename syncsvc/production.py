@@ -17,7 +17,7 @@ MOST_FAILURES = 100
 SHORTEST_WAIT = 60
 # A network that begins before these bits is somebody else's, too; 10.0.0.0/8 and fc00::/7 are the largest private ones.
 WIDEST = {4: 8, 6: 7}
-SECRETS = {"SECRET_KEY", "ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL", "EGRESS_PROXY"}
+SECRETS = {"SECRET_KEY", "ENCRYPTION_KEYS", "DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "EGRESS_PROXY"}
 # What other programs take a proxy from.
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 # Where clouds hand their machines' credentials to whoever asks.

@@ -43,7 +43,8 @@ def _start_servers() -> None:
     os.environ.update(
         SECRET_KEY="tests",
         ENCRYPTION_KEYS=Fernet.generate_key().decode(),
-        DATABASE_URL=settings["DATABASE_URL"],
+        # Tests make databases and break tables; whole systems of their own log in as the application's role.
+        DATABASE_URL=settings["DATABASE_OWNER_URL"],
         REDIS_URL=settings["REDIS_URL"],
         DATA_DIR=str(folder / "data"),
         MIRROR_DIR=str(folder / "mirrors"),

@@ -42,6 +42,7 @@ REASONS = {
     "syncsvc/store/polls.py": "marks the polls that are due, a share of each host's, in one statement",
     "syncsvc/store/remote_hosts.py": "a host's circuit: arrays and RETURNING in one statement",
     "syncsvc/store/repository_circuits.py": "a repository's circuit: cool-downs in one statement",
+    "syncsvc/store/roles.py": "makes the application's role, and says what it may do",
     "syncsvc/store/runs.py": "RETURNING of the run that ends",
     "syncsvc/store/statements.py": "prepares what others execute; sets the time-out of one page's queries",
     "syncsvc/store/throttles.py": "the wait that an endpoint asked for: RETURNING in one statement",

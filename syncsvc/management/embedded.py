@@ -55,9 +55,17 @@ class Embedded:
                 f"Put the file back, or start anew: mv {self._data_dir} {self._data_dir}.old"
             )
         end_leftover(self._supervisor.run_dir / "postgres.pid")
-        password, port = _remembered(settings.get("DATABASE_URL"))
-        postgres = EmbeddedPostgres(directory, port=port, password=password, durable=self._durable)
-        settings["DATABASE_URL"] = postgres.url
+        # A folder of an earlier version has one role, which owns everything; its password is the owner's from now on.
+        password, port = _remembered(settings.get("DATABASE_OWNER_URL") or settings.get("DATABASE_URL"))
+        application_password = _password(settings.get("DATABASE_OWNER_URL") and settings.get("DATABASE_URL"))
+        postgres = EmbeddedPostgres(
+            directory,
+            port=port,
+            password=password,
+            application_password=application_password,
+            durable=self._durable,
+        )
+        settings["DATABASE_URL"], settings["DATABASE_OWNER_URL"] = postgres.url, postgres.owner_url
         self._write(settings)  # before initdb: a cluster whose password is lost would be of no use
         postgres.wait_until_ready(self._supervisor.start(postgres.program()))
 
@@ -87,8 +95,12 @@ def _given(environment: Mapping[str, str], name: str) -> bool:
 def _remembered(url: str | None) -> tuple[str, int]:
     """Password and port of the last start; a new port where another program has taken it since."""
     parts = urlsplit(url or "")
-    password = unquote(parts.password or "") or secrets.token_urlsafe(24)
-    return password, parts.port if parts.port and port_is_free(parts.port) else free_port()
+    return _password(url), parts.port if parts.port and port_is_free(parts.port) else free_port()
+
+
+def _password(url: str | None) -> str:
+    """That of a URL, or a new one."""
+    return unquote(urlsplit(url or "").password or "") or secrets.token_urlsafe(24)
 
 
 def port_is_free(port: int) -> bool:

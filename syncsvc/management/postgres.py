@@ -15,8 +15,10 @@ import psycopg
 
 from syncsvc.management.process import LINUX, Child, Program, end
 from syncsvc.management.supervisor import StartError
+from syncsvc.store.roles import make_role
 
-USER = DATABASE = "syncsvc"
+OWNER = DATABASE = "syncsvc"
+APPLICATION = "syncsvc_app"
 READY_SECONDS = 120  # after a crash the write-ahead log is replayed first
 
 # Speed without giving up durability: fsync, full_page_writes and synchronous_commit keep their defaults (on).
@@ -52,16 +54,24 @@ VOLATILE_SETTINGS = {
 class EmbeddedPostgres:
     """A server on 127.0.0.1 that survives its own kill, ours, the machine's, and a half-finished `initdb`."""
 
-    def __init__(self, directory: Path, *, port: int, password: str, durable: bool = True) -> None:
+    def __init__(
+        self, directory: Path, *, port: int, password: str, application_password: str, durable: bool = True
+    ) -> None:
         self.directory = directory
         self._data, self._new = directory / "data", directory / "new"
         self._port, self._password, self._durable = port, password, durable
+        self._application_password = application_password
         self._bin = _package_folder() / "pginstall" / "bin"
         self._prefix = _unprivileged(self._bin / "postgres", directory)
 
     @property
     def url(self) -> str:
-        return f"postgresql://{USER}:{quote(self._password)}@127.0.0.1:{self._port}/{DATABASE}"
+        """For everything but migrations: a role that owns nothing."""
+        return f"postgresql://{APPLICATION}:{quote(self._application_password)}@127.0.0.1:{self._port}/{DATABASE}"
+
+    @property
+    def owner_url(self) -> str:
+        return f"postgresql://{OWNER}:{quote(self._password)}@127.0.0.1:{self._port}/{DATABASE}"
 
     @property
     def initialised(self) -> bool:
@@ -80,15 +90,16 @@ class EmbeddedPostgres:
         )
 
     def wait_until_ready(self, child: Child) -> None:
-        """Returns once the server answers and has our database."""
+        """Returns once the server answers and has our database and roles."""
         deadline = time.monotonic() + READY_SECONDS
-        server = self.url.removesuffix(DATABASE) + "postgres"
+        server = self.owner_url.removesuffix(DATABASE) + "postgres"
         while True:
             try:
                 with psycopg.connect(server, autocommit=True, connect_timeout=5) as connection:
                     query = "SELECT 1 FROM pg_database WHERE datname = %s"
                     if not connection.execute(query, [DATABASE]).fetchone():
                         connection.execute(f"CREATE DATABASE {DATABASE}")
+                    make_role(connection, APPLICATION, self._application_password)
                     return
             except psycopg.OperationalError as error:
                 if child.poll() is not None or time.monotonic() > deadline:
@@ -109,7 +120,7 @@ class EmbeddedPostgres:
             file.write(self._password)
             file.flush()
             self._give_away(Path(file.name))
-            arguments = ["-D", str(self._new), "-U", USER, f"--pwfile={file.name}", "--auth=scram-sha-256"]
+            arguments = ["-D", str(self._new), "-U", OWNER, f"--pwfile={file.name}", "--auth=scram-sha-256"]
             arguments += ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
             if not self._durable:
                 arguments.append("--no-sync")

@@ -53,8 +53,9 @@ def folder(tmp_path: Path) -> Path:
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder whose servers have run, and whose database holds a table with one row; the tests hand it on."""
     folder = tmp_path_factory.mktemp("kept")
-    with running(folder) as (_, settings), psycopg.connect(settings["DATABASE_URL"]) as connection:
+    with running(folder) as (_, settings), psycopg.connect(settings["DATABASE_OWNER_URL"]) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
+        connection.execute("GRANT SELECT ON kept TO syncsvc_app")
     return folder
 
 

@@ -10,6 +10,7 @@ from django.db import connection
 
 from syncsvc.exceptions import Refused
 from syncsvc.management import base
+from syncsvc.management.owner import as_owner
 from syncsvc.management.scale.seeding import Seeded, seed, settle
 from syncsvc.management.scale.sizes import Sizes
 from syncsvc.models import App
@@ -54,8 +55,9 @@ def _refuse_without_consent(database: str, into: str | None) -> None:
 def _steps(sizes: Sizes, number: int) -> Iterator[Seeded]:
     if App.objects.filter(name__endswith=f"-{number}-00001").exists():
         raise Refused("conflict", f"Seed {number} is in there already; choose another with --seed.")
-    yield from seed(sizes, number)
-    yield from settle()
+    with as_owner():  # who alone may make the temporary tables of the plan, and analyze
+        yield from seed(sizes, number)
+        yield from settle()
 
 
 def _counted(steps: Iterator[Seeded], totals: dict[str, float]) -> Iterator[dict[str, Any]]:
