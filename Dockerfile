@@ -25,4 +25,4 @@ USER syncsvc
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
-CMD ["python", "-m", "gunicorn", "config.wsgi", "--bind=0.0.0.0:8000", "--worker-class=gthread", "--workers=2", "--threads=8", "--graceful-timeout=20", "--keep-alive=20", "--no-control-socket"]
+CMD ["python", "manage.py", "web", "--host=0.0.0.0", "--port=8000"]

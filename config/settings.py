@@ -189,6 +189,10 @@ CACHES["counts"] = {**CACHES["default"], "BACKEND": "syncsvc.cache.Counts"}
 CACHES["sessions"] = {**CACHES["default"], "BACKEND": "syncsvc.cache.SessionCopies"}
 SESSION_CACHE_ALIAS = "sessions"
 
+# What a request may bring; config/gateway.py holds clients to it before Django sees them.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # bytes of a body
+FILE_UPLOAD_HANDLERS = ["config.uploads.NoFiles"]
+
 # Failed logins are counted by name and address: nobody can lock another out from elsewhere.
 LOGIN_FAILURES = env.integer("LOGIN_FAILURES", 10, minimum=1)
 LOGIN_WAIT_SECONDS = env.integer("LOGIN_WAIT_SECONDS", 900, minimum=1)

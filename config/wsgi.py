@@ -1,4 +1,4 @@
-"""What gunicorn serves."""
+"""Django as a WSGI application, which config/server.py serves."""
 
 import gc
 import os
@@ -9,7 +9,7 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 application = get_wsgi_application()
-# Now, before gunicorn forks: otherwise at the first request of each of its processes.
+# Now, before the web server forks: otherwise at the first request of each of its processes.
 for module in ("config.urls", "config.celery"):
     import_module(module)
 gc.freeze()  # so that collecting garbage copies none of it into each process

@@ -142,16 +142,7 @@ class Stack:
 
 
 def web_command(port: int, *, processes: int = 2) -> tuple[str, ...]:
-    gunicorn = (sys.executable, "-m", "gunicorn", "config.wsgi", "--worker-class=gthread", f"--workers={processes}")
-    return (
-        *gunicorn,
-        "--preload",
-        "--threads=8",
-        "--graceful-timeout=20",
-        "--keep-alive=20",  # longer than a tab pauses between two questions
-        f"--bind=127.0.0.1:{port}",
-        "--no-control-socket",
-    )
+    return (*MANAGE, "web", f"--port={port}", f"--processes={processes}")
 
 
 def _answers(port: int) -> bool:
