@@ -113,6 +113,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
+    "syncsvc.admin.error_pages.MethodPagesMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -139,6 +140,8 @@ AUTH_PASSWORD_VALIDATORS.append({"NAME": "syncsvc.logins.one_time.NotTheOneTimeP
 # django-axes refuses before the password is looked at.
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "syncsvc.logins.backend.PasswordBackend"]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"  # where the login's own `next` is none of ours
+CSRF_FAILURE_VIEW = "syncsvc.admin.error_pages.csrf_failure"
 LANGUAGE_CODE = "en-gb"
 USE_I18N = False
 USE_TZ = True
@@ -267,6 +270,7 @@ WORKER_THREADS = env.integer("WORKER_THREADS", 16, minimum=1)
 WORKER_QUEUES = env.words("WORKER_QUEUES")
 STOP_SECONDS = env.decimal("STOP_SECONDS", 25, minimum=1)
 ATTEMPT_RETENTION_DAYS = env.integer("ATTEMPT_RETENTION_DAYS", 14, minimum=1)
+AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365, minimum=1)
 RUN_RETENTION_DAYS = env.integer("RUN_RETENTION_DAYS", 90, minimum=1)
 
 # bulk operations

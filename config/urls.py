@@ -16,3 +16,8 @@ urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
 ]
+
+handler400 = "syncsvc.admin.error_pages.bad_request"
+handler403 = "syncsvc.admin.error_pages.permission_denied"
+handler404 = "syncsvc.admin.error_pages.page_not_found"
+handler500 = "syncsvc.admin.error_pages.server_error"

@@ -10,6 +10,7 @@ from screenshots.scene import Scene
 from syncsvc.models import (
     ApiToken,
     App,
+    AuditEntry,
     DeliveredFile,
     DeliveryAttempt,
     OperationItem,
@@ -114,6 +115,8 @@ PICTURES = (
     Picture("tokens", "syncsvc_apitoken_changelist"),
     Picture("users", "auth_user_changelist"),
     Picture("groups", "auth_group_changelist"),
+    Picture("audit", "syncsvc_auditentry_changelist"),
+    Picture("audit-entry", "syncsvc_auditentry_change", lambda scene: AuditEntry.objects.latest("id")),
     Picture("app-add", "syncsvc_app_add"),
     Picture("login", "login", logged_in=False),
 )

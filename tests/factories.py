@@ -7,12 +7,14 @@ from datetime import timedelta
 import factory
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
+from django.db.models import QuerySet
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from syncsvc.models import (
     ApiToken,
     App,
+    AuditEntry,
     DeliveredFile,
     DeliveryAttempt,
     Operation,
@@ -195,6 +197,11 @@ class OperationItemFactory(DjangoModelFactory[OperationItem]):
 
     class Meta:
         model = OperationItem
+
+
+def deeds() -> QuerySet[AuditEntry]:
+    """The audit without logins, which tests have as well."""
+    return AuditEntry.objects.exclude(action__in=("logged_in", "logged_out")).order_by("id")
 
 
 class UserFactory(DjangoModelFactory[AbstractUser]):

@@ -9,8 +9,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
 from syncsvc.admin import answers
+from syncsvc.admin.asking import asker_of
 from syncsvc.admin.buttons import Button, ButtonsMixin, Confirmation
-from syncsvc.admin.confirm import Question, asker_of, confirm
+from syncsvc.admin.confirm import Question, confirm
 from syncsvc.admin.lists import chosen_again
 from syncsvc.admin.operation_bar import bars_for
 from syncsvc.admin.parts import is_htmx

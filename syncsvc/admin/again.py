@@ -7,9 +7,9 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 
 from syncsvc.admin import answers
+from syncsvc.admin.asking import asker_of
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.cells import path_text
-from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.history import HistoryAdmin
 from syncsvc.admin.parts import is_htmx
 from syncsvc.admin.status import changed_status

@@ -13,9 +13,9 @@ from syncsvc.admin import app_page, secrets
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.app_form import AppForm
 from syncsvc.admin.app_page import DISMISS, THROTTLED, throttled, verdict
+from syncsvc.admin.asking import asker_of
 from syncsvc.admin.buttons import Button, Confirmation, ask
 from syncsvc.admin.cells import badge, clock, list_link, moment
-from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.counting import NONE, standing_of, subscriptions_of
 from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.ping import describe

@@ -22,6 +22,8 @@ PAGES = (
     "operation",
     "operation_item",
     "token",
+    "audit",
+    "people",
 )
 
 

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.contrib import messages
-from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from syncsvc.admin import answers
+from syncsvc.admin.asking import asker_of
 from syncsvc.admin.buttons import Confirmation, ask
 from syncsvc.admin.operation_bar import started_bar
 from syncsvc.admin.parts import is_htmx
 from syncsvc.exceptions import Refused
 from syncsvc.models import Operation
 from syncsvc.operations import bulk
-from syncsvc.operations.asker import Asker
 from syncsvc.operations.preview import Preview, preview, read_digest, whole
 from syncsvc.operations.scope import Scope
 from syncsvc.operations.summary import verb
@@ -43,16 +42,6 @@ class Question:
     selected: int | None = None
     retries: Operation | None = None
     here: bool = False
-
-
-def asker_of(request: HttpRequest) -> Asker:
-    assert isinstance(request.user, AbstractBaseUser)  # noqa: S101 - for the type only: the site lets nobody else in
-    return Asker(
-        name=request.user.get_username(),
-        source=Operation.Source.CONSOLE,
-        user=request.user,
-        address=request.META.get("REMOTE_ADDR") or None,
-    )
 
 
 def confirm(request: HttpRequest, question: Question) -> HttpResponse:

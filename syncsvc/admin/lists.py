@@ -8,11 +8,11 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncsvc.admin.bases import ModelAdmin
+from syncsvc.admin.audited import AuditedMixin
 from syncsvc.admin.paging import IdsFirstPaginator
 
 
-class ListMixin(ModelAdmin):
+class ListMixin(AuditedMixin):
     list_per_page = 50
     paginator = IdsFirstPaginator
     show_full_result_count = False

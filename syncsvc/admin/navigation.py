@@ -27,6 +27,7 @@ OTHERS = (
     ("API tokens", "syncsvc_apitoken_changelist", "syncsvc.view_apitoken"),
     ("Users", "auth_user_changelist", "auth.view_user"),
     ("Groups", "auth_group_changelist", "auth.view_group"),
+    ("Audit", "syncsvc_auditentry_changelist", "syncsvc.view_auditentry"),
 )
 
 

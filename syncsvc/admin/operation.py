@@ -11,9 +11,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from syncsvc.admin import operation_page
+from syncsvc.admin.asking import asker_of
 from syncsvc.admin.buttons import Button, Confirmation
 from syncsvc.admin.cells import badge, list_link, moment
-from syncsvc.admin.confirm import Question, asker_of, confirm
+from syncsvc.admin.confirm import Question, confirm
 from syncsvc.admin.filters import when
 from syncsvc.admin.history import HistoryAdmin
 from syncsvc.admin.operation_bar import bar_of

@@ -2,8 +2,8 @@
 
 from django.http import HttpRequest
 
+from syncsvc.admin.asking import asker_of
 from syncsvc.admin.buttons import Button, ButtonsMixin, Confirmation
-from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.pausing import tell
 from syncsvc.models import App, Repository
 from syncsvc.operations import pausing

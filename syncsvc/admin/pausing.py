@@ -9,8 +9,8 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from syncsvc.admin import answers
+from syncsvc.admin.asking import asker_of
 from syncsvc.admin.buttons import Confirmation, ask
-from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.lists import ListMixin, chosen_again
 from syncsvc.admin.parts import is_htmx
 from syncsvc.exceptions import Refused

@@ -12,9 +12,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from syncsvc.admin import answers
-from syncsvc.admin.bases import ModelAdmin
+from syncsvc.admin.asking import asker_of
+from syncsvc.admin.audited import AuditedMixin
 from syncsvc.admin.buttons import Confirmation, ask
-from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.paging import capped_count, capped_text
 from syncsvc.admin.parts import is_htmx
 from syncsvc.models import Subscription
@@ -24,7 +24,7 @@ from syncsvc.words import plural
 NAMED = 20  # subscriptions that the confirmation lists by name
 
 
-class RemovalMixin(ModelAdmin):
+class RemovalMixin(AuditedMixin):
     """For the pages of App, Repository and Subscription."""
 
     def get_deleted_objects(self, objs: Iterable[Any], request: HttpRequest) -> Any:

@@ -12,9 +12,9 @@ from django.utils.html import format_html
 
 from syncsvc.admin import repository_page
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
+from syncsvc.admin.asking import asker_of
 from syncsvc.admin.buttons import Button
 from syncsvc.admin.cells import NOTHING, badge, commit_cell, kind_cell, list_link, moment
-from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.counting import NONE, standing_of, subscriptions_of
 from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.removal import RemovalMixin

@@ -6,19 +6,23 @@ from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
+from django.core.exceptions import DisallowedRedirect
 from django.db import DataError, IntegrityError
+from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, path, reverse
 from psycopg.errors import ForeignKeyViolation, UniqueViolation
 
 from syncsvc.admin import answers
+from syncsvc.admin.asking import asker_of
 from syncsvc.admin.failures import failures, retry_failures
 from syncsvc.admin.kept import forget
 from syncsvc.admin.navigation import navigation
 from syncsvc.admin.overview import NAMES, overview
 from syncsvc.admin.queue import NAME, queue
 from syncsvc.exceptions import Refused
+from syncsvc.logins import audit as _audit  # noqa: F401 - connects its receivers
 from syncsvc.logins.form import LoginForm
 
 GROUPS = {
@@ -26,6 +30,7 @@ GROUPS = {
     "Operations": ("Operation", "OperationItem"),
     "History": ("SyncRun", "DeliveryAttempt", "DeliveredFile", "Snapshot"),
     "Scripts": ("ApiToken",),
+    "Audit": ("AuditEntry",),
 }
 OTHERS = "Others"
 KEPT = (*NAMES, NAME)
@@ -49,7 +54,6 @@ class ConsoleSite(AdminSite):
             "has_permission": may,
             "is_popup": False,
             "is_nav_sidebar_enabled": self.enable_nav_sidebar,
-            "log_entries": self.get_log_entries(request),
             "navigation": navigation(request) if may else {},
         }
 
@@ -78,6 +82,22 @@ class ConsoleSite(AdminSite):
             return answers.for_htmx(request, response)
 
         return cast("V", update_wrapper(answered, inner))
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Leads to `next`, and to the overview where that is no address of ours."""
+        try:
+            response = super().login(request, extra_context)
+        except DisallowedRedirect:  # too long for an address
+            return HttpResponseRedirect(reverse("admin:index"))
+        elsewhere = isinstance(response, HttpResponseRedirect) and not response.url.startswith("/")
+        return HttpResponseRedirect(reverse("admin:index")) if elsewhere else response
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        response = super().password_change(request, extra_context)
+        if request.method == "POST" and isinstance(response, HttpResponseRedirect):
+            asker = asker_of(request)
+            asker.log(cast("Model", asker.user), "Changed the own password.")
+        return response
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         return overview(request)

@@ -5,8 +5,8 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 
+from syncsvc.admin.asking import asker_of
 from syncsvc.admin.buttons import Button, ButtonsMixin, Confirmation, ask
-from syncsvc.admin.confirm import asker_of
 from syncsvc.exceptions import Refused
 from syncsvc.ids import uuid_of
 from syncsvc.models import Subscription, SyncRun

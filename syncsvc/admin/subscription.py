@@ -12,9 +12,9 @@ from django.utils.html import format_html
 
 from syncsvc.admin import failing, subscription_page
 from syncsvc.admin.actions import SubscriptionActions, SubscriptionButtons
+from syncsvc.admin.asking import asker_of
 from syncsvc.admin.buttons import Button, Confirmation, ask
 from syncsvc.admin.cells import NOTHING, block, commit_cell, kind_cell, link, list_link, moment
-from syncsvc.admin.confirm import asker_of
 from syncsvc.admin.filters import AutocompleteFilter, PausedFilter
 from syncsvc.admin.pausing import tell
 from syncsvc.admin.removal import RemovalMixin

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, TypedDict
 
-from syncsvc.models import Operation, OperationItem, Status, Subscription, SyncRun
+from syncsvc.models import AuditEntry, Operation, OperationItem, Status, Subscription, SyncRun
 from syncsvc.statistics.queue import State
 
 Tone = Literal["good", "busy", "warn", "bad", "quiet"]
@@ -44,6 +44,15 @@ OF_ITEM: Mapping[str, Tone] = {
     OperationItem.Status.FAILED: "bad",
     OperationItem.Status.SKIPPED: "quiet",
     OperationItem.Status.CANCELLED: "quiet",
+}
+OF_AUDIT: Mapping[str, Tone] = {
+    AuditEntry.Action.ADDED: "quiet",
+    AuditEntry.Action.CHANGED: "quiet",
+    AuditEntry.Action.DELETED: "warn",
+    AuditEntry.Action.LOGGED_IN: "good",
+    AuditEntry.Action.LOGIN_FAILED: "bad",
+    AuditEntry.Action.LOGGED_OUT: "quiet",
+    AuditEntry.Action.TOKEN_USED: "quiet",
 }
 OF_QUEUED: Mapping[State, Tone] = {"running": "busy", "queued": "busy", "due": "warn", "waiting": "quiet"}
 

@@ -9,6 +9,7 @@ from ninja.errors import AuthenticationError, AuthorizationError
 from ninja.security import APIKeyCookie, HttpBearer
 from ninja.utils import check_csrf
 
+from syncsvc.api.token_use import note_use
 from syncsvc.exceptions import Refused
 from syncsvc.models import ApiToken, Operation
 from syncsvc.models.token import TokenScope
@@ -67,7 +68,9 @@ class Bearer(HttpBearer):
             raise AuthenticationError(
                 message="The token is unknown, expired or revoked; make a new one in the console."
             )
-        return Caller(found.user, _address(request), found).require(self.need.permission, self.need.scope)
+        caller = Caller(found.user, _address(request), found)
+        note_use(found, caller.asker)
+        return caller.require(self.need.permission, self.need.scope)
 
 
 class ConsoleSession(APIKeyCookie):

@@ -10,19 +10,21 @@ from django.db import IntegrityError, models, transaction
 
 from syncsvc.exceptions import InvalidUrlError, Refused
 from syncsvc.git.url import default_name
-from syncsvc.models import Repository
+from syncsvc.models import AuditEntry, Repository
 from syncsvc.models.repository import given_url
+from syncsvc.operations.asker import Asker
 from syncsvc.operations.repositories import credential_problems
 
 MAX_SECRET_BYTES = 64 * 1024
 
 
-def add(row: models.Model, *, taken: str) -> None:
-    """Validates and saves a new row; Refused says what is wrong with it, or `taken` where there is one of its name."""
+def add(row: models.Model, asker: Asker, *, taken: str) -> None:
+    """Validates, saves and logs a new row; Refused says what is wrong, or `taken` where another has its name."""
     with refusing(taken):
         row.full_clean()
         with transaction.atomic():
             row.save(force_insert=True)
+            asker.log(row, "Added.", action=AuditEntry.Action.ADDED)
 
 
 @contextmanager
@@ -38,7 +40,7 @@ def refusing(taken: str) -> Iterator[None]:
         raise Refused("conflict", taken) from None
 
 
-def add_repository(repository: Repository, *, name: str | None) -> None:
+def add_repository(repository: Repository, asker: Asker, *, name: str | None) -> None:
     """Saves the repository under this name, or under one made of its URL, with `@branch` where that is taken."""
     try:
         repository.url, username = given_url(repository.url)
@@ -51,7 +53,7 @@ def add_repository(repository: Repository, *, name: str | None) -> None:
         if Repository.objects.filter(name=name).exists():
             name = f"{name}@{repository.branch or 'HEAD'}"
     repository.name = name
-    add(repository, taken=f"There is a repository {name!r} already; choose another name with --name.")
+    add(repository, asker, taken=f"There is a repository {name!r} already; choose another name with --name.")
 
 
 def check_credential(repository: Repository, *, but_not: Collection[str] = ()) -> None:

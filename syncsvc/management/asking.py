@@ -28,8 +28,8 @@ def add_confirmation(parser: ArgumentParser) -> None:
 
 
 def asker(command: str, options: Mapping[str, Any]) -> Asker:
-    """`command retry (root)`; with --as in the name of a user, whose admin log then has it too."""
-    username = options["user"]
+    """`command retry (root)`; with --as in the name of a user."""
+    username = options.get("user")
     if username is None:
         return Asker(name=f"command {command} ({_system_user()})", source=Operation.Source.COMMAND)
     users = get_user_model()

@@ -181,7 +181,7 @@ def subscribed(facts: Facts) -> Subscription:
     repository = Repository.objects.filter(url=facts.url, branch=facts.branch).first()
     if repository is None:
         repository = Repository(url=facts.url, branch=facts.branch, poll_seconds=POLL_SECONDS)
-        add_repository(repository, name=None)
+        add_repository(repository, DEMO, name=None)
     for rows in (
         App.objects.filter(id=app.id),
         Repository.objects.filter(id=repository.id),

@@ -1,5 +1,6 @@
 from syncsvc.models.app import App
 from syncsvc.models.attempt import DeliveryAttempt
+from syncsvc.models.audit import AuditEntry
 from syncsvc.models.ledger import DeliveredFile
 from syncsvc.models.operation import Operation, OperationItem
 from syncsvc.models.remote_host import RemoteHost
@@ -13,6 +14,7 @@ from syncsvc.models.token import ApiToken
 __all__ = [
     "ApiToken",
     "App",
+    "AuditEntry",
     "DeliveredFile",
     "DeliveryAttempt",
     "Operation",

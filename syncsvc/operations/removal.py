@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.contrib.admin.models import DELETION
 from django.core.exceptions import ObjectNotUpdated
 from django.db import models, transaction
 from django.db.models import QuerySet
@@ -17,6 +16,7 @@ from django.db.models import QuerySet
 from syncsvc.exceptions import Refused
 from syncsvc.models import (
     App,
+    AuditEntry,
     DeliveredFile,
     DeliveryAttempt,
     Operation,
@@ -84,7 +84,7 @@ class _OvertakenError(Exception):
 def _remove(found: QuerySet[Any], asker: Asker) -> int:
     operations = _lock(found)
     going = list(found.select_related("app", "repository") if found.model is Subscription else found)
-    asker.log_all(going, "Deleted.", action=DELETION)
+    asker.log_all(going, "Deleted.", action=AuditEntry.Action.DELETED)
     found.order_by().delete()
     for id in operations:
         transaction.on_commit(partial(release, id, look_at_all=True))

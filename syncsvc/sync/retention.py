@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
-from syncsvc.models import DeliveryAttempt, Operation, OperationItem, RemoteHost, Repository, SyncRun
+from syncsvc.models import AuditEntry, DeliveryAttempt, Operation, OperationItem, RemoteHost, Repository, SyncRun
 
 logger = structlog.get_logger(__name__)
 
@@ -16,7 +16,7 @@ BATCH = 5_000
 
 
 def delete_expired() -> dict[str, int]:
-    """Deletes attempts, ended runs and operations that are past their retention; how many of each.
+    """Deletes attempts, ended runs, operations and audit entries that are past their retention; how many of each.
 
     No attempt outlives its run. Hosts go that no repository is on any more.
     """
@@ -27,6 +27,7 @@ def delete_expired() -> dict[str, int]:
     ).exclude(outcome="")
     operations = Operation.objects.filter(finished_at__lt=_days_ago(settings.OPERATION_RETENTION_DAYS))
     hosts = RemoteHost.objects.exclude(Exists(Repository.objects.filter(host=OuterRef("name"))))
+    audit = AuditEntry.objects.filter(last_at__lt=_days_ago(settings.AUDIT_RETENTION_DAYS))
     items = OperationItem.objects.filter(operation__in=operations)
     deleted = {
         "attempts": _in_batches(attempts.order_by()),
@@ -34,6 +35,7 @@ def delete_expired() -> dict[str, int]:
         "items": _in_batches(items.order_by()),
         "operations": _in_batches(operations.order_by()),
         "hosts": _in_batches(hosts.order_by()),
+        "audit": _in_batches(audit.order_by()),
     }
     logger.info("retention.ended", **deleted)
     return deleted

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
@@ -15,6 +14,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from syncsvc.admin import kept
 from syncsvc.models import App, Status, Subscription
 from tests import factories
+from tests.factories import deeds
 from tests.outages import open_circuit
 
 pytestmark = pytest.mark.django_db
@@ -211,7 +211,7 @@ def test_pause_says_its_effect_and_resume_takes_it_back(console: Client) -> None
     console.post(button(app, "resume"), headers=HTMX)
     resumed = App.objects.get()
     assert (resumed.is_active, resumed.pause_reason) == (True, "")
-    assert [entry.change_message for entry in LogEntry.objects.order_by("id")] == ["Paused.", "Resumed."]
+    assert [entry.text for entry in deeds()] == ["Paused.", "Resumed."]
 
 
 @pytest.mark.parametrize("press", ["pause", "resume"])

@@ -272,4 +272,4 @@ def test_who_may_not_is_told_so_on_a_page(client: Client, django_user_model: Any
     client.force_login(django_user_model.objects.create_user("nobody", is_staff=True))
     page = client.get("/admin/syncsvc/app/")
     assert page.status_code == 403
-    assert "You may not do this" in page.text
+    assert "You lack the permission for this." in page.text

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
@@ -14,6 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from syncsvc.models import App, Subscription
 from syncsvc.operations.single import resync
 from tests import factories
+from tests.factories import deeds
 from tests.operations.fleet import ASKER
 
 pytestmark = pytest.mark.django_db
@@ -90,10 +90,10 @@ def test_it_is_dismissed_with_one_press(headers: dict[str, str], app: App, conso
     assert "Dismissed: 3 files of 2 subscriptions" in said
     assert "old URL had" not in told(console.get(page_of(app)))
     assert set(Subscription.objects.values_list("old_url_files", flat=True)) == {0}
-    assert "Dismissed" in LogEntry.objects.order_by("-id")[0].change_message
+    assert "Dismissed" in deeds().order_by("-id")[0].text
     again = console.post(button(app, "dismiss_old_url"), headers=HTMX)
     assert "nothing left to dismiss" in again.headers["HX-Trigger"]
-    assert LogEntry.objects.filter(change_message__startswith="Dismissed").count() == 1
+    assert deeds().filter(text__startswith="Dismissed").count() == 1
 
 
 def test_it_is_for_who_may_change_apps(app: App, console: Client, staff: Callable[..., Client]) -> None:

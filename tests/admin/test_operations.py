@@ -5,7 +5,6 @@ from collections.abc import Callable
 from html import unescape
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.db.models.functions import Now
@@ -16,6 +15,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from syncsvc.models import App, Operation, OperationItem, Repository, Status, Subscription
 from tests import factories
+from tests.factories import deeds
 
 pytestmark = pytest.mark.django_db
 
@@ -69,7 +69,7 @@ def test_one_is_retried_by_its_button(console: Client) -> None:
     assert f"Retry queued for {subscription.repository.name}" in said(console, press(console, subscription, "retry"))
     subscription.refresh_from_db()
     assert (subscription.status, subscription.asked_by) == (Status.PENDING, "admin")
-    assert LogEntry.objects.get().change_message == "Retry asked for."
+    assert deeds().get().text == "Retry asked for."
 
     refused = said(console, press(console, subscription, "retry"))
     assert refused == "Failed to queue retry: A retry is already in progress"
@@ -238,7 +238,7 @@ def test_cancel_pause_and_resume(console: Client) -> None:
     operation.refresh_from_db()
     assert (operation.status, operation.cancelled) == ("cancelled", 2)
     assert "only a running one can be paused" in said(console, press(console, operation, "pause"))
-    assert [entry.change_message for entry in LogEntry.objects.order_by("id")] == ["Paused.", "Resumed.", "Cancelled."]
+    assert [entry.text for entry in deeds()] == ["Paused.", "Resumed.", "Cancelled."]
 
 
 def test_what_failed_is_retried_as_a_linked_operation(console: Client) -> None:

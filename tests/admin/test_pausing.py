@@ -7,12 +7,12 @@ from html import unescape
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
 from syncsvc.models import App, Subscription
 from tests import factories
+from tests.factories import deeds
 
 pytestmark = pytest.mark.django_db
 
@@ -46,8 +46,8 @@ def test_subscriptions_are_paused_and_resumed_after_the_confirmation(console: Cl
     answer = console.post(list_of(Subscription), fields_of(page))
     assert answer.headers["Location"] == list_of(Subscription)
     assert not Subscription.objects.filter(is_active=True).exists()
-    assert {entry.change_message for entry in LogEntry.objects.all()} == {"Paused."}
-    assert LogEntry.objects.count() == 2
+    assert {entry.text for entry in deeds().all()} == {"Paused."}
+    assert deeds().count() == 2
 
     dialog = console.post(list_of(Subscription), {"action": "resume_selected", **ticked}, headers=HTMX)
     assert "Resume 3 subscriptions?" in dialog.text

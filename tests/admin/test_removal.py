@@ -4,7 +4,6 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
-from django.contrib.admin.models import DELETION, LogEntry
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -20,6 +19,7 @@ from syncsvc.models import (
     SyncRun,
 )
 from tests import factories
+from tests.factories import deeds
 
 pytestmark = pytest.mark.django_db
 
@@ -67,8 +67,8 @@ def test_what_was_in_an_operation_is_deleted_and_the_log_says_so_once(model: typ
 
     item.refresh_from_db()
     assert item.subscription_id is None
-    entry = LogEntry.objects.get()
-    assert (entry.action_flag, entry.object_repr) == (DELETION, name)
+    entry = deeds().get()
+    assert (entry.action, entry.object_name) == ("deleted", name)
 
 
 def test_the_confirmation_and_the_delete_of_200_000_rows_are_small(console: Client) -> None:

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
@@ -17,6 +16,7 @@ from syncsvc.admin.badges import run_badge
 from syncsvc.admin.tones import OF_OUTCOME
 from syncsvc.models import Status, Subscription, SyncRun
 from tests import factories
+from tests.factories import deeds
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -89,7 +89,7 @@ def test_it_is_asked_first_and_then_the_run_is_asked_to_stop(row: Row, console: 
 
     assert "Stopping the run of acme/o/docs" in answer.headers["HX-Trigger"]
     assert Subscription.objects.get().stop_requested_at is not None
-    assert LogEntry.objects.get().change_message == "Asked the run to stop."
+    assert deeds().get().text == "Asked the run to stop."
     page = console.get(page_of(row)).text
     assert button(row) not in page, "once is enough"
     assert ">Stopping</span>" in console.get(page_of(Subscription.objects.get())).text

@@ -7,7 +7,7 @@ import pytest
 
 from syncsvc.admin import tones
 from syncsvc.admin.badges import run_badge
-from syncsvc.models import App, Operation, OperationItem, Status, Subscription, SyncRun
+from syncsvc.models import App, AuditEntry, Operation, OperationItem, Status, Subscription, SyncRun
 from syncsvc.statistics.queue import STATES
 from syncsvc.types import ErrorKind
 
@@ -16,6 +16,7 @@ TABLES = [
     (tones.OF_OUTCOME, SyncRun.Outcome.values),
     (tones.OF_OPERATION, Operation.Status.values),
     (tones.OF_ITEM, OperationItem.Status.values),
+    (tones.OF_AUDIT, AuditEntry.Action.values),
     (tones.OF_QUEUED, STATES),
 ]
 

@@ -5,7 +5,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.utils import timezone
 
@@ -13,7 +12,7 @@ from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App, Repository
 from syncsvc.operations.apps import PROFILE_NAMES
 from tests.delivery.authority import Authority
-from tests.factories import AppFactory, DeliveredFileFactory, RepositoryFactory, SubscriptionFactory
+from tests.factories import AppFactory, DeliveredFileFactory, RepositoryFactory, SubscriptionFactory, deeds
 from tests.keys import private_key
 from tests.management.conftest import Run
 from tests.management.working import Terminal
@@ -272,7 +271,7 @@ def test_a_user_s_change_is_in_the_log(run: Run) -> None:
     run("app_change", "client", f"--url={HOOK}", "--as=ann")
     run("repository_change", "a", "--branch=x", "--as=ann")
     run("secret_rotate", "client", "--yes", "--as=ann")
-    said = [entry.change_message for entry in LogEntry.objects.order_by("id")]
+    said = [entry.text for entry in deeds()]
     assert said == ["Changed url.", "Changed branch.", "Rotated the secret."]
 
 

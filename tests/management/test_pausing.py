@@ -1,11 +1,10 @@
 """pause, resume, subscription_change: what they ask, change and say."""
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 
 from syncsvc.models import App, Repository, Subscription
-from tests.factories import SubscriptionFactory
+from tests.factories import SubscriptionFactory, deeds
 from tests.management.conftest import Run
 from tests.management.working import Terminal
 
@@ -96,8 +95,8 @@ def test_a_user_s_pause_is_in_the_log(run: Run, row: Subscription) -> None:
     user = User.objects.create_user("ann")
     run("pause", "client", "--yes", "--as", "ann")
     run("resume", "client", "--yes")
-    entry = LogEntry.objects.get()
-    assert (entry.user_id, entry.change_message, entry.object_repr) == (user.pk, "Paused.", "client")
+    entries = [(entry.user_id, entry.actor[:14], entry.text, entry.object_name) for entry in deeds()]
+    assert entries == [(user.pk, "command pause ", "Paused.", "client"), (None, "command resume", "Resumed.", "client")]
 
 
 def test_a_subscription_is_changed(run: Run, row: Subscription) -> None:

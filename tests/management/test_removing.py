@@ -1,11 +1,11 @@
 """app_delete, repository_delete, unsubscribe: they say what goes, ask, and take it."""
 
 import pytest
-from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth.models import User
 
 from syncsvc.models import App, DeliveredFile, DeliveryAttempt, Repository, Snapshot, Subscription, SyncRun
 from tests import factories
+from tests.factories import deeds
 from tests.management.conftest import Run
 from tests.management.working import Terminal
 
@@ -76,5 +76,5 @@ def test_what_has_nothing_goes_alone(run: Run) -> None:
 def test_a_user_s_delete_is_in_the_log(run: Run, row: Subscription) -> None:
     User.objects.create_user("ann")
     run("app_delete", row.app_id, "--yes", "--as", "ann")
-    entry = LogEntry.objects.get()
-    assert (entry.action_flag, entry.object_repr) == (DELETION, "client")
+    entry = deeds().get()
+    assert (entry.action, entry.object_name) == ("deleted", "client")

@@ -5,14 +5,13 @@ from collections.abc import Callable
 
 import pytest
 from django.conf import settings
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from pytest_django import Settings
 from redis import Redis
 
 from syncsvc.models import Operation, Status, Subscription, SyncRun, Trigger
 from syncsvc.sync.health import WORKERS_KEY, worker_seen
-from tests.factories import SnapshotFactory, SubscriptionFactory
+from tests.factories import SnapshotFactory, SubscriptionFactory, deeds
 from tests.management.conftest import Run
 from tests.management.working import Terminal, pressing_ctrl_c, workers
 from tests.receiver import Receiver
@@ -269,8 +268,8 @@ def test_a_user_of_the_console_can_be_named(run: Run, failing: Failing) -> None:
     assert run("retry", "--all", "--yes", "--as=alice").code == 0
     operation = Operation.objects.get()
     assert (operation.user, operation.asked_by) == (user, "command retry (alice)")
-    entry = LogEntry.objects.get()
-    assert (entry.user, entry.object_id) == (user, str(operation.id))
+    entry = deeds().get()
+    assert (entry.user_id, entry.object_id) == (user.pk, str(operation.id))
 
 
 def test_it_says_that_no_worker_has_been_seen(run: Run, failing: Failing) -> None:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.core import signing
 from django.db import connection
@@ -27,7 +26,7 @@ from syncsvc.store.claim import claim
 from syncsvc.sync.pipeline import run_subscription
 from syncsvc.sync.scheduler import end_expired_leases
 from syncsvc.types import ErrorKind
-from tests.factories import AppFactory, RepositoryFactory, SnapshotFactory, SubscriptionFactory
+from tests.factories import AppFactory, RepositoryFactory, SnapshotFactory, SubscriptionFactory, deeds
 from tests.operations.fleet import ASKER, FAILED, POSTPONED, RESYNC, RETRY, SYNCED, fleet, in_threads, run
 from tests.sync.world import World
 
@@ -300,7 +299,7 @@ def test_who_asked_and_from_where_is_kept_and_written_to_the_admin_log(db: None)
         *(ann.pk, "ann"),
         *("api", "192.0.2.1"),
     )
-    assert LogEntry.objects.get().change_message == "Retry of 2: all failed subscriptions"
+    assert deeds().get().text == "Retry of 2: all failed subscriptions"
 
 
 @pytest.mark.django_db(transaction=True)

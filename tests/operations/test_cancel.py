@@ -3,7 +3,6 @@
 from functools import partial
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -14,6 +13,7 @@ from syncsvc.operations import bulk, control
 from syncsvc.operations.asker import Asker
 from syncsvc.store.operations import cancel_operation
 from syncsvc.sync.scheduler import end_expired_leases
+from tests.factories import deeds
 from tests.operations.fleet import (
     ASKER,
     HANDED_BACK,
@@ -98,7 +98,7 @@ def test_a_second_cancel_changes_nothing_and_one_too_late_is_refused() -> None:
     assert versions[0] == versions[1]
     end(job, SYNCED)
     assert control.cancel(operation.id, ann).status == "cancelled"
-    assert LogEntry.objects.filter(change_message="Cancelled.").count() == 1
+    assert deeds().filter(text="Cancelled.").count() == 1
 
     Subscription.objects.all().update(status="failed", queued_at=None)
     other = bulk.start(RETRY, ASKER)

@@ -3,7 +3,6 @@
 import uuid
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 
 from syncsvc.exceptions import Refused
@@ -11,6 +10,7 @@ from syncsvc.models import DeliveredFile, Operation, Status, Subscription
 from syncsvc.operations import pausing, single
 from syncsvc.operations.asker import Asker
 from syncsvc.sync.pipeline import run_subscription
+from tests.factories import deeds
 from tests.operations.fleet import ASKER, SYNCED, claim, end
 from tests.sync.answers import always
 from tests.sync.world import World
@@ -41,7 +41,7 @@ def test_one_file_is_sent_again_as_it_is_now_and_no_other(world: World) -> None:
     assert set(ids(world, before)).isdisjoint(ids(world, 0)[:before])
     assert world.subscription.ledger_is_clean
     assert world.subscription.runs.first().asked_by == "operator"  # type: ignore[union-attr]
-    assert LogEntry.objects.get().change_message == "Sending again asked for: a"
+    assert deeds().get().text == "Sending again asked for: a"
 
 
 def test_a_file_that_is_gone_is_told_as_deleted_again(world: World) -> None:

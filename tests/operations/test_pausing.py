@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
 from syncsvc.exceptions import Refused
@@ -13,6 +12,7 @@ from syncsvc.models.pausing import set_active
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.pausing import pause, resume
 from tests import factories
+from tests.factories import deeds
 from tests.operations.fleet import ASKER, in_threads
 
 FACTORIES: dict[Any, Any] = {
@@ -35,7 +35,7 @@ def test_only_what_changes_is_changed_logged_and_given_back(model: Any) -> None:
     assert {row.pk for row in model.objects.filter(is_active=True)} == {other.pk}
     assert {row.pk for row in resume(rows, asker)} == {one.pk, two.pk, paused.pk}
 
-    said = [(entry.change_message, entry.object_id) for entry in LogEntry.objects.all()]
+    said = [(entry.text, entry.object_id) for entry in deeds().all()]
     assert sorted(said) == sorted(
         [("Paused.", str(row.pk)) for row in (one, two)] + [("Resumed.", str(row.pk)) for row in (one, two, paused)]
     )
@@ -95,4 +95,4 @@ def test_of_many_at_once_one_pauses() -> None:
     asker = Asker(name="ann", source=Operation.Source.API, user=factories.UserFactory())
     changed = in_threads(lambda _: len(pause(App.objects.filter(pk=app.pk), asker)), 8)
     assert sum(changed) == 1
-    assert LogEntry.objects.count() == 1
+    assert deeds().count() == 1

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import DELETION, LogEntry
 from django.db import connection, transaction
 
 from syncsvc.exceptions import Refused
@@ -22,6 +21,7 @@ from syncsvc.store.attempts import Attempt, log_attempts
 from syncsvc.sync.ending import Failed
 from syncsvc.types import ErrorKind
 from tests import factories
+from tests.factories import deeds
 from tests.models.test_on_delete import orphans
 from tests.operations.fleet import (
     ASKER,
@@ -147,8 +147,10 @@ def test_a_user_s_delete_is_in_the_log() -> None:
     subscription = factories.SubscriptionFactory()
     remove(Subscription.objects.all(), asker)
     remove(App.objects.all(), ASKER)
-    entry = LogEntry.objects.get()
-    assert (entry.action_flag, entry.object_repr) == (DELETION, str(subscription))
+    assert [(entry.action, entry.actor, entry.object_name) for entry in deeds()] == [
+        ("deleted", "ann", str(subscription)),
+        ("deleted", ASKER.name, subscription.app.name),
+    ]
 
 
 def test_an_operation_that_begins_during_a_delete_leaves_out_what_goes() -> None:

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
 from syncsvc.delivery.signing import new_secret
@@ -12,7 +11,7 @@ from syncsvc.models import App, Operation
 from syncsvc.models.fields import EndingSecret, Sealed
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.secrets import SIGN_AT_ONCE, rotate
-from tests.factories import AppFactory, UserFactory
+from tests.factories import AppFactory, UserFactory, deeds
 from tests.operations.fleet import ASKER, in_threads
 
 pytestmark = pytest.mark.django_db
@@ -41,9 +40,9 @@ def test_the_secret_before_signs_for_a_day() -> None:
     assert app.signing_secrets(timezone.now() + timedelta(hours=25)) == [rotated.secret]
     assert [rotated.previous_valid_until] == [secret.until for secret in app.previous_secrets]
     assert rotated.secret not in repr(rotated)
-    entry = LogEntry.objects.get()
-    assert "Rotated" in entry.change_message
-    assert rotated.secret not in entry.change_message
+    entry = deeds().get()
+    assert "Rotated" in entry.text
+    assert rotated.secret not in entry.text
 
 
 def test_a_second_exchange_meanwhile_is_a_conflict_unless_forced_and_then_all_sign() -> None:

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
 from syncsvc.exceptions import Refused
@@ -19,6 +18,7 @@ from tests.factories import (
     SubscriptionFactory,
     SyncRunFactory,
     UserFactory,
+    deeds,
 )
 from tests.operations.fleet import ASKER
 
@@ -43,7 +43,7 @@ def test_it_asks_the_run_that_goes_on_and_says_so_in_the_log() -> None:
     assert (stopping.subscription, stopping.run_id) == (run.subscription, run.pk)
     row = Subscription.objects.get()
     assert (row.status, row.stop_requested_at is not None) == (Status.SYNCING, True)
-    assert LogEntry.objects.get().change_message == "Asked the run to stop."
+    assert deeds().get().text == "Asked the run to stop."
     stop(run.subscription_id, ASKER)  # a second time is no conflict: it goes on still
 
 
@@ -54,7 +54,7 @@ def test_where_no_run_goes_on_it_is_a_conflict(values: dict[str, bool]) -> None:
         stop(row.pk, ASKER)
     assert refusal.value.kind == "conflict"
     assert Subscription.objects.get().stop_requested_at is None
-    assert not LogEntry.objects.exists()
+    assert not deeds().exists()
 
 
 def test_a_run_that_was_not_meant_is_not_stopped() -> None:

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.utils import timezone
 from standardwebhooks import Webhook
@@ -16,7 +15,7 @@ from syncsvc.models import App, Operation, Status, Subscription
 from syncsvc.models.subscription import OUTAGE_ENDED_SPREAD
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.testing import effect_text, send_test
-from tests.factories import AppFactory, SubscriptionFactory, UserFactory
+from tests.factories import AppFactory, SubscriptionFactory, UserFactory, deeds
 from tests.operations.fleet import ASKER
 from tests.outages import open_circuit, throttle
 from tests.receiver import OK, Receiver, Reply
@@ -137,10 +136,10 @@ def test_who_sent_it_and_what_came_of_it_is_in_the_log(endpoint: Receiver) -> No
 
     send_test(app.pk, Asker(name="ann", source=Operation.Source.CONSOLE, user=UserFactory()))
 
-    entry = LogEntry.objects.get()
-    assert "Sent a test: 200" in entry.change_message
-    assert "closed the circuit" in entry.change_message
-    assert "nobody" not in entry.change_message
+    entry = deeds().get()
+    assert "Sent a test: 200" in entry.text
+    assert "closed the circuit" in entry.text
+    assert "nobody" not in entry.text
 
 
 def test_an_app_that_is_gone_is_not_found() -> None:

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from syncsvc.models import DeliveryAttempt, Operation, RemoteHost, SyncRun
+from syncsvc.models import AuditEntry, DeliveryAttempt, Operation, RemoteHost, SyncRun
 from syncsvc.sync import retention
 from syncsvc.sync.retention import delete_expired
 from tests.factories import (
@@ -21,7 +21,7 @@ from tests.sync.rows import copy_rows
 
 pytestmark = pytest.mark.django_db
 
-NOTHING = {"attempts": 0, "runs": 0, "items": 0, "operations": 0, "hosts": 0}
+NOTHING = {"attempts": 0, "runs": 0, "items": 0, "operations": 0, "hosts": 0, "audit": 0}
 
 
 def days_ago(days: float) -> dict[str, object]:
@@ -103,3 +103,13 @@ def test_more_than_a_batch_goes_as_well() -> None:
     copy_rows(DeliveryAttempt, retention.BATCH * 2, id="original.id + n")
 
     assert delete_expired()["attempts"] == retention.BATCH * 2 + 1
+
+
+def test_an_audit_entry_goes_a_year_after_its_last_time() -> None:
+    old, lately = (timezone.now() - timedelta(days=days) for days in (366, 1))
+    AuditEntry.objects.create(action="changed", source="console", at=old, last_at=old)
+    kept = AuditEntry.objects.create(action="token_used", source="api", at=old, last_at=lately)
+
+    assert delete_expired() == NOTHING | {"audit": 1}
+
+    assert list(AuditEntry.objects.all()) == [kept]

@@ -8,6 +8,7 @@ from syncsvc.exceptions import Refused
 from syncsvc.management import base
 from syncsvc.management.adding import add, read_secret
 from syncsvc.management.app_profile import add_profile, capped_note, profile_given, profile_of
+from syncsvc.management.asking import asker
 from syncsvc.models import App
 
 
@@ -24,7 +25,7 @@ class Command(base.Command):
         app = App(name=options["name"], url=options["url"], **profile_given(options))
         if options["secret_file"] is not None:
             self._take_secret(app, read_secret(options["secret_file"]))
-        add(app, taken=f"There is an app {app.name!r} already; choose another name.")
+        add(app, asker("app_add", options), taken=f"There is an app {app.name!r} already; choose another name.")
         secret = app.secret.reveal()
         if note := capped_note(app):
             self.note(note)

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.db import transaction
 
 from syncsvc.exceptions import Refused
 from syncsvc.logins.one_time import LASTS, new_password, one_time_hash
 from syncsvc.management import base
-from syncsvc.management.asking import add_yes, make_sure_of
+from syncsvc.management.asking import add_yes, asker, make_sure_of
 
 
 class Command(base.Command):
@@ -33,7 +34,9 @@ class Command(base.Command):
         make_sure_of(question, options, say=self.note)
         password = new_password()
         user.password = one_time_hash(password)
-        user.save(update_fields=["password"])
+        with transaction.atomic():
+            user.save(update_fields=["password"])
+            asker("one_time_password", options).log(user, "Gave a one-time password.")
         hours = int(LASTS.total_seconds() // 3600)
         return base.Answer(
             document={"user": name, "password": password, "hours": hours},

@@ -7,6 +7,7 @@ from typing import Any
 from syncsvc.exceptions import Refused
 from syncsvc.management import base
 from syncsvc.management.adding import add_repository
+from syncsvc.management.asking import asker
 from syncsvc.management.credentials import add_credential, credential_given, username_in
 from syncsvc.models import Repository
 
@@ -29,7 +30,7 @@ class Command(base.Command):
             poll_seconds=options["poll"],
             **credential,
         )
-        add_repository(repository, name=options["name"])
+        add_repository(repository, asker("repository_add", options), name=options["name"])
         row = {"id": repository.id, "name": repository.name, "url": repository.url, "branch": repository.branch}
         branch = f"branch {repository.branch}" if repository.branch else "the branch of its HEAD"
         return base.Answer(document=row, lines=[f"{repository.name} added, following {branch}"])

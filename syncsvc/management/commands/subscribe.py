@@ -4,10 +4,13 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
+from django.db import transaction
+
 from syncsvc.management import base
 from syncsvc.management.adding import refusing
+from syncsvc.management.asking import asker
 from syncsvc.management.selectors import find_app, find_repository
-from syncsvc.models import Subscription
+from syncsvc.models import AuditEntry, Subscription
 from syncsvc.operations.subscribing import subscribe
 
 
@@ -23,7 +26,9 @@ class Command(base.Command):
         subscription = Subscription(app=app, repository=repository)
         with refusing(f"{subscription} exists already; `manage.py sync {subscription}` asks for a run of it."):
             subscription.full_clean()
-            subscribe(subscription)
+            with transaction.atomic():
+                subscribe(subscription)
+                asker("subscribe", options).log(subscription, "Added.", action=AuditEntry.Action.ADDED)
         self.note_if_nobody_is_woken()
         row = {
             "id": subscription.id,
