@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
-from syncsvc.exceptions import GitError
+from syncsvc.exceptions import GitError, TooLargeError
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.process import GitProcess
 from syncsvc.types import ErrorKind
@@ -137,11 +137,11 @@ def _read_one(process: GitProcess, blob: str) -> bytes | None:
 
 
 def _why_it_ended(process: GitProcess, blob: str) -> GitError:
-    """git dies of the first damaged object it meets; anything but that (a signal, a time limit) is told as it is."""
+    """git dies of the first damaged object it meets; anything but that (a signal, a limit) is told as it is."""
     try:
         process.finish()
     except GitError as error:
-        if not process.exit_code:
+        if not process.exit_code or isinstance(error, TooLargeError):
             return error
     return _damaged(blob)
 

@@ -123,6 +123,10 @@ _NO_HELPER = (
     "git on this worker cannot speak this URL's protocol; install git with its http(s) part (git-remote-https)."
 )
 _NO_MEMORY = "git on this worker has too little memory for this repository; give the worker more."
+_TOO_DEEP = (
+    "The repository has folders that are nested deeper than this worker's git reads (core.maxTreeDepth); make them"
+    " less deep."
+)
 _ALTERNATES = (
     "The remote keeps objects in another repository (alternates) that cannot be read there, or by plain http from here;"
     " repair objects/info/alternates on the remote, or serve it with git http-backend."
@@ -177,6 +181,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(r"error: (?P<reason>insufficient permission for adding )", ErrorKind.WORKER_DISK),
     _rule(r"fatal: Out of memory", ErrorKind.INTERNAL, _NO_MEMORY),
+    _rule(r"(?:fatal|error): exceeded maximum allowed tree depth", ErrorKind.REPOSITORY_TOO_LARGE, _TOO_DEEP),
     _rule(r"fatal: [Uu]nable to find remote helper", ErrorKind.INTERNAL, _NO_HELPER),
     _rule(r"error: cannot (?:run|exec) ssh: ", ErrorKind.INTERNAL, _NO_SSH),
     _rule(r"No user exists for uid (?P<uid>[0-9]+)", ErrorKind.INTERNAL, _NO_USER),

@@ -9,6 +9,11 @@ _CONFIG = {
     "protocol.version": "2",
     "core.hooksPath": os.devnull,
     "core.bigFileThreshold": "16m",
+    # Caches and threads that fit into the least sensible GIT_MEMORY_BYTES together. index-pack and repack heed them.
+    "core.deltaBaseCacheLimit": "32m",
+    "pack.threads": "2",
+    "pack.windowMemory": "32m",
+    "pack.deltaCacheSize": "32m",
     "core.attributesFile": os.devnull,
     "credential.helper": "",
     "gc.auto": "0",

@@ -7,10 +7,12 @@ import secrets
 import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from syncsvc.error_kinds import POLICIES
 from syncsvc.exceptions import GitError, MirrorBusyError, TooLargeError
+from syncsvc.git.bounds import REPOSITORY_LIMIT, too_many_bytes
 from syncsvc.git.disk import own_disk
 from syncsvc.git.environment import environment
 from syncsvc.git.errors import NoShallowError, at_remote
@@ -25,6 +27,8 @@ _PINS = "refs/syncsvc/commits"
 _FETCHED = "refs/syncsvc/fetched"
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _MAX_PACKS = 20
+# The git of a first fetch lets others go first: how much it will take is not known.
+_FIRST_NICE = 10
 _WRITING = b"writing\n"
 _TOO_LARGE = (
     "The remote gives no commit without its history, and with it the repository has {bytes:,} bytes or more, over the"
@@ -131,7 +135,16 @@ class Mirror:
         hide = (str(self.path), str(self.path.parent))
         folder = str(self.path.parent)
         limits = self.limits
-        return Context(env, limits.timeout, hide, otherwise, limits.nice, folder=folder, interrupt=self.check)
+        return Context(
+            env,
+            limits.timeout,
+            hide,
+            otherwise,
+            limits.nice,
+            folder=folder,
+            interrupt=self.check,
+            bounds=replace(limits.bounds, refs_bytes=0),
+        )
 
     @property
     def _lock(self) -> Path:
@@ -144,9 +157,14 @@ class Mirror:
     def _update(self, head: RemoteHead, commit: str, wait: float) -> str:
         if self._format() != _format_of(commit):  # missing, or the remote was made anew with another hash
             return self._replace(head, commit, wait)
+        packs = self._packs()
         try:
             with self.reading(wait=wait):
                 return self._fetch_into(self.path, head)
+        except TooLargeError as error:
+            self._drop_unfinished(packs)
+            if error.limit != REPOSITORY_LIMIT:  # a mirror that has grown may fit once it is made anew
+                raise
         except GitError as error:
             if not POLICIES[error.kind].suspects_mirror or error.at_remote:
                 raise
@@ -154,12 +172,24 @@ class Mirror:
                 raise at_remote(error) from error
         return self._replace(head, commit, wait)
 
+    def _packs(self) -> set[Path]:
+        return set(self.path.glob("objects/pack/*"))
+
+    def _drop_unfinished(self, packs: set[Path]) -> None:
+        """Removes what a fetch wrote that was ended: packs that are not among `packs`, and loose objects."""
+        with own_disk(self.path.parent):
+            (self.path / _FETCHED).unlink(missing_ok=True)
+            for file in self._packs() - packs:
+                file.unlink(missing_ok=True)
+        with contextlib.suppress(MirrorBusyError, GitError), locked(self._lock):
+            run(["prune", "--expire=now"], self._context(writes=True))
+
     def _replace(self, head: RemoteHead, commit: str, wait: float) -> str:
         """A new mirror is made beside and put in place when it is whole; readers of the old one are waited for."""
         new = self._beside("new")
         try:
             self._init(new, _format_of(commit))
-            taken = self._fetch_into(new, head)
+            taken = self._fetch_into(new, head, is_first=True)
             with locked(self._lock, wait=wait), own_disk(self.path.parent):
                 _swap(new, self.path, self._beside("old"))
             return taken
@@ -183,14 +213,14 @@ class Mirror:
         arguments = ["init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", str(path)]
         run(arguments, self._context(writes=True))
 
-    def _fetch_into(self, path: Path, head: RemoteHead) -> str:
+    def _fetch_into(self, path: Path, head: RemoteHead, *, is_first: bool = False) -> str:
         fetched = path / _FETCHED
         with own_disk(path.parent):
             fetched.unlink(missing_ok=True)
         try:
-            self._run_fetch(path, head, shallow=True)
+            self._run_fetch(path, head, shallow=True, is_first=is_first)
         except NoShallowError:
-            self._run_fetch(path, head, shallow=False)
+            self._run_fetch(path, head, shallow=False, is_first=is_first)
         with own_disk(path.parent):
             commit = fetched.read_text(encoding="ascii", errors="replace").strip() if fetched.is_file() else ""
             if not _SHA.fullmatch(commit):
@@ -201,23 +231,28 @@ class Mirror:
             fetched.rename(path / _PINS / commit)
         return commit
 
-    def _run_fetch(self, path: Path, head: RemoteHead, *, shallow: bool) -> None:
+    def _run_fetch(self, path: Path, head: RemoteHead, *, shallow: bool, is_first: bool) -> None:
         source = f"refs/heads/{head.branch}" if head.branch else "HEAD"
         with access(self.remote, self.limits, timeout=self.limits.timeout, git_dir=path) as (context, options):
             arguments = ["fetch", "--quiet", "--no-tags", "--force", "--no-write-fetch-head"]
             arguments += ["--depth=1"] if shallow else []
             arguments += [*options, "--", self.remote.url, f"{source}:{_FETCHED}"]
+            check = partial(self._check_size, path, shallow=shallow)
             env = {**context.env, FETCH_MARK: str(self.path)}
-            run(arguments, replace(context, env=env, check=None if shallow else lambda: self._check_size(path)))
+            nice = max(context.nice, _FIRST_NICE) if is_first else context.nice
+            run(arguments, replace(context, env=env, nice=nice, check=check))
+            check()
 
-    def _check_size(self, path: Path) -> None:
-        limit = self.limits.full_fetch_bytes
-        if (taken := bytes_of(path)) > limit:
+    def _check_size(self, path: Path, *, shallow: bool) -> None:
+        limits, taken = self.limits, bytes_of(path)
+        if not shallow and taken > limits.full_fetch_bytes:
             raise TooLargeError(
-                _TOO_LARGE.format(bytes=taken, limit=limit),
+                _TOO_LARGE.format(bytes=taken, limit=limits.full_fetch_bytes),
                 limit="GIT_FULL_FETCH_MAX_BYTES",
                 otherwise="serve the repository by a newer git",
             )
+        if limits.repository_bytes and taken > limits.repository_bytes:
+            raise too_many_bytes(taken, limits.repository_bytes)
 
     def _tidy(self, keep: set[str]) -> None:
         pins = {file.name: file for file in (self.path / _PINS).glob("*")}
@@ -294,7 +329,12 @@ def _marked(descriptor: int, mirror: Path) -> Iterator[None]:
         if os.pread(descriptor, len(_WRITING), 0).startswith(_WRITING[:1]):
             remove_leftovers(mirror)
         _note(descriptor, _WRITING)
-    yield
+    try:
+        yield
+    except TooLargeError:  # anything else that was left half-written is removed by the next one
+        remove_leftovers(mirror)
+        _note(descriptor, b"%d\n" % bytes_of(mirror))
+        raise
     with own_disk(mirror.parent):
         _note(descriptor, b"%d\n" % bytes_of(mirror))
 

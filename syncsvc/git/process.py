@@ -15,8 +15,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self
 
 from syncsvc.exceptions import GitError
+from syncsvc.git.bounds import Bounds, too_many_refs, too_much_time
 from syncsvc.git.errors import git_error
-from syncsvc.git.life import bytes_moved
+from syncsvc.git.launch import command_line
+from syncsvc.git.life import bytes_moved, bytes_read_before_objects, cpu_seconds
 from syncsvc.git.wire import MAX_TRACE, Trace, Wire
 from syncsvc.types import ErrorKind
 
@@ -47,7 +49,7 @@ class Context:
     `otherwise` is the kind of a failure that git tells in words that are not known here. `url` is that of the remote
     that is asked, `folder` the one that is written to. `traces` are the variables that have git tell what goes over
     the wire. `check` and `interrupt` are called once a second while git is at work, or four times within `timeout`
-    where that is shorter; they may raise, which ends git.
+    where that is shorter; they may raise, which ends git. `bounds` are the limits of git's processes.
     """
 
     env: Mapping[str, str] = field(repr=False)
@@ -61,6 +63,7 @@ class Context:
     traces: Sequence[str] = ()
     check: Callable[[], None] | None = None
     interrupt: Callable[[], None] | None = None
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 class Finished(NamedTuple):
@@ -104,11 +107,12 @@ class GitProcess:
         self._data = b""
         self._position = 0
         self._outgoing = b""
-        self._moved, self._looked_at = 0, 0.0
+        self._moved, self._looked_at, self._looks = 0, 0.0, 0
         self._look_seconds = min(_LOOK_SECONDS, context.timeout / _LOOKS)
+        self._has_objects = False
         self._trace = Trace(context.traces)
         try:
-            self._handle, self._process = _start(arguments, context.env, self._trace, talks=talks)
+            self._handle, self._process = _start(arguments, context, self._trace, talks=talks)
         except BaseException:
             self._trace.close()
             raise
@@ -192,12 +196,14 @@ class GitProcess:
             self._listen()
             self._discard_output()
         self._process.wait()
+        context = self._context
+        if exceeded := context.bounds.exceeded(self._stderr, self._process.returncode, context.hide):
+            raise exceeded
         if self._process.returncode < 0:
             raise GitError(
                 ErrorKind.INTERNAL, f"{self._name} was ended by signal {-self._process.returncode}; it is tried again."
             )
         if self._process.returncode:
-            context = self._context
             raise git_error(
                 self._stderr,
                 context.hide,
@@ -260,11 +266,30 @@ class GitProcess:
         if time.monotonic() < self._looked_at + self._look_seconds:
             return
         self._looked_at = time.monotonic()
-        for call in (self._context.check, self._context.interrupt):
-            if call is not None:
-                call()
+        if self._context.interrupt is not None:
+            self._context.interrupt()
+        if self._looks:  # nothing is to be seen at the first one
+            self._check_bounds()
+        self._looks += 1
         if self._trace.size() > MAX_TRACE:
             raise _too_much(self._name)
+
+    def _check_bounds(self) -> None:
+        if self._context.check is not None:
+            self._context.check()
+        bounds = self._context.bounds
+        if bounds.cpu_seconds and cpu_seconds(self._process.pid) > bounds.cpu_seconds:
+            raise too_much_time(bounds.cpu_seconds)
+        if bounds.refs_bytes and not self._has_objects:
+            self._check_refs(bounds.refs_bytes)
+
+    def _check_refs(self, limit: int) -> None:
+        read = bytes_read_before_objects(self._process.pid)
+        if read is None:
+            self._has_objects = True
+        # What is traced takes more room than what was read. Nothing else tells of refs over http's older protocols.
+        elif (talk := max(read, self._trace.size() // 2)) > limit:
+            raise too_many_refs(talk, limit)
 
     def _time_out(self, *, is_silent: bool) -> NoReturn:
         self.kill()
@@ -315,26 +340,24 @@ def _widen(pipe: int) -> None:
 
 
 def _start(
-    arguments: Sequence[str], env: Mapping[str, str], trace: Trace, *, talks: bool
+    arguments: Sequence[str], context: Context, trace: Trace, *, talks: bool
 ) -> "tuple[Git.AutoInterrupt, Popen[bytes]]":
     # Not before: who starts no git (the web, most commands) would wait for it.
     from git import Git
     from git.exc import GitCommandNotFound
 
-    # GitPython adds `env` to this process's own; `env -u` takes away what git must not hear, by name only.
-    inherited = [name for name in os.environ if name.startswith("GIT_") and name not in env]
-    prefix = ["env", *(word for name in inherited for word in ("-u", name))] if inherited else []
+    env = {**context.env, **trace.environment}
     try:
         handle = Git("/").execute(
-            [*prefix, "git", *arguments],
+            command_line(arguments, env, context.bounds),
             as_process=True,
             istream=PIPE if talks else None,
-            env={**env, **trace.environment},
+            env=env,
             start_new_session=True,
             pass_fds=trace.descriptors,
         )
     except GitCommandNotFound:
-        raise GitError(ErrorKind.INTERNAL, "git is not installed on this worker; install git 2.36 or newer.") from None
+        raise GitError(ErrorKind.INTERNAL, "sh is not installed on this worker; install a POSIX shell.") from None
     process = handle.proc
     assert process is not None  # noqa: S101 - it has just been started
     return handle, process

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from syncsvc.exceptions import GitError, InvalidCredentialError, InvalidUrlError, NotAskedError
 from syncsvc.git.authorities import read_certificates, write_bundle
+from syncsvc.git.bounds import Bounds
 from syncsvc.git.complaints import NOT_GIT
 from syncsvc.git.disk import own_disk, temporary_folder
 from syncsvc.git.environment import environment
@@ -70,8 +71,9 @@ class GitLimits:
     `nice` is how much git lets others go first, as `nice(1)` has it: 0 as everybody, 19 only where nobody wants to.
     `ca_file` names a file of certificates trusted besides the public authorities. `full_fetch_bytes` bounds the mirror
     of a remote that gives no commit without its history. `max_files` bounds the files of a commit, `plan_seconds` the
-    whole time that one run reads and compares them. `interrupt` is called once a second while git is at work; it
-    may raise, which ends git.
+    whole time that one run reads and compares them. `bounds` are those of each git, `repository_bytes` bounds a mirror,
+    also while a fetch writes to it; 0 is no limit. `interrupt` is called once a second while git is at work; it may
+    raise, which ends git.
     """
 
     timeout: float = 600
@@ -82,6 +84,8 @@ class GitLimits:
     full_fetch_bytes: int = 2 * 1024**3
     max_files: int = 2_000_000
     plan_seconds: float = 900
+    repository_bytes: int = 0
+    bounds: Bounds = field(default_factory=Bounds)
     interrupt: Callable[[], None] | None = None
 
 
@@ -148,6 +152,7 @@ def access(
             url=remote.url,
             folder=str(git_dir.parent) if git_dir else "",
             traces=("GIT_TRACE_CURL",) if scheme in _HTTP else (),
+            bounds=replace(limits.bounds, file_bytes=limits.repository_bytes if git_dir else 0),
         )
         # upload-pack refuses another user's repository, and hears neither GIT_CONFIG_* nor -c of the git before it.
         options = ["--upload-pack=git -c safe.directory=* upload-pack"] if scheme == "file" else []

@@ -10,6 +10,7 @@ from django.conf import settings
 from syncsvc.delivery.payload import Origin, Payload, SendingTimes
 from syncsvc.delivery.signing import Signer
 from syncsvc.delivery.transport import Answer, Request
+from syncsvc.error_kinds import POLICIES
 from syncsvc.exceptions import GitError
 from syncsvc.git.blobs import BlobReader
 from syncsvc.git.mirror import Mirror
@@ -238,7 +239,7 @@ class Delivery:
         return suspects or outbox.needs_proof
 
     def _damaged(self, changes: list[Change], error: GitError) -> None:
-        self.tally.damaged = True
+        self.tally.damaged |= POLICIES[error.kind].suspects_mirror
         self.tally.fail(error.kind, str(error), changes)
 
     def _log(self, cargo: Cargo, answer: Answer[Sent]) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from django.conf import settings
 
+from syncsvc.git.bounds import Bounds
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits
 from syncsvc.models import App, Repository, Subscription, Trigger
@@ -16,8 +17,10 @@ from syncsvc.store.claim import Claimed, claim, claim_next_released
 from syncsvc.sync.lease import Lease, LeaseLostError
 from syncsvc.sync.turn import Turn
 from syncsvc.sync.watch import RunEndsError, Watched
+from syncsvc.types import ErrorKind
 
 FRESH_SECONDS = 1.0
+_TOO_LARGE = ErrorKind.REPOSITORY_TOO_LARGE.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,11 @@ class Job:
         return self.released_at is not None
 
     @property
+    def git_is_last(self) -> bool:
+        """git lets that of other runs go first: in a bulk, and where the repository has exceeded a limit before."""
+        return self.in_bulk or is_suspect(self.repository) or self.subscription.error_kind == _TOO_LARGE
+
+    @property
     def single_retry(self) -> bool:
         """An operator's, of this one alone: it may ask an endpoint that is left alone."""
         return self.trigger is Trigger.RETRY and not self.in_bulk
@@ -121,24 +129,35 @@ class Job:
         return datetime.fromtimestamp(time.time() + self.clock_offset, UTC)
 
 
-# git of bulk runs lets that of live ones go first.
-BULK_NICE = 10
+def is_suspect(repository: Repository) -> bool:
+    """Its last fetch has met a limit."""
+    return bool(repository.error_kind == _TOO_LARGE)
 
 
-def git_limits(*, in_bulk: bool = False, interrupt: Callable[[], None] | None = None) -> GitLimits:
+# git of bulk runs, and of repositories that have exceeded a limit, lets that of others go first.
+LAST_NICE = 10
+
+
+def git_limits(*, is_last: bool = False, interrupt: Callable[[], None] | None = None) -> GitLimits:
     return GitLimits(
         timeout=settings.GIT_TIMEOUT,
         ls_remote_timeout=settings.GIT_LS_REMOTE_TIMEOUT,
         allow_local=settings.GIT_ALLOW_LOCAL,
-        nice=BULK_NICE if in_bulk else 0,
+        nice=LAST_NICE if is_last else 0,
         ca_file=settings.GIT_CA_FILE,
         full_fetch_bytes=settings.GIT_FULL_FETCH_MAX_BYTES,
         max_files=settings.MAX_FILES,
         plan_seconds=settings.PLAN_SECONDS,
+        repository_bytes=settings.MAX_REPOSITORY_BYTES,
+        bounds=Bounds(
+            memory_bytes=settings.GIT_MEMORY_BYTES,
+            cpu_seconds=settings.GIT_CPU_SECONDS,
+            refs_bytes=settings.MAX_REFS_BYTES,
+        ),
         interrupt=interrupt,
     )
 
 
-def mirror_of(repository: Repository, *, in_bulk: bool = False, interrupt: Callable[[], None] | None = None) -> Mirror:
-    limits = git_limits(in_bulk=in_bulk, interrupt=interrupt)
+def mirror_of(repository: Repository, *, is_last: bool = False, interrupt: Callable[[], None] | None = None) -> Mirror:
+    limits = git_limits(is_last=is_last, interrupt=interrupt)
     return Mirror(settings.MIRROR_DIR / str(repository.id), repository.remote, limits)

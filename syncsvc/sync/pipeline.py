@@ -107,7 +107,7 @@ def _settled(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> 
 def _work(job: Job) -> Ending:
     """Everything between the claim and the settling; no transaction spans it."""
     try:
-        mirror = mirror_of(job.repository, in_bulk=job.in_bulk, interrupt=job.check)
+        mirror = mirror_of(job.repository, is_last=job.git_is_last, interrupt=job.check)
         head = head_for(job)
         if head.commit is None:
             return _without_commits(job)

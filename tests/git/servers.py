@@ -92,7 +92,7 @@ def _handler(server: GitHttpServer) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            if server.stall.is_set() and b"command=fetch" in _plain(body):
+            if server.stall.is_set() and b"command=fetch" in plain_body(body):
                 self.wfile.write(content[: len(content) // 2])
                 self.wfile.flush()
                 server.stalled.set()
@@ -259,7 +259,7 @@ def slow_line(port: int, *, size: int, pace: float) -> Iterator[int]:
                 thread.join()
 
 
-def _plain(body: bytes) -> bytes:
+def plain_body(body: bytes) -> bytes:
     return gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
 
 

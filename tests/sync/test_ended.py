@@ -118,7 +118,7 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "delete": lambda: Subscription.objects.all().delete(),
     "the process stops": STOPPING.set,
 }
-STAGES = ("ls-remote", "fetch", "diff-tree")
+STAGES = ("ls-remote", "fetch", "rev-parse", "diff-tree", "cat-file")
 
 
 @pytest.mark.parametrize(
