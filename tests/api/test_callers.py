@@ -159,5 +159,5 @@ def test_a_token_costs_two_statements_and_no_permission_is_asked_for_twice(token
             client.get(LIST, headers=bearer(token))
         counts.append(len(queries))
 
-    # The token, its use, two for the audit, the user's permissions and the groups', the operations; then without uses.
-    assert counts == [7, 4]
+    # The token, its use, two for the audit once, the user's permissions and the groups', the operations.
+    assert counts == [7, 5]
