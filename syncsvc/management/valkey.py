@@ -7,6 +7,7 @@ from pathlib import Path
 
 import redis
 
+from syncsvc.management.account import Account
 from syncsvc.management.process import Child, Program
 from syncsvc.management.supervisor import StartError
 
@@ -33,16 +34,18 @@ class EmbeddedValkey:
     def __init__(self, directory: Path, *, port: int, password: str) -> None:
         self._directory, self._port, self._password = directory, port, password
         self._config = directory / "valkey.conf"
+        self._account = Account.of(directory.parent, 1)
 
     @property
     def url(self) -> str:
         return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
 
     def program(self) -> Program:
+        binary = _binary()
         return Program(
             name="valkey",
             tier=1,
-            command=(str(_binary()), str(self._config)),
+            command=(*self._account.prefix(binary, self._directory), str(binary), str(self._config)),
             directory=self._directory,
             prepare=self._prepare,
             stop_seconds=10,
@@ -62,11 +65,13 @@ class EmbeddedValkey:
 
     def _prepare(self) -> None:
         self._directory.mkdir(mode=0o700, exist_ok=True)
+        self._account.take_over(self._directory)
         # A file, because a password in argv can be read by every user of the machine.
         lines = [f"{name} {value}" for name, value in SETTINGS.items()]
         lines += [f"port {self._port}", f"requirepass {self._password}"]
         with open(os.open(self._config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
             file.write("\n".join(lines) + "\n")
+        self._account.give(self._config)
 
 
 def _binary() -> Path:
