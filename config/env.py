@@ -3,7 +3,7 @@
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -57,6 +57,12 @@ class Env:
         if text not in TRUE | FALSE:
             raise ImproperlyConfigured(f"{name} is {text!r}; write 1 or 0.")
         return text in TRUE
+
+    def one_of(self, name: str, default: str, choices: Sequence[str]) -> str:
+        text = self.text(name, default).strip()
+        if text not in choices:
+            raise ImproperlyConfigured(f"{name} is {text!r}; write {' or '.join(choices)}.")
+        return text
 
     def words(self, name: str, default: str = "") -> list[str]:
         return [item.strip() for item in self.text(name, default).split(",") if item.strip()]

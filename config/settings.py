@@ -229,6 +229,8 @@ GIT_MEMORY_BYTES = env.integer("GIT_MEMORY_BYTES", 1024**3)
 GIT_CPU_SECONDS = env.integer("GIT_CPU_SECONDS", 1800)
 GIT_CA_FILE = env.text("GIT_CA_FILE")
 MAX_FILES = env.integer("MAX_FILES", 2_000_000, minimum=1)
+MAX_FILE_BYTES = env.integer("MAX_FILE_BYTES", 0)  # 0: files of any size
+UNSAFE_PATHS = env.one_of("UNSAFE_PATHS", "send", ("send", "leave_out"))
 PLAN_SECONDS = env.decimal("PLAN_SECONDS", 900, minimum=1)
 MIRROR_DIR = Path(env.text("MIRROR_DIR", str(DATA_DIR / "mirrors")))
 MIRROR_MAX_BYTES = env.integer("MIRROR_MAX_BYTES", 20 * 1024**3)

@@ -34,6 +34,12 @@ def changes(*, created: int, updated: int, deleted: int, nothing: str = "") -> s
     return listed(((created, "created"), (updated, "updated"), (deleted, "deleted")), nothing=nothing)
 
 
+def left_out_text(*, submodules: int, long_paths: int, large_files: int, unsafe_paths: int) -> str:
+    """`2 submodules, 1 large file`: what of a commit is not sent; blank where nothing is left out."""
+    parts = ((submodules, "submodule"), (long_paths, "long path"), (large_files, "large file"))
+    return ", ".join(counted(number, noun) for number, noun in (*parts, (unsafe_paths, "unsafe path")) if number)
+
+
 def size(size_in_bytes: float) -> str:
     """`31 MB`, `1.4 MB`, `820 kB`: decimal, as disks and networks are measured."""
     if size_in_bytes < 1000:

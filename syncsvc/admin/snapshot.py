@@ -1,9 +1,9 @@
 """Snapshots: the commits that were taken in."""
 
 from django.contrib import admin
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
-from syncsvc.admin.cells import link, moment, size_cell
+from syncsvc.admin.cells import link, moment, path_cell, size_cell
 from syncsvc.admin.filters import AutocompleteFilter, when
 from syncsvc.admin.history import HistoryAdmin
 from syncsvc.models import Snapshot
@@ -25,6 +25,7 @@ class SnapshotAdmin(HistoryAdmin):
         "size",
         "difference",
         "left_out",
+        "unsafe",
         "previous",
         "taken",
     )
@@ -49,8 +50,19 @@ class SnapshotAdmin(HistoryAdmin):
 
     @admin.display(description="left out")
     def left_out(self, snapshot: Snapshot) -> str:
-        parts = ((snapshot.submodules, "submodule"), (snapshot.long_paths, "too long path"))
-        return ", ".join(counted(number, noun) for number, noun in parts if number) or "nothing"
+        return snapshot.left_out_text or "nothing"
+
+    @admin.display(description="unsafe paths")
+    def unsafe(self, snapshot: Snapshot) -> str:
+        """Paths that could lead a receiver out of its folder, or into git's own."""
+        if snapshot.unsafe_paths is None:
+            return "not counted: the commit was taken in by an older version"
+        if not snapshot.unsafe_paths:
+            return "none"
+        what = "left out" if snapshot.unsafe_left_out else "sent; UNSAFE_PATHS=leave_out leaves them out"
+        examples = format_html_join(", ", "{}", ((path_cell(path),) for path in snapshot.unsafe_examples))
+        shown = format_html(": {}", examples) if examples else ""
+        return format_html("{}, {}{}", counted(snapshot.unsafe_paths, "path"), what, shown)
 
     @admin.display(description="taken in", ordering="taken_at")
     def taken(self, snapshot: Snapshot) -> str:

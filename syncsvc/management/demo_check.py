@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 from syncsvc.management.demo_receiver import HeldFile, ReceiverClient
 from syncsvc.management.demo_source import Source, manifest_of, repository_with
-from syncsvc.sync.changes import sendable
-from syncsvc.types import SUBMODULE_MODE, ManifestEntry
+from syncsvc.sync.contents import Contents
+from syncsvc.sync.selection import selection
+from syncsvc.types import ManifestEntry
+from syncsvc.words import left_out_text
 
 SHOWN = 10
 
@@ -20,16 +22,13 @@ class Comparison:
     """
 
     files: int = 0
-    submodules: int = 0
-    long_paths: int = 0
+    left_out_text: str = ""
     problems: list[str] = field(default_factory=list)
     missing: list[bytes] = field(default_factory=list)
 
     @property
     def left_out(self) -> str:
-        parts = [(self.submodules, "submodules"), (self.long_paths, "paths over 2,000 bytes")]
-        listed = " and ".join(f"{count} {what}" for count, what in parts if count)
-        return f" (left out: {listed})" if listed else ""
+        return f" (left out: {self.left_out_text})" if self.left_out_text else ""
 
     @property
     def shown_problems(self) -> list[str]:
@@ -54,14 +53,19 @@ def compare(source: Source, commit: str, receiver: ReceiverClient, repository: s
 
 
 def _expected(manifest: Iterator[ManifestEntry], result: Comparison) -> Iterator[tuple[bytes, ManifestEntry]]:
+    chosen = selection()
+    contents = Contents(chosen)
     for entry in manifest:
-        if sendable(entry.path, entry.mode):
+        contents.count([entry])
+        if chosen.takes(entry.path, entry.mode, entry.size):
             result.files += 1
             yield entry.path, entry
-        elif entry.mode == SUBMODULE_MODE:
-            result.submodules += 1
-        else:
-            result.long_paths += 1
+    result.left_out_text = left_out_text(
+        submodules=contents.submodules,
+        long_paths=contents.long_paths,
+        large_files=contents.large_files,
+        unsafe_paths=contents.unsafe_paths if chosen.leaves_out_unsafe else 0,
+    )
 
 
 def _difference(entry: ManifestEntry, held: HeldFile, receiver: ReceiverClient, repository: str) -> str:

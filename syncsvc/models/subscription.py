@@ -320,11 +320,13 @@ class Subscription(models.Model):
     snapshot = models.ForeignKey(
         "syncsvc.Snapshot", on_delete=models.DB_SET_NULL, null=True, editable=False, related_name="+"
     )
-    # The ledger is exactly this snapshot's files, none in doubt, provided clean_epoch is epoch. Null: look at each row.
+    # The ledger is exactly this snapshot's files, none in doubt, provided clean_epoch is epoch and clean_selection is
+    # the digest of what decides which files are sent. Null: look at each row.
     clean_snapshot = models.ForeignKey(
         "syncsvc.Snapshot", on_delete=models.DB_SET_NULL, null=True, editable=False, related_name="+"
     )
     clean_epoch = models.PositiveIntegerField(default=0, editable=False)
+    clean_selection = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
 
     # A mass delete may go out: for the next run whatever it finds, or for this commit and no more deletes than these.
     allow_deletes = models.BooleanField(default=False, editable=False)

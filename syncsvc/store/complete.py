@@ -30,6 +30,7 @@ WITH op AS ({OPERATION_OF_RUN}
     due_at = CASE WHEN s.run_again OR {_OVERTAKEN} THEN statement_timestamp() END,
     allow_deletes = s.run_again AND s.allow_deletes,
     snapshot_id = %(snapshot)s::bigint, clean_snapshot_id = %(snapshot)s::bigint, clean_epoch = %(epoch)s,
+    clean_selection = %(selection)s,
     retry_count = 0, error_kind = '', last_error = '', failing_since = NULL, failed_at = NULL,
     failure_notified = FALSE, last_success_at = statement_timestamp(), approved_commit = '', approved_deletes = 0,
     old_url_files = CASE WHEN {_HAS_MOVED} THEN {_ACKNOWLEDGED} ELSE s.old_url_files END
@@ -74,12 +75,14 @@ def complete(
     run_id: uuid.UUID,
     snapshot_id: int | None,
     epoch: int,
+    selection: str = "",
     record: RunRecord,
     head_moved_at: datetime | None = None,
     url: str = "",
 ) -> Completed | None:
     """syncing → synced: the app has everything of the snapshot. With run_again → pending, due now.
 
+    `selection` is the digest of what decided which files were sent.
     `url` is the endpoint that took the run's files; blank where none were sent.
 
     Also pending where the repository's head has moved since `head_moved_at`, as this run has read it. Ends the run with
@@ -91,6 +94,7 @@ def complete(
         "run": run_id,
         "snapshot": snapshot_id,
         "epoch": epoch,
+        "selection": selection,
         "head_moved_at": head_moved_at,
         "url": url,
         **asdict(record),

@@ -2,22 +2,19 @@
 
 from collections.abc import Iterable, Iterator
 
-from syncsvc.types import SUBMODULE_MODE, Change, ChangeKind, LedgerRow, ManifestEntry, TreeChange
-
-# A longer path does not fit into the ledger's index.
-MAX_PATH_BYTES = 2_000
+from syncsvc.sync.selection import Selection
+from syncsvc.types import Change, ChangeKind, LedgerRow, ManifestEntry, TreeChange
 
 
-def sendable(path: bytes, mode: str | None) -> bool:
-    return mode is not None and mode != SUBMODULE_MODE and len(path) <= MAX_PATH_BYTES
-
-
-def from_ledger(manifest: Iterable[ManifestEntry], ledger: Iterable[LedgerRow], *, epoch: int) -> Iterator[Change]:
-    """One merge-join of two streams in git's order; entries that cannot be sent are as good as not there."""
+def from_ledger(
+    manifest: Iterable[ManifestEntry], ledger: Iterable[LedgerRow], *, epoch: int, selection: Selection
+) -> Iterator[Change]:
+    """One merge-join of two streams in git's order; entries that are not selected are as good as not there."""
+    takes = selection.takes
     rows = iter(ledger)
     row = next(rows, None)
     for entry in manifest:
-        if not sendable(entry.path, entry.mode):
+        if not takes(entry.path, entry.mode, entry.size):
             continue
         while row is not None and row.path < entry.path:
             yield _deletion(row, epoch)
@@ -33,10 +30,14 @@ def from_ledger(manifest: Iterable[ManifestEntry], ledger: Iterable[LedgerRow], 
         row = next(rows, None)
 
 
-def from_trees(differences: Iterable[tuple[TreeChange, int]]) -> Iterator[Change]:
-    """The same from `git diff-tree`, for a clean ledger; each difference comes with its new size in bytes."""
-    for (path, old_mode, old_blob, mode, blob), size in differences:
-        had, has = sendable(path, old_mode), sendable(path, mode)
+def from_trees(differences: Iterable[tuple[TreeChange, int, int]], *, selection: Selection) -> Iterator[Change]:
+    """The same from `git diff-tree`, for a ledger that is clean under the same selection.
+
+    Each difference comes with its old and new size in bytes.
+    """
+    takes = selection.takes
+    for (path, old_mode, old_blob, mode, blob), old_size, size in differences:
+        had, has = takes(path, old_mode, old_size), takes(path, mode, size)
         if had and has:
             yield Change(ChangeKind.UPDATED, path, mode, blob, size, old_blob, None)
         elif has:

@@ -1,6 +1,5 @@
 """Planning a run: every change is found and spooled before the first request."""
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import batched
@@ -9,10 +8,11 @@ from django.conf import settings
 
 from syncsvc.git.manifest import read_manifest, too_many_files
 from syncsvc.git.mirror import Mirror
-from syncsvc.models import Snapshot
+from syncsvc.models import Snapshot, Subscription
 from syncsvc.store import ledger
 from syncsvc.sync.changes import from_ledger, from_trees
 from syncsvc.sync.job import Job
+from syncsvc.sync.selection import Selection, selection
 from syncsvc.sync.snapshots import difference
 from syncsvc.sync.spool import Spool
 from syncsvc.types import Change, ChangeKind, LedgerRow
@@ -30,6 +30,8 @@ class Plan:
     created: int = 0
     updated: int = 0
     deletes_too_much: bool = False
+    # Of the selection that it was made with.
+    selection: str = ""
 
     @property
     def changes(self) -> int:
@@ -46,21 +48,33 @@ def make_plan(job: Job, mirror: Mirror, snapshot: Snapshot, spool: Spool) -> Pla
 
 
 def _make_plan(job: Job, mirror: Mirror, snapshot: Snapshot, spool: Spool) -> Plan:
-    clean = job.subscription.clean_snapshot if job.subscription.ledger_is_clean else None
+    chosen = selection()
+    clean = _clean_at(job.subscription, chosen)
     if clean is not None and clean.id == snapshot.id:
-        return _planned(clean.files, spool)
+        return _planned(clean.files, spool, chosen)
     if clean is not None and mirror.has_commit(clean.commit):
-        _spool(_since(job.repository.id, mirror, clean, snapshot), spool, mirror)
-        plan = _planned(clean.files, spool)
+        found = difference(job.repository.id, mirror, clean.commit, snapshot.commit)
+        _spool(from_trees(found, selection=chosen), spool, mirror)
+        plan = _planned(clean.files, spool, chosen)
         if plan.known + plan.created - plan.deletes > mirror.limits.max_files:
             raise too_many_files(mirror.limits.max_files)
         return plan
     rows = _Counted(ledger.rows(job.subscription.id), mirror)
-    _spool(from_ledger(read_manifest(mirror, snapshot.commit), rows, epoch=job.epoch), spool, mirror)
-    return _planned(rows.count, spool)
+    manifest = read_manifest(mirror, snapshot.commit)
+    _spool(from_ledger(manifest, rows, epoch=job.epoch, selection=chosen), spool, mirror)
+    return _planned(rows.count, spool, chosen)
 
 
-def _planned(known: int, spool: Spool) -> Plan:
+def _clean_at(subscription: Subscription, chosen: Selection) -> Snapshot | None:
+    """The snapshot that the ledger is exactly, under this selection; None where each row has to be looked at.
+
+    Under another one the app lacks files of that snapshot, or has some that it is not to have.
+    """
+    is_clean = subscription.ledger_is_clean and subscription.clean_selection == chosen.digest
+    return subscription.clean_snapshot if is_clean else None
+
+
+def _planned(known: int, spool: Spool, chosen: Selection) -> Plan:
     deletes = spool.counts[ChangeKind.DELETED]
     return Plan(
         known=known,
@@ -68,6 +82,7 @@ def _planned(known: int, spool: Spool) -> Plan:
         created=spool.counts[ChangeKind.CREATED],
         updated=spool.counts[ChangeKind.UPDATED],
         deletes_too_much=known > settings.MASS_DELETE_MINIMUM and deletes * 100 > known * settings.MASS_DELETE_PERCENT,
+        selection=chosen.digest,
     )
 
 
@@ -76,11 +91,6 @@ def _spool(changes: Iterator[Change], spool: Spool, mirror: Mirror) -> None:
         mirror.check()
         for change in group:
             spool.add(change)
-
-
-def _since(repository_id: uuid.UUID, mirror: Mirror, clean: Snapshot, snapshot: Snapshot) -> Iterator[Change]:
-    found = difference(repository_id, mirror, clean.commit, snapshot.commit)
-    return from_trees((change, size) for change, _, size in found)
 
 
 class _Counted:

@@ -171,6 +171,7 @@ def _complete(job: Job, ending: Ending, settlement: Complete) -> Written:
         token=job.lease.token,
         snapshot_id=settlement.snapshot_id,
         epoch=job.epoch,
+        selection=progress.plan.selection if (progress := progress_of(ending)) else "",
         run_id=job.run_id,
         head_moved_at=job.head_moved_at,
         url=_url_that_took_files(ending),

@@ -9,10 +9,11 @@ from itertools import batched, chain, islice
 from django.db.models import Q, Subquery
 
 from syncsvc.exceptions import GitError
-from syncsvc.git.manifest import blob_sizes, read_difference, read_manifest, too_many_files
+from syncsvc.git.manifest import blob_sizes, read_difference, read_manifest
 from syncsvc.git.mirror import Mirror
 from syncsvc.models import Repository, Snapshot
-from syncsvc.sync.changes import MAX_PATH_BYTES
+from syncsvc.sync.contents import Contents, check_files
+from syncsvc.sync.selection import Selection, selection
 from syncsvc.sync.shared import Shared
 from syncsvc.types import SUBMODULE_MODE, ErrorKind, TreeChange
 
@@ -25,6 +26,11 @@ REFUSED_SECONDS = 600.0
 SHORT = 200
 KEPT_CHANGES = 10_000
 
+COUNTED = (
+    *("files", "bytes", "submodules", "long_paths", "large_files"),
+    *("unsafe_paths", "unsafe_examples", "unsafe_left_out", "selection"),
+)
+
 type Sized = tuple[TreeChange, int, int]
 
 # Stands for a difference that is not kept.
@@ -32,30 +38,6 @@ _LONG: list[Sized] = []
 
 _known: Shared["Snapshot | _Refusal"] = Shared(room=KNOWN_SNAPSHOTS)
 _differences: Shared[list[Sized]] = Shared(room=KEPT_CHANGES, cost=lambda changes: len(changes) + 1)
-
-
-@dataclass(slots=True)
-class Contents:
-    """What a commit holds: files that can be sent, their bytes, and what cannot be sent."""
-
-    files: int = 0
-    content_bytes: int = 0
-    submodules: int = 0
-    long_paths: int = 0
-
-    @property
-    def entries(self) -> int:
-        """All that the commit has; a limit of files counts also those that cannot be sent."""
-        return self.files + self.submodules + self.long_paths
-
-    def add(self, path: bytes, mode: str, size: int, times: int = 1) -> None:
-        if mode == SUBMODULE_MODE:
-            self.submodules += times
-        elif len(path) > MAX_PATH_BYTES:
-            self.long_paths += times
-        else:
-            self.files += times
-            self.content_bytes += times * size
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +51,22 @@ class _Refusal:
 def take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
     """Returns the snapshot of a commit that the mirror has; makes it where the commit is new.
 
-    Snapshots never change, so the last ones are kept in memory: each app that follows a repository asks for them.
+    A snapshot changes only with the settings that decide which files are sent, so the last ones are kept in memory:
+    each app that follows a repository asks for them.
     Raises repository_too_large for a commit of more files than `mirror.limits` allow, or that takes too long to read.
     """
 
     def make() -> Snapshot | _Refusal:
         try:
             with mirror.plan_time.running():
-                return _take_in(repository, mirror, commit)
+                return _take_in(repository, mirror, commit, chosen)
         except GitError as error:
             if error.kind is not ErrorKind.REPOSITORY_TOO_LARGE:
                 raise
             return _Refusal(error.copy())
 
-    limits = mirror.limits
-    key = (repository.id, commit, limits.max_files, limits.plan_seconds)
+    limits, chosen = mirror.limits, selection()
+    key = (repository.id, commit, limits.max_files, limits.plan_seconds, chosen.digest)
     known = _known.get(key, make, good=_is_good, interrupt=limits.interrupt)
     if isinstance(known, _Refusal):
         raise known.error.copy()
@@ -94,24 +77,29 @@ def _is_good(known: Snapshot | _Refusal) -> bool:
     return isinstance(known, Snapshot) or time.monotonic() < known.until
 
 
-def _take_in(repository: Repository, mirror: Mirror, commit: str) -> Snapshot:
+def _take_in(repository: Repository, mirror: Mirror, commit: str, chosen: Selection) -> Snapshot:
     found = _known_by(repository, commit)
     if found and found[-1].commit == commit:
-        _check_files(_contents_of(found[-1]), mirror)
-        return found[-1]
+        check_files(found[-1], mirror.limits.max_files)
+        return _counted_again(found[-1], mirror, chosen)
     previous = found[0] if found else None
     snapshot = Snapshot(repository=repository, commit=commit, tree=mirror.commit_info(commit).tree, previous=previous)
+    contents = None
     if previous is not None and mirror.has_commit(previous.commit):
-        _count_difference(snapshot, previous, mirror)
-    else:
-        contents = Contents()
-        for path, mode, _, size in read_manifest(mirror, commit):
-            contents.add(path, mode, size)
-        _fill(snapshot, contents, mirror)
+        contents = _count_difference(snapshot, previous, mirror, chosen)
+    _fill(snapshot, contents or _count(mirror, commit, chosen), mirror)
     # Another run of the same repository may have been quicker: then its row is the one.
     Snapshot.objects.bulk_create(
         [snapshot], update_conflicts=True, unique_fields=["repository", "commit"], update_fields=["tree"]
     )
+    return snapshot
+
+
+def _counted_again(snapshot: Snapshot, mirror: Mirror, chosen: Selection) -> Snapshot:
+    """Where its counts are of another selection: a setting was changed since it was taken in."""
+    if snapshot.selection != chosen.digest:
+        _fill(snapshot, _count(mirror, snapshot.commit, chosen), mirror)
+        snapshot.save(update_fields=COUNTED)
     return snapshot
 
 
@@ -166,31 +154,26 @@ def _blob(mode: str | None, blob: str | None) -> str | None:
     return None if mode is None or mode == SUBMODULE_MODE else blob
 
 
-def _count_difference(snapshot: Snapshot, previous: Snapshot, mirror: Mirror) -> None:
-    contents = _contents_of(previous)
+def _count(mirror: Mirror, commit: str, chosen: Selection) -> Contents:
+    contents = Contents(chosen)
+    contents.count(read_manifest(mirror, commit))
+    return contents
+
+
+def _count_difference(snapshot: Snapshot, previous: Snapshot, mirror: Mirror, chosen: Selection) -> Contents | None:
+    """Counts the changes into the row; what the commit holds, None where the row before does not tell that."""
+    contents = Contents.of(previous, chosen)
     counts = {"created": 0, "updated": 0, "deleted": 0}
     changes = difference(snapshot.repository_id, mirror, previous.commit, snapshot.commit)
     for change, old_size, new_size in changes:
-        if change.old_mode is not None:
-            contents.add(change.path, change.old_mode, old_size, times=-1)
-        if change.mode is not None:
-            contents.add(change.path, change.mode, new_size)
+        if contents is not None:
+            contents.move(change, old_size, new_size)
         word = "created" if change.old_mode is None else "deleted" if change.mode is None else "updated"
         counts[word] += 1
-    _fill(snapshot, contents, mirror)
     snapshot.created, snapshot.updated, snapshot.deleted = counts.values()
-
-
-def _contents_of(snapshot: Snapshot) -> Contents:
-    return Contents(snapshot.files, snapshot.bytes, snapshot.submodules, snapshot.long_paths)
-
-
-def _check_files(contents: Contents, mirror: Mirror) -> None:
-    if contents.entries > mirror.limits.max_files:
-        raise too_many_files(mirror.limits.max_files)
+    return contents
 
 
 def _fill(snapshot: Snapshot, contents: Contents, mirror: Mirror) -> None:
-    _check_files(contents, mirror)
-    snapshot.files, snapshot.bytes = contents.files, contents.content_bytes
-    snapshot.submodules, snapshot.long_paths = contents.submodules, contents.long_paths
+    contents.check_files(mirror.limits.max_files)
+    contents.fill(snapshot)

@@ -89,7 +89,7 @@ def test_the_demo_delivers_everything_and_its_check_finds_every_difference(tmp_p
     lines = done.stdout.splitlines()
     assert any(line.startswith("demo: 11 of 11 files delivered and verified in ") for line in lines)
     exactly = f"demo: the receiver holds exactly the 11 files of commit {commit[:12]}, byte for byte and mode for mode"
-    assert lines[-1] == f"{exactly} (left out: 1 submodules and 1 paths over 2,000 bytes)"
+    assert lines[-1] == f"{exactly} (left out: 1 submodule, 1 long path)"
     assert (data_dir / "demo" / "secret").stat().st_mode & 0o777 == 0o600
     assert (data_dir / "demo" / "secret").read_text().strip() not in done.stdout + done.stderr
     assert not list((data_dir / "run").glob("*.pid"))

@@ -41,6 +41,8 @@ def test_the_document(run: Run, three: list[Subscription]) -> None:
         "paused": False,
         "commit": "c" * 40,
         "files": 412,
+        "left_out": {"submodules": 0, "long_paths": 0, "large_files": 0, "unsafe_paths": 0},
+        "unsafe_sent": 0,
         "retry_count": 0,
         "error_kind": None,
         "last_error": None,

@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from syncsvc.sync.changes import MAX_PATH_BYTES, from_ledger, from_trees, sendable
+from syncsvc.sync.changes import from_ledger, from_trees
+from syncsvc.sync.selection import MAX_PATH_BYTES, Selection
 from syncsvc.types import SUBMODULE_MODE, Change, ChangeKind, LedgerRow, ManifestEntry, TreeChange
 
 EPOCH = 3
+EVERYTHING = Selection()
 SIZES = {"aa": 1, "bb": 20, "cc": 300}
 FILE_MODES = ("100644", "100755", "120000")
 ODD_PATHS = [
     *(b"a", b"a.b", b"a/b", b"a0", b"a/b/c", b"a\xff", b"\xff", b"\xc3\xa9", b"%FF", b"\n", b"-", b'"', b"A"),
     *(b"x" * MAX_PATH_BYTES, b"x" * (MAX_PATH_BYTES + 1), b"x/" * 1_400 + b"y"),
+    *(b"..", b".git/config", b"a/GIT~1"),
 ]
 
 type Version = tuple[str, str]  # mode and blob
@@ -59,8 +62,8 @@ def manifest(tree: Mapping[bytes, Version]) -> list[ManifestEntry]:
     return [ManifestEntry(path, mode, blob, SIZES[blob]) for path, (mode, blob) in sorted(tree.items())]
 
 
-def files_of(tree: Mapping[bytes, Version]) -> Files:
-    return {path: version for path, version in tree.items() if sendable(path, version[0])}
+def files_of(tree: Mapping[bytes, Version], selection: Selection = EVERYTHING) -> Files:
+    return {path: v for path, v in tree.items() if selection.takes(path, v[0], SIZES[v[1]])}
 
 
 def possible_states(row: LedgerRow) -> list[Version | None]:
@@ -83,7 +86,7 @@ def after(change: Change | None, before: Version | None) -> Version | None:
 @given(situations())
 def test_whatever_the_app_may_have_it_has_the_manifest_afterwards(situation: tuple[Files, list[LedgerRow]]) -> None:
     tree, rows = situation
-    changes = list(from_ledger(manifest(tree), rows, epoch=EPOCH))
+    changes = list(from_ledger(manifest(tree), rows, epoch=EPOCH, selection=EVERYTHING))
 
     told = {change.path: change for change in changes}
     assert [change.path for change in changes] == sorted(told), "once a path, in git's order"
@@ -98,7 +101,7 @@ def test_a_path_that_is_certainly_right_is_not_sent_and_every_other_is(
     situation: tuple[Files, list[LedgerRow]],
 ) -> None:
     tree, rows = situation
-    told = {change.path for change in from_ledger(manifest(tree), rows, epoch=EPOCH)}
+    told = {change.path for change in from_ledger(manifest(tree), rows, epoch=EPOCH, selection=EVERYTHING)}
 
     files = files_of(tree)
     right = {row.path for row in rows if possible_states(row) == [files.get(row.path)]}
@@ -111,7 +114,7 @@ def test_an_id_is_used_again_exactly_where_epoch_mode_and_blob_are_the_mark_s(
 ) -> None:
     tree, rows = situation
     ledger = {row.path: row for row in rows}
-    for change in from_ledger(manifest(tree), rows, epoch=EPOCH):
+    for change in from_ledger(manifest(tree), rows, epoch=EPOCH, selection=EVERYTHING):
         row = ledger.get(change.path)
         same = (
             row is not None
@@ -125,7 +128,7 @@ def test_an_id_is_used_again_exactly_where_epoch_mode_and_blob_are_the_mark_s(
 def test_what_a_change_says_of_before_is_what_was_acknowledged(situation: tuple[Files, list[LedgerRow]]) -> None:
     tree, rows = situation
     ledger = {row.path: row for row in rows}
-    for change in from_ledger(manifest(tree), rows, epoch=EPOCH):
+    for change in from_ledger(manifest(tree), rows, epoch=EPOCH, selection=EVERYTHING):
         row = ledger.get(change.path)
         match change.kind:
             case ChangeKind.CREATED:
@@ -141,20 +144,32 @@ def test_what_a_change_says_of_before_is_what_was_acknowledged(situation: tuple[
             assert change.size == SIZES[change.blob]
 
 
-@given(trees, trees)
-def test_trees_and_a_clean_ledger_give_the_same_changes(old: Files, new: Files) -> None:
+selections = st.builds(Selection, st.sampled_from((None, 1, 20, 299)), st.booleans())
+
+
+@given(trees, trees, selections)
+def test_trees_and_a_clean_ledger_give_the_same_changes(old: Files, new: Files, selection: Selection) -> None:
     ledger = [
         LedgerRow(path, mode, blob, EPOCH, None, None, None, None, None)
-        for path, (mode, blob) in sorted(files_of(old).items())
+        for path, (mode, blob) in sorted(files_of(old, selection).items())
     ]
     nothing = (None, None)
+
+    def size(tree: Files, path: bytes) -> int:
+        return SIZES[tree[path][1]] if path in tree else 0
+
     differences = [
-        (TreeChange(path, *old.get(path, nothing), *new.get(path, nothing)), SIZES[new[path][1]] if path in new else 0)
+        (TreeChange(path, *old.get(path, nothing), *new.get(path, nothing)), size(old, path), size(new, path))
         for path in sorted(old.keys() | new.keys())
         if old.get(path) != new.get(path)
     ]
 
-    assert list(from_trees(differences)) == list(from_ledger(manifest(new), ledger, epoch=EPOCH))
+    changes = list(from_trees(differences, selection=selection))
+    assert changes == list(from_ledger(manifest(new), ledger, epoch=EPOCH, selection=selection))
+    told = {change.path: after(change, None) for change in changes}
+    assert {path: version for path, version in (files_of(old, selection) | told).items() if version} == files_of(
+        new, selection
+    )
 
 
 @dataclass
@@ -168,7 +183,7 @@ class App:
 
     def plan(self, tree: Files) -> list[Change]:
         rows = [self.ledger[path] for path in sorted(self.ledger)]
-        changes = from_ledger(manifest(tree), rows, epoch=self.epoch)
+        changes = from_ledger(manifest(tree), rows, epoch=self.epoch, selection=EVERYTHING)
         return [change if change.id else change._replace(id=str(uuid.uuid4())) for change in changes]
 
     def mark(self, change: Change) -> None:

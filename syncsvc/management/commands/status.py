@@ -16,7 +16,7 @@ from syncsvc.models.run import runs_at
 from syncsvc.models.status import AWAITS_FIRST_COMMIT, is_retrying, is_throttled
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.sync.health import Health, health
-from syncsvc.words import counted, relative, span
+from syncsvc.words import counted, left_out_text, relative, span
 
 PAGE = 2_000
 COLUMNS = (
@@ -24,6 +24,7 @@ COLUMNS = (
     *("snapshot__commit", "snapshot__files", "retry_count", "error_kind", "last_error", "due_at", "last_success_at"),
     *("trigger", "app__throttled_until", "app__probe_until"),
 )
+LEFT_OUT = ("submodules", "long_paths", "large_files", "unsafe_paths", "unsafe_left_out")
 
 
 class Command(base.Command):
@@ -45,10 +46,12 @@ class Command(base.Command):
 def _rows(subscriptions: SubscriptionQuerySet) -> Iterator[dict[str, Any]]:
     """As `status --json` shows them, read in pages by one query."""
     is_empty = ExpressionWrapper(AWAITS_FIRST_COMMIT, output_field=BooleanField())
-    found = subscriptions.order_by("app__name", "repository__name").values_list(*COLUMNS, is_empty)
+    found = subscriptions.order_by("app__name", "repository__name").values_list(
+        *COLUMNS, *(f"snapshot__{column}" for column in LEFT_OUT), is_empty
+    )
     for id, app, repository, status, active, app_active, repository_active, *rest in found.iterator(PAGE):
-        commit, files, retry_count, error_kind, last_error, due_at, last_success_at, trigger, *of_app, is_empty = rest
-        app_until = throttle_lasts_until(*of_app)
+        commit, files, retry_count, error_kind, last_error, due_at, last_success_at, trigger, *others, is_empty = rest
+        app_until = throttle_lasts_until(*others[:2])
         throttled = is_throttled(status, error_kind, app_is_throttled=app_until is not None)
         yield {
             "id": id,
@@ -58,6 +61,8 @@ def _rows(subscriptions: SubscriptionQuerySet) -> Iterator[dict[str, Any]]:
             "paused": not (active and app_active and repository_active),
             "commit": commit,
             "files": files,
+            "left_out": _left_out(*others[2:]) if commit else None,
+            "unsafe_sent": 0 if others[-1] else others[-2] or 0,
             "retry_count": retry_count,
             "error_kind": error_kind or None,
             "last_error": last_error or None,
@@ -66,6 +71,15 @@ def _rows(subscriptions: SubscriptionQuerySet) -> Iterator[dict[str, Any]]:
             "awaits_first_commit": is_empty,
             "throttled_until": runs_at(due_at, trigger, app_until) if throttled else None,
         }
+
+
+def _left_out(submodules: int, long_paths: int, large_files: int, unsafe: int | None, left_out: bool) -> dict[str, int]:
+    return {
+        "submodules": submodules,
+        "long_paths": long_paths,
+        "large_files": large_files,
+        "unsafe_paths": unsafe or 0 if left_out else 0,
+    }
 
 
 def _counted(rows: Iterator[dict[str, Any]], totals: dict[str, int]) -> Iterator[dict[str, Any]]:
@@ -108,6 +122,8 @@ def _line(row: dict[str, Any]) -> str:
         words.append(f"throttled until {row['throttled_until']:%Y-%m-%d %H:%M:%S} UTC")
     if row["commit"]:
         words.append(f"{counted(row['files'], 'file')} at {row['commit'][:12]}")
+        if left_out := left_out_text(**row["left_out"]):
+            words.append(f"left out: {left_out}")
     if row["last_success_at"] and not row["awaits_first_commit"]:
         words.append(f"synced {relative(row['last_success_at'] - timezone.now())}")
     if row["error_kind"]:
