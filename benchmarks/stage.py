@@ -148,6 +148,8 @@ class Stage:
             "DATA_DIR": str(self.folder),
             "MIRROR_DIR": str(self.folder / "mirrors"),
             "GIT_ALLOW_LOCAL": "1",
+            "GIT_ALLOWED_NETWORKS": "127.0.0.0/8",
+            "GIT_ALLOWED_PORTS": "*",
             "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "GIT_CONFIG_GLOBAL": os.devnull,

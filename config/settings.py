@@ -220,6 +220,8 @@ MIGRATION_MODULES = {"axes": None}  # its tables are for another way of counting
 
 # git
 GIT_ALLOW_LOCAL = env.flag("GIT_ALLOW_LOCAL")
+GIT_ALLOWED_NETWORKS = env.words("GIT_ALLOWED_NETWORKS")
+GIT_ALLOWED_PORTS = env.words("GIT_ALLOWED_PORTS", "22,80,443,9418")
 GIT_TIMEOUT = env.decimal("GIT_TIMEOUT", 600, minimum=1)
 GIT_LS_REMOTE_TIMEOUT = env.decimal("GIT_LS_REMOTE_TIMEOUT", 30, minimum=1)
 GIT_FULL_FETCH_MAX_BYTES = env.integer("GIT_FULL_FETCH_MAX_BYTES", 2 * 1024**3)

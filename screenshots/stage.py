@@ -17,6 +17,8 @@ from syncsvc.management.process import Program
 from syncsvc.management.stack import BASE_DIR, Stack
 
 SETTINGS = {
+    "GIT_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
+    "GIT_ALLOWED_PORTS": "*",
     "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
     "RETRY_DELAYS": "1,2",  # what fails is failed soon
     "BULK_MAX_RUNNING": "4",  # a bulk operation can be caught in its middle

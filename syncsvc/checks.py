@@ -8,9 +8,11 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from syncsvc.delivery.authorities import missing_authorities
 from syncsvc.egress.addresses import AddressPolicy
+from syncsvc.egress.ports import PortPolicy
 from syncsvc.egress.proxy import read_proxy
 from syncsvc.exceptions import InvalidCredentialError
 from syncsvc.git.authorities import read_certificates
+from syncsvc.git.process import git_version, too_old
 
 # Those of our own, which commands, workers and the scheduler run; `manage.py check` runs all there are.
 OURS = "syncsvc"
@@ -33,11 +35,17 @@ def check_encryption_keys(**_: Any) -> list[CheckMessage]:
 @register(OURS)
 def check_allowed_networks(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
+    for name in ("WEBHOOK_ALLOWED_NETWORKS", "GIT_ALLOWED_NETWORKS"):
+        try:
+            AddressPolicy(getattr(settings, name))
+        except ValueError as error:
+            hint = "Write CIDRs separated by commas, such as 10.1.0.0/16,fd00:1::/64."
+            found.append(Error(f"{name}: {error}", hint=hint, id="syncsvc.E003"))
     try:
-        AddressPolicy(settings.WEBHOOK_ALLOWED_NETWORKS)
+        PortPolicy(settings.GIT_ALLOWED_PORTS)
     except ValueError as error:
-        hint = "Write CIDRs separated by commas, such as 10.1.0.0/16,fd00:1::/64."
-        found.append(Error(f"WEBHOOK_ALLOWED_NETWORKS: {error}", hint=hint, id="syncsvc.E003"))
+        hint = "Write numbers separated by commas, such as 22,443,9418, or * for any port."
+        found.append(Error(f"GIT_ALLOWED_PORTS: {error}", hint=hint, id="syncsvc.E013"))
     try:
         AddressPolicy((), settings.NAT64_PREFIXES)
     except ValueError as error:
@@ -85,6 +93,12 @@ def check_certificates_for_git(**_: Any) -> list[CheckMessage]:
         hint = "Name a file of CA certificates in PEM form, or leave GIT_CA_FILE empty for the public ones alone."
         return [Error(f"GIT_CA_FILE: {error}", hint=hint, id="syncsvc.E010")]
     return []
+
+
+@register(OURS, deploy=True)
+def check_git_version(**_: Any) -> list[CheckMessage]:
+    problem = too_old(git_version())
+    return [Error(problem, hint="No remote is asked by an older one.", id="syncsvc.E014")] if problem else []
 
 
 @register(OURS, deploy=True)

@@ -167,8 +167,17 @@ POLICIES: Mapping[ErrorKind, ErrorPolicy] = {
         label="Repository or branch not found",
         advice="Check the repository's URL, its branch, and that its credential may read it.",
         fault=Fault.REMOTE,
-        # Redirects are never followed.
+        # A redirect that is not followed.
         remote_statuses=(StatusRange(300, 399), StatusRange.only(404), StatusRange.only(410)),
+        permanent=True,
+        circuit=Circuit.REMOTE,
+        told_to_app=True,
+    ),
+    ErrorKind.GIT_FORBIDDEN_ADDRESS: ErrorPolicy(
+        label="Remote's address is not allowed",
+        advice="Change the repository's URL, or add its network to GIT_ALLOWED_NETWORKS or its port to"
+        " GIT_ALLOWED_PORTS.",
+        fault=Fault.REMOTE,
         permanent=True,
         circuit=Circuit.REMOTE,
         told_to_app=True,

@@ -74,23 +74,23 @@ def check_logins(**_: Any) -> list[CheckMessage]:
 @register(Tags.security, deploy=True)
 def check_networks(**_: Any) -> list[CheckMessage]:
     """Those that are no networks are another check's affair."""
+    webhooks = [("WEBHOOK_ALLOWED_NETWORKS", "apps", "an app", text) for text in settings.WEBHOOK_ALLOWED_NETWORKS]
+    git = [("GIT_ALLOWED_NETWORKS", "git hosts", "a repository", text) for text in settings.GIT_ALLOWED_NETWORKS]
     found: list[CheckMessage] = []
-    hint = "Name the few networks that apps are in, such as 10.1.0.0/16."
-    for text in settings.WEBHOOK_ALLOWED_NETWORKS:
+    for setting, residents, thing, text in (*webhooks, *git):
+        hint = f"Name the few networks that {residents} are in, such as 10.1.0.0/16."
         try:
             network = ip_network(text)
         except ValueError:
             continue
         if network.prefixlen < WIDEST[network.version]:
-            message = f"WEBHOOK_ALLOWED_NETWORKS has {text}, which is nearly everything."
+            message = f"{setting} has {text}, which is nearly everything."
             found.append(Warning(message, hint=hint, id="syncsvc.W006"))
         elif any(network.overlaps(ip_network(one)) for one in METADATA if ip_network(one).version == network.version):
-            message = f"WEBHOOK_ALLOWED_NETWORKS has {text}, where clouds hand out credentials."
+            message = f"{setting} has {text}, where clouds hand out credentials."
             found.append(Warning(message, hint=hint, id="syncsvc.W007"))
         elif network.is_loopback and reachable():
-            message = (
-                f"WEBHOOK_ALLOWED_NETWORKS has {text}: whoever may add an app reaches this machine's own services."
-            )
+            message = f"{setting} has {text}: whoever may add {thing} reaches this machine's own services."
             found.append(Warning(message, hint=hint, id="syncsvc.W008"))
     return found
 

@@ -23,6 +23,7 @@ class ErrorKind(StrEnum):
     ENDPOINT_CIRCUIT_OPEN = "endpoint_circuit_open"
     GIT_AUTH = "git_auth"
     GIT_NOT_FOUND = "git_not_found"
+    GIT_FORBIDDEN_ADDRESS = "git_forbidden_address"
     GIT_UNREACHABLE = "git_unreachable"
     GIT_TIMEOUT = "git_timeout"
     GIT_CORRUPT = "git_corrupt"

@@ -53,6 +53,8 @@ def _start_servers() -> None:
         THROTTLE_FIRST_SECONDS="0.02",
         THROTTLE_WAIT_SECONDS="0.1",
         WEBHOOK_ALLOWED_NETWORKS="127.0.0.0/8,::1/128",
+        GIT_ALLOWED_NETWORKS="127.0.0.0/8,::1/128",
+        GIT_ALLOWED_PORTS="*",
     )
     # A developer's git configuration and proxies are no part of a test.
     os.environ.update(GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_SYSTEM=os.devnull, GIT_TERMINAL_PROMPT="0")

@@ -22,6 +22,7 @@ SAFE = {
     "LOGIN_FAILURES": 10,
     "LOGIN_WAIT_SECONDS": 900,
     "WEBHOOK_ALLOWED_NETWORKS": ["10.1.0.0/16", "fd00:1::/64"],
+    "GIT_ALLOWED_NETWORKS": ["10.2.0.0/16"],
     "GIT_ALLOW_LOCAL": False,
 }
 
@@ -52,6 +53,10 @@ def test_neither_are_those_of_make_up(settings: Any) -> None:
     ("values", "id"),
     [
         ({"DEBUG": True}, "E006"),
+        ({"WEBHOOK_ALLOWED_NETWORKS": ["10.0.0.1/8"]}, "E003"),
+        ({"GIT_ALLOWED_NETWORKS": ["inside"]}, "E003"),
+        ({"GIT_ALLOWED_PORTS": ["22", "https"]}, "E013"),
+        ({"NAT64_PREFIXES": ["64:ff9b::/90"]}, "E012"),
         ({"GIT_CA_FILE": "/nonexistent/ca.pem"}, "E010"),
         ({"GIT_CA_FILE": __file__}, "E010"),
         ({"EGRESS_PROXY": "proxy.example:4750"}, "E015"),
@@ -68,6 +73,9 @@ def test_neither_are_those_of_make_up(settings: Any) -> None:
         ({"WEBHOOK_ALLOWED_NETWORKS": ["::/0"]}, "W006"),
         ({"WEBHOOK_ALLOWED_NETWORKS": ["169.254.0.0/16"]}, "W007"),
         ({"WEBHOOK_ALLOWED_NETWORKS": ["127.0.0.0/8"]}, "W008"),
+        ({"GIT_ALLOWED_NETWORKS": ["0.0.0.0/0"]}, "W006"),
+        ({"GIT_ALLOWED_NETWORKS": ["169.254.169.254/32"]}, "W007"),
+        ({"GIT_ALLOWED_NETWORKS": ["::1/128"]}, "W008"),
     ],
 )
 def test_an_unsafe_setting_is_said(settings: Any, values: dict[str, Any], id: str) -> None:

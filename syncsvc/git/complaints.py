@@ -2,7 +2,7 @@
 
 A pattern is matched against one line, from the line's beginning: there the program speaks, while URLs, branches and
 the words of others come later. Quoted text and the remote's URL are already taken out (`''`). A line that a remote sent
-as text begins with "remote: ". The first rule that matches any line decides. Wordings of git 2.36 to 2.55.
+as text begins with "remote: ". The first rule that matches any line decides. Wordings of git 2.37 to 2.55.
 """
 
 import re
@@ -47,6 +47,7 @@ class Rule:
     words: str = ""
     at_remote: bool = False
     no_shallow: bool = False
+    no_connection: bool = False
     hung_up: bool | None = None
 
 
@@ -82,7 +83,7 @@ _NOT_GIT_SPEECH = (
     "The remote answers, but with something else than git's protocol, such as the greeting of a shell or a page;"
     " check the URL and the remote. It is tried again by itself."
 )
-_NO_HOST = "The remote cannot be reached: no host of this name is found. Check the URL and the worker's name service."
+NO_HOST = "The remote cannot be reached: no host of this name is found. Check the URL and the worker's name service."
 _NO_CONNECTION = (
     "The remote cannot be reached: no connection is made to its port. Check URL and network; it is tried again by"
     " itself."
@@ -187,7 +188,7 @@ RULES: tuple[Rule, ...] = (
     _rule(r"No user exists for uid (?P<uid>[0-9]+)", ErrorKind.INTERNAL, _NO_USER),
     # Over http.
     _rule(_CURL + r"(?:Operation too slow|.*[Tt]imed out|Timeout was reached)", ErrorKind.GIT_TIMEOUT),
-    _rule(_CURL + r"Could not resolve (?:host|proxy)", ErrorKind.GIT_UNREACHABLE, _NO_HOST),
+    _rule(_CURL + r"Could not resolve (?:host|proxy)", ErrorKind.GIT_UNREACHABLE, NO_HOST),
     _rule(
         _CURL + r"(?:Failed to connect to|Could(?:n't| not) connect to|connect to \S+ port)",
         ErrorKind.GIT_UNREACHABLE,
@@ -266,6 +267,7 @@ RULES: tuple[Rule, ...] = (
         r"(?:ssh: connect to host .*: (?:Connection|Operation) timed out|(?:Connection|banner exchange).*timed out)",
         ErrorKind.GIT_TIMEOUT,
         _SLOW_CONNECTION,
+        no_connection=True,
     ),
     _rule(
         r"(?:Timeout, server \S+ not responding|\S+\[[0-9]+: .*\]: errno=(?:Connection|Operation) timed out|"
@@ -275,12 +277,13 @@ RULES: tuple[Rule, ...] = (
     _rule(
         r"(?:ssh: Could not resolve hostname |fatal: [Uu]nable to look up )",
         ErrorKind.GIT_UNREACHABLE,
-        _NO_HOST,
+        NO_HOST,
     ),
     _rule(
         r"(?:ssh: connect to host |\S+\[[0-9]+: .*\]: errno=|fatal: unable to connect to )",
         ErrorKind.GIT_UNREACHABLE,
         _NO_CONNECTION,
+        no_connection=True,
     ),
     # What the program at the other end says.
     _rule("(?i:" + _NOT_FOUND_SAID + ")", ErrorKind.GIT_NOT_FOUND, hung_up=True),

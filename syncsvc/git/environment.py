@@ -1,7 +1,7 @@
 """What git is told: settings that are ours alone, and nothing of this machine's."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _CONFIG = {
@@ -26,9 +26,13 @@ _CONFIG = {
 }
 
 
-def environment(config: Mapping[str, str], *, git_dir: Path | None = None) -> dict[str, str]:
-    """What git is told; of our own environment it hears nothing that begins with GIT_."""
-    settings = {**_CONFIG, **config}
+def environment(config: Mapping[str, str | Sequence[str]], *, git_dir: Path | None = None) -> dict[str, str]:
+    """What git is told; of our own environment it hears nothing that begins with GIT_.
+
+    A list in `config` stands for a setting that is given several times.
+    """
+    merged = {**_CONFIG, **config}
+    settings = [(key, each) for key, value in merged.items() for each in ([value] if isinstance(value, str) else value)]
     env = {
         "HOME": "/nonexistent",
         "GIT_CONFIG_NOSYSTEM": "1",
@@ -43,7 +47,7 @@ def environment(config: Mapping[str, str], *, git_dir: Path | None = None) -> di
         "GIT_DIR": str(git_dir or os.devnull),
         "GIT_CONFIG_COUNT": str(len(settings)),
     }
-    for index, (key, value) in enumerate(settings.items()):
+    for index, (key, value) in enumerate(settings):
         env[f"GIT_CONFIG_KEY_{index}"] = key
         env[f"GIT_CONFIG_VALUE_{index}"] = value
     return env

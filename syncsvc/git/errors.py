@@ -10,6 +10,7 @@ from syncsvc.error_kinds import HOST_LIMITS, POLICIES, kind_of_remote_status
 from syncsvc.exceptions import GitError
 from syncsvc.git.complaints import AT_REMOTE, HUNG_UP, PROXY, RULES, SENTENCES, Rule
 from syncsvc.git.disk import disk_error
+from syncsvc.git.redirects import STATUSES, discovery_url
 from syncsvc.git.wire import HttpAnswer
 from syncsvc.types import ErrorKind
 
@@ -41,6 +42,16 @@ class NoShallowError(GitError):
     """The remote gives no commit without its history."""
 
 
+class NoConnectionError(GitError):
+    """ssh or git found nobody at the address that it was led to."""
+
+
+class MovedError(GitError):
+    """The remote answered with a redirect, which git does not follow; `location` is what the answer says."""
+
+    location: str = ""
+
+
 class _Said(NamedTuple):
     """A line as git said it, and as it is compared: without URL and quoted text."""
 
@@ -54,7 +65,7 @@ class _Verdict(NamedTuple):
     line: str
     retry_after: float | None = None
     at_remote: bool = False
-    no_shallow: bool = False
+    error: type[GitError] = GitError
 
 
 def git_error(
@@ -80,14 +91,16 @@ def git_error(
     quoted = clean(" ".join(filter(None, (verdict.line, _remotes_words(said, verdict.line)))), hide)
     if quoted:
         text = f"{text[: MAX_MESSAGE - 100]} git said: {quoted}"
-    error = NoShallowError if verdict.no_shallow else GitError
-    return error(
+    error = verdict.error(
         verdict.kind,
         text[:MAX_MESSAGE],
         retry_after=verdict.retry_after,
         at_remote=verdict.at_remote,
         status=_status_of(said),
     )
+    if isinstance(error, MovedError):
+        error.location = _location(answer)
+    return error
 
 
 def _status_of(said: list[_Said]) -> int | None:
@@ -148,8 +161,10 @@ def _of_status(status: int, line: _Said, said: list[_Said], url: str, answer: Ht
     if status == HTTPStatus.TOO_MANY_REQUESTS or is_limit or (status in HOST_LIMITS and retry_after is not None):
         return _limited(line, retry_after)
     kind = kind_of_remote_status(status)
-    words = _moved(url, answer) if 300 <= status < 400 else _words_of_status(kind, status)
-    return _Verdict(kind, words, line.text)
+    if 300 <= status < 400:
+        error = MovedError if status in STATUSES and _location(answer) else GitError
+        return _Verdict(kind, moved(url, _location(answer)), line.text, error=error)
+    return _Verdict(kind, _words_of_status(kind, status), line.text)
 
 
 def _words_of_status(kind: ErrorKind, status: int) -> str:
@@ -166,15 +181,19 @@ def _limited(line: _Said, seconds: float | None) -> _Verdict:
     return _Verdict(ErrorKind.GIT_UNREACHABLE, _LIMITED.format(wait=wait), line.text, retry_after=seconds)
 
 
-def _moved(url: str, answer: HttpAnswer | None) -> str:
-    location = answer.headers.get("location", "") if answer else ""
+def _location(answer: HttpAnswer | None) -> str:
+    return answer.headers.get("location", "") if answer else ""
+
+
+def moved(url: str, location: str) -> str:
+    """What is said of a redirect that is not followed."""
     return _MOVED.format(where=_where(url, location))
 
 
 def _where(url: str, location: str) -> str:
     """Without what was asked below the repository's URL, without a query and without a credential."""
     try:
-        parts = urlsplit(urljoin(url, location))
+        parts = urlsplit(urljoin(discovery_url(url), location))
         host = f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
     except ValueError:
         return ""
@@ -203,7 +222,13 @@ def _apply(rule: Rule, match: re.Match[str], line: _Said, folder: str) -> _Verdi
         words = rule.words or SENTENCES[rule.kind]
         for name, value in groups.items():
             words = words.replace(f"{{{name}}}", value)
-    return _Verdict(rule.kind, words, line.text, at_remote=rule.at_remote, no_shallow=rule.no_shallow)
+    return _Verdict(rule.kind, words, line.text, at_remote=rule.at_remote, error=_error_of(rule))
+
+
+def _error_of(rule: Rule) -> type[GitError]:
+    if rule.no_shallow:
+        return NoShallowError
+    return NoConnectionError if rule.no_connection else GitError
 
 
 def _unknown(said: list[_Said], otherwise: ErrorKind) -> _Verdict:

@@ -26,7 +26,7 @@ def command_line(arguments: Sequence[str], env: Collection[str], bounds: Bounds)
     """
     git = shutil.which("git")
     if git is None:
-        raise GitError(ErrorKind.INTERNAL, "git is not installed on this worker; install git 2.36 or newer.")
+        raise GitError(ErrorKind.INTERNAL, "git is not installed on this worker; install git 2.37 or newer.")
     foreign = [name for name in os.environ if name not in KEPT and name not in env]
     # Most shells drop what is no name for them; `env` takes the rest away.
     odd = [word for name in foreign if not _NAME.fullmatch(name) for word in ("-u", name)]

@@ -233,14 +233,16 @@ class Mirror:
 
     def _run_fetch(self, path: Path, head: RemoteHead, *, shallow: bool, is_first: bool) -> None:
         source = f"refs/heads/{head.branch}" if head.branch else "HEAD"
-        with access(self.remote, self.limits, timeout=self.limits.timeout, git_dir=path) as (context, options):
+        with access(self.remote, self.limits, timeout=self.limits.timeout, git_dir=path) as granted:
             arguments = ["fetch", "--quiet", "--no-tags", "--force", "--no-write-fetch-head"]
             arguments += ["--depth=1"] if shallow else []
-            arguments += [*options, "--", self.remote.url, f"{source}:{_FETCHED}"]
             check = partial(self._check_size, path, shallow=shallow)
-            env = {**context.env, FETCH_MARK: str(self.path)}
-            nice = max(context.nice, _FIRST_NICE) if is_first else context.nice
-            run(arguments, replace(context, env=env, nice=nice, check=check))
+
+            def adjusted(context: Context) -> Context:
+                nice = max(context.nice, _FIRST_NICE) if is_first else context.nice
+                return replace(context, env={**context.env, FETCH_MARK: str(self.path)}, nice=nice, check=check)
+
+            granted.ask(arguments, f"{source}:{_FETCHED}", adjusted=adjusted)
             check()
 
     def _check_size(self, path: Path, *, shallow: bool) -> None:

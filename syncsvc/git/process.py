@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from subprocess import PIPE, Popen
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self
@@ -25,7 +26,7 @@ from syncsvc.types import ErrorKind
 if TYPE_CHECKING:
     from git import Git
 
-MINIMUM_VERSION = (2, 36)  # cat-file --batch-command
+MINIMUM_VERSION = (2, 37)  # http.curloptResolve; cat-file --batch-command is older
 # A call that shows signs of life is ended all the same after so many times its limit of silence.
 PATIENCE = 12
 _BLOCK = 1 << 20
@@ -35,10 +36,24 @@ _LOOK_SECONDS = 1.0
 _LOOKS = 4
 
 
+@cache
 def git_version() -> tuple[int, ...]:
+    """That of the git on this machine, asked once a process; empty where there is none."""
     from git import Git
+    from git.exc import GitCommandNotFound
 
-    return Git().version_info
+    try:
+        return Git().version_info
+    except GitCommandNotFound:
+        return ()
+
+
+def too_old(version: tuple[int, ...]) -> str:
+    """What is said of a git of this version; blank for one that will do. An older one ignores settings it is given."""
+    if not version or version >= MINIMUM_VERSION:
+        return ""
+    found, needed = (".".join(map(str, numbers)) for numbers in (version, MINIMUM_VERSION))
+    return f"git {found} on this worker is too old; install git {needed} or newer."
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,27 +4,29 @@ import base64
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from syncsvc.egress.policy import Egress
 from syncsvc.exceptions import GitError, InvalidCredentialError, InvalidUrlError, NotAskedError
+from syncsvc.git.access import Access, Terms
 from syncsvc.git.authorities import read_certificates, write_bundle
 from syncsvc.git.bounds import Bounds
 from syncsvc.git.complaints import NOT_GIT
 from syncsvc.git.disk import own_disk, temporary_folder
-from syncsvc.git.environment import environment
 from syncsvc.git.errors import at_remote
-from syncsvc.git.process import PATIENCE, Context, GitProcess, ask
+from syncsvc.git.known_hosts import pinned_for
+from syncsvc.git.process import PATIENCE, Context
 from syncsvc.git.refs import head_of_branch, head_of_remote, ref_of
+from syncsvc.git.route import HTTP, git_egress
 from syncsvc.git.ssh import explain_refusal, ssh_environment
 from syncsvc.git.url import check_url, scheme_of
 from syncsvc.git.wire import Wire
 from syncsvc.types import ErrorKind, RemoteHead
 
-_HTTP = frozenset({"http", "https"})
 _NOTHING_SHOWN = (
     "The remote shows no branch and no HEAD, and does not say that it is empty: they may be hidden from this"
     " credential. Check the credential, and which refs the remote hides."
@@ -72,8 +74,8 @@ class GitLimits:
     `ca_file` names a file of certificates trusted besides the public authorities. `full_fetch_bytes` bounds the mirror
     of a remote that gives no commit without its history. `max_files` bounds the files of a commit, `plan_seconds` the
     whole time that one run reads and compares them. `bounds` are those of each git, `repository_bytes` bounds a mirror,
-    also while a fetch writes to it; 0 is no limit. `interrupt` is called once a second while git is at work; it may
-    raise, which ends git.
+    also while a fetch writes to it; 0 is no limit. `egress` says what git may connect to; without one, public addresses
+    at git's usual ports. `interrupt` is called once a second while git is at work; it may raise, which ends git.
     """
 
     timeout: float = 600
@@ -86,14 +88,8 @@ class GitLimits:
     plan_seconds: float = 900
     repository_bytes: int = 0
     bounds: Bounds = field(default_factory=Bounds)
+    egress: Egress = field(default_factory=git_egress)
     interrupt: Callable[[], None] | None = None
-
-
-class Access(NamedTuple):
-    """What a git that talks to a remote is started in; `options` go behind the subcommand."""
-
-    context: Context
-    options: list[str]
 
 
 def remote_head(remote: Remote, limits: GitLimits) -> RemoteHead:
@@ -111,15 +107,15 @@ def remote_head(remote: Remote, limits: GitLimits) -> RemoteHead:
 def _remote_head(remote: Remote, limits: GitLimits) -> RemoteHead:
     with access(remote, limits, timeout=limits.ls_remote_timeout, setting="GIT_LS_REMOTE_TIMEOUT") as granted:
         # --heads narrows what a server of protocol 2 sends; a pattern alone is matched on this side.
-        wanted = ["--heads", "--", remote.url, ref_of(remote.branch)] if remote.branch else ["--", remote.url, "HEAD"]
-        asked = ask(["ls-remote", "--quiet", "--symref", *granted.options, *wanted], granted.context)
+        heads, wanted = (["--heads"], ref_of(remote.branch)) if remote.branch else ([], "HEAD")
+        asked = granted.ask(["ls-remote", "--quiet", "--symref", *heads], wanted)
         head = head_of_branch(asked.output, remote.branch) if remote.branch else head_of_remote(asked.output)
         if head.commit is not None:
             return head
         _insist_on_git(remote, asked.wire)
         if remote.branch:
             raise GitError(ErrorKind.GIT_NOT_FOUND, _missing_branch(remote.branch))
-        return _empty(remote, granted)
+        return _empty(granted, PATIENCE * limits.ls_remote_timeout)
 
 
 @contextlib.contextmanager
@@ -134,30 +130,33 @@ def access(
     scheme = scheme_of(remote.url)
     _check_fit(scheme, remote.credential)
     with _private_folder(remote, limits, scheme) as folder:
-        config, env = {f"protocol.{scheme}.allow": "always"}, {}
-        if isinstance(remote.credential, SshCredential):
-            env = _with_key(remote.credential, folder, limits)
-        else:
-            config |= _http_config(remote.url, scheme, remote.credential)
-        config |= _trust(remote, limits, folder) if scheme in _HTTP else {}
+        config = _http_config(remote.url, remote.credential) | (
+            _trust(remote, limits, folder) if scheme in HTTP else {}
+        )
         paths = (str(git_dir), str(git_dir.parent)) if git_dir else ()
         context = Context(
             # What comes in a fetch is too much to be traced; of a long list of refs nothing else tells that it comes.
-            env=environment(config, git_dir=git_dir) | env | ({"GIT_TRACE_CURL_NO_DATA": "1"} if git_dir else {}),
+            env={"GIT_TRACE_CURL_NO_DATA": "1"} if git_dir else {},
             timeout=timeout,
             hide=(*paths, str(folder), *_secrets(remote.credential)),
             nice=limits.nice,
             interrupt=limits.interrupt,
             setting=setting,
-            url=remote.url,
             folder=str(git_dir.parent) if git_dir else "",
-            traces=("GIT_TRACE_CURL",) if scheme in _HTTP else (),
+            traces=("GIT_TRACE_CURL",) if scheme in HTTP else (),
             bounds=replace(limits.bounds, file_bytes=limits.repository_bytes if git_dir else 0),
         )
-        # upload-pack refuses another user's repository, and hears neither GIT_CONFIG_* nor -c of the git before it.
-        options = ["--upload-pack=git -c safe.directory=* upload-pack"] if scheme == "file" else []
+        terms = Terms(
+            egress=limits.egress,
+            context=context,
+            config=config,
+            git_dir=git_dir,
+            timeout=limits.ls_remote_timeout,
+            has_credential=remote.credential is not None,
+            ssh=partial(_ssh, remote.credential, folder),
+        )
         try:
-            yield Access(context, options)
+            yield Access(remote.url, terms)
         except GitError as error:
             if error.kind is ErrorKind.GIT_AUTH and isinstance(remote.credential, SshCredential):
                 raise explain_refusal(error, remote.credential.private_key) from error
@@ -168,7 +167,7 @@ def access(
 def _private_folder(remote: Remote, limits: GitLimits, scheme: str) -> Iterator[Path]:
     """A folder for a key and certificates, which git takes from files only; made only where one is needed."""
     if not isinstance(remote.credential, SshCredential) and not (
-        scheme in _HTTP and (remote.ca_certificate or limits.ca_file)
+        scheme in HTTP and (remote.ca_certificate or limits.ca_file)
     ):
         yield Path("/nonexistent/syncsvc-git")
         return
@@ -178,10 +177,14 @@ def _private_folder(remote: Remote, limits: GitLimits, scheme: str) -> Iterator[
         yield Path(name)
 
 
-def _with_key(credential: SshCredential, folder: Path, limits: GitLimits) -> dict[str, str]:
+def _ssh(
+    credential: HttpCredential | SshCredential | None, folder: Path, host: str, port: int, address: str, seconds: float
+) -> Mapping[str, str]:
+    if not isinstance(credential, SshCredential):
+        return {}
     with own_disk(folder.parent):
-        timeout = limits.ls_remote_timeout
-        return ssh_environment(credential.private_key, credential.known_hosts, folder, connect_timeout=timeout)
+        pinned = pinned_for(host, port, credential.known_hosts)
+        return ssh_environment(credential.private_key, pinned, folder, address=address, connect_timeout=seconds)
 
 
 def _trust(remote: Remote, limits: GitLimits, folder: Path) -> dict[str, str]:
@@ -209,26 +212,19 @@ def _check_fit(scheme: str, credential: HttpCredential | SshCredential | None) -
         raise NotAskedError(
             ErrorKind.GIT_AUTH, "This remote's URL is not ssh, but its credential is an ssh key; change one of them."
         )
-    if scheme not in _HTTP and isinstance(credential, HttpCredential):
+    if scheme not in HTTP and isinstance(credential, HttpCredential):
         raise NotAskedError(
             ErrorKind.GIT_AUTH,
             "Only https and http remotes take a user name and token; change the URL or the credential.",
         )
 
 
-def _http_config(url: str, scheme: str, credential: HttpCredential | None) -> dict[str, str]:
-    if scheme not in _HTTP:
+def _http_config(url: str, credential: HttpCredential | SshCredential | None) -> dict[str, str]:
+    """A credential goes to the host that it was given for."""
+    if not isinstance(credential, HttpCredential):
         return {}
-    # A credential goes to the host it was given for: no redirect is followed with one.
-    # Without, an http remote may send us on to https.
-    config = {
-        "http.followRedirects": "false" if credential else "initial",
-        "protocol.https.allow": "always",
-    }
-    if credential:
-        parts = urlsplit(url)
-        config[f"http.{parts.scheme}://{parts.netloc}/.extraHeader"] = credential.header
-    return config
+    parts = urlsplit(url)
+    return {f"http.{parts.scheme}://{parts.netloc}/.extraHeader": credential.header}
 
 
 def _secrets(credential: HttpCredential | SshCredential | None) -> tuple[str, ...]:
@@ -244,16 +240,14 @@ def _insist_on_git(remote: Remote, wire: Wire) -> None:
 
     That is the last one: by protocol 2 the first only says what the server can do.
     """
-    if scheme_of(remote.url) in _HTTP and not (wire.answer and wire.answer.is_smart):
+    if scheme_of(remote.url) in HTTP and not (wire.answer and wire.answer.is_smart):
         raise GitError(ErrorKind.GIT_NOT_FOUND, NOT_GIT)
 
 
-def _empty(remote: Remote, granted: Access) -> RemoteHead:
+def _empty(granted: Access, patience: float) -> RemoteHead:
     """Returns a head without commit for an empty repository; raises where HEAD has no commit for another reason."""
-    context = replace(granted.context, traces=(*granted.context.traces, "GIT_TRACE_PACKET"))
-    arguments = ["ls-remote", "--quiet", *granted.options, "--", remote.url]
-    deadline = time.monotonic() + PATIENCE * context.timeout
-    with GitProcess(arguments, context) as process:
+    deadline = time.monotonic() + patience
+    with granted.start(["ls-remote", "--quiet"], trace="GIT_TRACE_PACKET") as process:
         if refs := process.read_some(deadline):
             raise GitError(ErrorKind.GIT_NOT_FOUND, _NO_HEAD if b"\trefs/heads/" in refs else _NO_BRANCHES)
         process.finish(deadline)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from syncsvc.exceptions import GitError, InvalidCredentialError
 from syncsvc.git.errors import MAX_MESSAGE
+from syncsvc.git.known_hosts import Pinned
 from syncsvc.git.ssh_key import check_private_key, is_rsa
 from syncsvc.types import ErrorKind
 
@@ -15,19 +16,28 @@ _RSA = (
 )
 
 
-def ssh_environment(private_key: str, pinned: str, folder: Path, *, connect_timeout: float) -> dict[str, str]:
-    """Puts the key and the pinned hosts' lines into this private folder; `connect_timeout` is in seconds."""
-    key, known_hosts = folder / "key", folder / "known_hosts"
-    for file, text in ((key, _readable(private_key)), (known_hosts, pinned)):
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
-            stream.write(text.replace("\r\n", "\n").strip("\n") + "\n")
+def ssh_environment(
+    private_key: str, pinned: Pinned, folder: Path, *, address: str, connect_timeout: float
+) -> dict[str, str]:
+    """Puts key, the pinned host's lines and ssh's configuration into this private folder, in place of earlier ones.
+
+    ssh connects to `address` whatever the host in the URL is, within `connect_timeout` seconds. All that comes from
+    outside stands in the configuration file: the command, which git gives to a shell, names that file alone.
+    """
+    key, known_hosts, config = folder / "key", folder / "known_hosts", folder / "config"
+    _write(key, _readable(private_key))
+    _write(known_hosts, pinned.lines)
     options = {
+        "HostName": _escaped(address),
+        "HostKeyAlias": pinned.alias,
+        "CheckHostIP": "no",
+        "IdentityFile": _quoted(key),
         "IdentitiesOnly": "yes",
         "IdentityAgent": "none",
         "BatchMode": "yes",
         "PreferredAuthentications": "publickey",
         "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": str(known_hosts),
+        "UserKnownHostsFile": _quoted(known_hosts),
         "GlobalKnownHostsFile": os.devnull,
         "UpdateHostKeys": "no",
         "ConnectTimeout": str(max(1, int(connect_timeout))),
@@ -38,15 +48,22 @@ def ssh_environment(private_key: str, pinned: str, folder: Path, *, connect_time
         "ControlPath": "none",
         "LogLevel": "INFO",  # below it ssh keeps to itself why it cannot come to terms with a server
     }
-    words = [
-        "ssh",
-        "-F",
-        os.devnull,
-        "-i",
-        str(key),
-        *(word for pair in options.items() for word in ("-o", "=".join(pair))),
-    ]
-    return {"GIT_SSH_COMMAND": shlex.join(words), "GIT_SSH_VARIANT": "ssh"}
+    _write(config, "\n".join(f"{name} {value}" for name, value in options.items()))
+    return {"GIT_SSH_COMMAND": shlex.join(["ssh", "-F", str(config)]), "GIT_SSH_VARIANT": "ssh"}
+
+
+def _write(file: Path, text: str) -> None:
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+        stream.write(text.replace("\r\n", "\n").strip("\n") + "\n")
+
+
+def _escaped(text: str) -> str:
+    """ssh replaces what follows a percent sign, as in the scope of fe80::1%eth0."""
+    return text.replace("%", "%%")
+
+
+def _quoted(file: Path) -> str:
+    return f'"{_escaped(str(file))}"'
 
 
 def _readable(private_key: str) -> str:

@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from syncsvc.exceptions import InvalidUrlError
 
 SCHEMES = frozenset({"https", "http", "ssh", "git"})
+_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
 EXAMPLE = "Write something like https://host/owner/repo.git."
 _SCP_LIKE = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^@/:\[\]]+):(?P<path>[^:].*)")
 _HOST = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
@@ -88,6 +89,15 @@ def scheme_of(url: str) -> str:
     if url.startswith("/"):
         return "file"
     return url.partition("://")[0] if "://" in url else "ssh"
+
+
+def place_of(url: str) -> tuple[str, int]:
+    """Host, without brackets, and port of a checked URL that is not local."""
+    if "://" in url:
+        parts = urlsplit(url)
+        return parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    match = _SCP_LIKE.fullmatch(url)
+    return (match["host"].strip("[]") if match else "").lower(), _PORTS["ssh"]
 
 
 def _local(url: str, allow_local: bool) -> str:

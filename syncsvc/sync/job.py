@@ -5,12 +5,14 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 
 from django.conf import settings
 
 from syncsvc.git.bounds import Bounds
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits
+from syncsvc.git.route import git_egress
 from syncsvc.models import App, Repository, Subscription, Trigger
 from syncsvc.stopping import STOPPING
 from syncsvc.store.claim import Claimed, claim, claim_next_released
@@ -154,8 +156,15 @@ def git_limits(*, is_last: bool = False, interrupt: Callable[[], None] | None = 
             cpu_seconds=settings.GIT_CPU_SECONDS,
             refs_bytes=settings.MAX_REFS_BYTES,
         ),
+        egress=_egress(
+            tuple(settings.GIT_ALLOWED_NETWORKS), tuple(settings.GIT_ALLOWED_PORTS), tuple(settings.NAT64_PREFIXES)
+        ),
         interrupt=interrupt,
     )
+
+
+# What was judged is remembered with the policy.
+_egress = cache(git_egress)
 
 
 def mirror_of(repository: Repository, *, is_last: bool = False, interrupt: Callable[[], None] | None = None) -> Mirror:

@@ -23,6 +23,8 @@ from tests.acceptance.remote import Remote
 SETTINGS = {
     "GIT_ALLOW_LOCAL": "1",
     "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "GIT_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "GIT_ALLOWED_PORTS": "*",
     "LEASE_SECONDS": "3",
     "LEASE_RENEW_SECONDS": "0.5",
     "WEBHOOK_TIMEOUT": "1",

@@ -25,10 +25,10 @@ class Authority:
         self.file.write_bytes(certificate.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
     def server(self, address: str = "127.0.0.1", *, days: int = 1) -> ssl.SSLContext:
-        """A context with a certificate for `address` that is valid for `days` (negative: long expired)."""
+        """A context with a certificate for `address`, or for that name, valid for `days` (negative: long expired)."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+        names = x509.SubjectAlternativeName([_alternative(address)])
         certificate = (
             self._builder(name, key, days).add_extension(names, critical=False).sign(self._key, hashes.SHA256())
         )
@@ -50,3 +50,10 @@ class Authority:
             .not_valid_before(now - timedelta(days=30))
             .not_valid_after(now + timedelta(days=days))
         )
+
+
+def _alternative(address: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(address))
+    except ValueError:
+        return x509.DNSName(address)

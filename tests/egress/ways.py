@@ -7,13 +7,17 @@ from django.utils import timezone
 from syncsvc.delivery.answers import Answer, Request
 from syncsvc.delivery.signing import new_secret
 from syncsvc.delivery.webhook_url import check_webhook_url
-from syncsvc.exceptions import InvalidUrlError
+from syncsvc.exceptions import GitError, InvalidUrlError
+from syncsvc.git.remote import Remote, SshCredential, remote_head
+from syncsvc.git.url import check_url
 from syncsvc.models import App
 from syncsvc.models.fields import Sealed
+from syncsvc.sync.job import git_limits
 from syncsvc.sync.one_message import send_message
 from syncsvc.sync.transports import Transports
 
 SECONDS = 5.0
+KEY = "no key: no host here comes so far as to ask for it"
 
 type Way = Callable[[str], tuple[str, str]]
 """What stands for the host, to the error kind and its text; for a URL that is not even tried the kind is "refused"."""
@@ -55,6 +59,24 @@ def _ping(authority: str) -> tuple[str, str]:
     return _said(send_message(app, b"{}", timezone.now()))
 
 
+def _git(url: str) -> tuple[str, str]:
+    """As a poll does, and the look of a run."""
+    credential = SshCredential(private_key=KEY, known_hosts="* ssh-ed25519 AAAA") if url.startswith("ssh:") else None
+    try:
+        remote_head(Remote(_stored_remote(url), credential=credential), git_limits())
+    except GitError as error:
+        return error.kind, str(error)
+    return "", ""
+
+
+def _stored_remote(url: str) -> str:
+    """As a row has it: without the spaces and in the case in which `check_url` gives it back, or as it was stored."""
+    try:
+        return check_url(url, allow_local=False)
+    except InvalidUrlError:
+        return url
+
+
 def try_way(way: str, authority: str) -> tuple[str, str]:
     try:
         return WAYS[way](authority)
@@ -67,4 +89,8 @@ WAYS: Mapping[str, Way] = {
     "delivery over TLS": _delivery_over_tls,
     "probe": _probe,
     "ping": _ping,
+    "git over http": lambda authority: _git(f"http://{authority}/a.git"),
+    "git over https": lambda authority: _git(f"https://{authority}/a.git"),
+    "git protocol": lambda authority: _git(f"git://{authority}/a.git"),
+    "ssh": lambda authority: _git(f"ssh://git@{authority}/a.git"),
 }

@@ -5,10 +5,13 @@ import pytest
 
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits, Remote
+from syncsvc.git.route import git_egress
 from tests.git.servers import GitHttpServer
 from tests.gitrepo import GitRepo
 
-LIMITS = GitLimits(timeout=30, ls_remote_timeout=10, allow_local=True)
+# Servers of tests are on this machine, at ports of their own.
+LOCAL = git_egress(["127.0.0.0/8", "::1/128"], ["*"])
+LIMITS = GitLimits(timeout=30, ls_remote_timeout=10, allow_local=True, egress=LOCAL)
 
 
 @pytest.fixture

@@ -21,7 +21,9 @@ import sys
 from pathlib import Path
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits, Remote, remote_head
-remote, limits = Remote(sys.argv[2]), GitLimits(timeout=60, allow_local=True)
+from syncsvc.git.route import git_egress
+egress = git_egress(["127.0.0.0/8"], ["*"])
+remote, limits = Remote(sys.argv[2]), GitLimits(timeout=60, allow_local=True, egress=egress)
 print(Mirror(Path(sys.argv[1]), remote, limits).fetch(remote_head(remote, limits), wait=30))
 """
 

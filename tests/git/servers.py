@@ -32,6 +32,7 @@ class GitHttpServer:
         self.stall = threading.Event()
         self.stalled = threading.Event()
         self.redirect_to = ""
+        self.redirects: dict[str, tuple[int, str]] = {}  # from paths, without what is asked of a repository
         self.status = 0
         self.retry_after = "1"
         self.delay = 0.0
@@ -78,6 +79,8 @@ def _handler(server: GitHttpServer) -> type[BaseHTTPRequestHandler]:
             time.sleep(server.delay)
             if server.redirect_to:
                 return self._refuse(301, "Location", server.redirect_to + self.path)
+            if redirect := server.redirects.get(self.path.partition("/info/refs")[0]):
+                return self._refuse(redirect[0], "Location", redirect[1])
             if server.status:
                 return self._refuse(server.status, "Retry-After", server.retry_after)
             if server.authorization and given != server.authorization:

@@ -8,7 +8,7 @@ from syncsvc.exceptions import GitError
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits, HttpCredential, Remote, remote_head
 from syncsvc.types import ErrorKind, RemoteHead
-from tests.git.conftest import LIMITS
+from tests.git.conftest import LIMITS, LOCAL
 from tests.git.servers import GitHttpServer, git_daemon, odd_server, packets, plain_files
 from tests.gitrepo import GitRepo
 
@@ -237,7 +237,7 @@ class TestWithoutShallowClones:
     ) -> None:
         http_server.shallow = False
         head = RemoteHead("main", repo.commit({"a": b"1"}))
-        mirror = make_mirror(Remote(http_server.url("repo.git")), limits=GitLimits(full_fetch_bytes=1))
+        mirror = make_mirror(Remote(http_server.url("repo.git")), limits=GitLimits(egress=LOCAL, full_fetch_bytes=1))
         with pytest.raises(GitError, match="GIT_FULL_FETCH_MAX_BYTES") as caught:
             mirror.fetch(head)
         assert caught.value.permanent

@@ -12,6 +12,7 @@ from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits, HttpCredential, Remote, remote_head
 from syncsvc.types import ErrorKind, RemoteHead
 from tests.delivery.authority import Authority
+from tests.git.conftest import LOCAL
 from tests.git.servers import GitHttpServer
 from tests.gitrepo import GitRepo
 
@@ -45,7 +46,7 @@ def public_server(repo: GitRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_ca_that_is_not_known_is_said_and_what_to_do(server: GitHttpServer) -> None:
     with pytest.raises(GitError, match=r"not trusted.*GIT_CA_FILE") as caught:
-        remote_head(Remote(server.url("repo.git")), GitLimits())
+        remote_head(Remote(server.url("repo.git")), GitLimits(egress=LOCAL))
     assert caught.value.kind is ErrorKind.GIT_UNREACHABLE
 
 
@@ -54,7 +55,7 @@ def test_a_ca_that_is_given_is_trusted(
     repo: GitRepo, server: GitHttpServer, authority: Authority, make_mirror: Callable[..., Mirror], given: str
 ) -> None:
     commit = repo.commit({"a": b"1"})
-    limits = GitLimits(ca_file=str(authority.file) if given != "repository" else "")
+    limits = GitLimits(egress=LOCAL, ca_file=str(authority.file) if given != "repository" else "")
     remote = Remote(
         server.url("repo.git"),
         credential=HttpCredential("robot", "t0ken"),
@@ -68,7 +69,7 @@ def test_a_ca_that_is_given_is_trusted(
 def test_the_public_ones_are_trusted_as_well(repo: GitRepo, public_server: GitHttpServer, authority: Authority) -> None:
     commit = repo.commit({"a": b"1"})
     remote = Remote(public_server.url("repo.git"), ca_certificate=authority.file.read_text())
-    assert remote_head(remote, GitLimits(ca_file=str(authority.file))).commit == commit
+    assert remote_head(remote, GitLimits(egress=LOCAL, ca_file=str(authority.file))).commit == commit
 
 
 def test_the_ca_of_another_repository_is_not(server: GitHttpServer, tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_the_ca_of_another_repository_is_not(server: GitHttpServer, tmp_path: Pa
     with pytest.raises(GitError, match="not trusted"):
         remote_head(
             Remote(server.url("repo.git"), ca_certificate=Authority(other, name="Another").file.read_text()),
-            GitLimits(),
+            GitLimits(egress=LOCAL),
         )
 
 
@@ -87,7 +88,7 @@ def test_a_setting_that_names_no_certificates_is_said(tmp_path: Path, content: b
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(GitError, match="GIT_CA_FILE"):
-        remote_head(Remote("https://git.example/a"), GitLimits(ca_file=str(file)))
+        remote_head(Remote("https://git.example/a"), GitLimits(egress=LOCAL, ca_file=str(file)))
 
 
 def test_certificates_are_kept_in_one_form(authority: Authority) -> None:

@@ -15,6 +15,7 @@ from syncsvc.git.leftovers import FETCH_MARK
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits, Remote
 from syncsvc.types import ErrorKind, RemoteHead
+from tests.git.conftest import LOCAL
 from tests.git.mirrors import MakeMirror, contents, fetching_process, head_of
 from tests.git.servers import GitHttpServer, processes_with, silent_server
 from tests.gitrepo import GitRepo
@@ -166,7 +167,7 @@ class TestHealing:
     def test_a_fetch_that_hangs_is_ended_and_the_next_one_works(self, repo: GitRepo, make_mirror: MakeMirror) -> None:
         commit = repo.commit({"a": b"1"})
         with silent_server() as port:
-            hanging = make_mirror(Remote(f"http://127.0.0.1:{port}/a"), limits=GitLimits(timeout=0.5))
+            hanging = make_mirror(Remote(f"http://127.0.0.1:{port}/a"), limits=GitLimits(egress=LOCAL, timeout=0.5))
             with pytest.raises(GitError) as caught:
                 hanging.fetch(RemoteHead("main", commit))
             assert caught.value.kind is ErrorKind.GIT_TIMEOUT

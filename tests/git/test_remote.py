@@ -10,10 +10,10 @@ import pytest
 
 from syncsvc.exceptions import GitError
 from syncsvc.git.mirror import Mirror
-from syncsvc.git.process import MINIMUM_VERSION, git_version
+from syncsvc.git.process import MINIMUM_VERSION, git_version, too_old
 from syncsvc.git.remote import GitLimits, HttpCredential, Remote, SshCredential, access, remote_head
 from syncsvc.types import ErrorKind, RemoteHead
-from tests.git.conftest import LIMITS
+from tests.git.conftest import LIMITS, LOCAL
 from tests.git.servers import SSHD, GitHttpServer, SshServer, git_daemon, silent_server
 from tests.gitrepo import GitRepo
 
@@ -22,6 +22,13 @@ TOKEN = "s3cr3t-t0ken"
 
 def test_this_git_is_new_enough() -> None:
     assert git_version() >= MINIMUM_VERSION
+    assert not too_old(git_version())
+
+
+def test_an_older_git_is_refused_with_the_version_that_is_needed() -> None:
+    assert too_old((2, 36, 6)) == "git 2.36.6 on this worker is too old; install git 2.37 or newer."
+    assert not too_old((2, 37, 0))
+    assert not too_old(())  # there is none: what starts it says so
 
 
 @pytest.mark.parametrize("object_format", ["sha1", "sha256"])
@@ -226,7 +233,7 @@ def test_a_remote_that_hangs_is_ended_with_all_its_processes(scheme: str) -> Non
         url = f"{scheme}://127.0.0.1:{port}/a.git"
         started = time.monotonic()
         with pytest.raises(GitError, match=r"longer than 0\.5 s") as caught:
-            remote_head(Remote(url), GitLimits(ls_remote_timeout=0.5))
+            remote_head(Remote(url), GitLimits(egress=LOCAL, ls_remote_timeout=0.5))
         assert caught.value.kind is ErrorKind.GIT_TIMEOUT
         assert time.monotonic() - started < 3
         assert not _processes_with(url)
@@ -251,9 +258,9 @@ def test_a_credential_that_does_not_fit_the_url_is_told_before_git_runs(
 
 def test_a_private_key_lives_in_a_private_folder_for_as_long_as_it_is_used() -> None:
     credential = SshCredential("KEY\r\nDATA", "host key")
-    with access(Remote("git@host:a", credential=credential), LIMITS, timeout=1) as (context, _):
-        env = context.env
-        key = Path(env["GIT_SSH_COMMAND"].split(" -i ")[1].split()[0])
+    with access(Remote("git@127.0.0.1:a", credential=credential), LIMITS, timeout=1) as granted:
+        env = granted.command(["ls-remote"])[1].env
+        key = Path(env["GIT_SSH_COMMAND"].split()[-1]).with_name("key")
         assert key.read_text() == "KEY\nDATA\n"
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
         assert stat.S_IMODE(key.parent.stat().st_mode) == 0o700

@@ -13,6 +13,7 @@ from syncsvc.git.leftovers import FETCH_MARK
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits, Remote, SshCredential, remote_head
 from syncsvc.types import ErrorKind, RemoteHead
+from tests.git.conftest import LOCAL
 from tests.git.servers import (
     GitHttpServer,
     SshServer,
@@ -45,7 +46,7 @@ def add_refs(repo: GitRepo, count: int) -> RemoteHead:
 def test_a_list_of_refs_may_take_longer_than_the_limit_of_silence(
     repo: GitRepo, http_server: GitHttpServer, many_refs: RemoteHead, protocol: str
 ) -> None:
-    limits = GitLimits(ls_remote_timeout=0.6)  # of more than two seconds
+    limits = GitLimits(egress=LOCAL, ls_remote_timeout=0.6)  # of more than two seconds
     if protocol == "http":
         http_server.pace = 0.1
         assert remote_head(Remote(http_server.url("repo.git")), limits) == many_refs
@@ -63,7 +64,7 @@ def test_a_list_of_refs_over_a_slow_ssh(tmp_path: Path, repo: GitRepo) -> None:
             pinned = ssh.known_hosts.replace(str(ssh.port), str(port))
             url = ssh.url(repo.path).replace(str(ssh.port), str(port))
             remote = Remote(url, credential=SshCredential(ssh.private_key, pinned))
-            assert remote_head(remote, GitLimits(ls_remote_timeout=4)) == head
+            assert remote_head(remote, GitLimits(egress=LOCAL, ls_remote_timeout=4)) == head
     finally:
         ssh.close()
 
@@ -76,7 +77,7 @@ def test_a_remote_that_falls_silent_is_ended_and_the_setting_is_named(body: byte
         else:
             base = f"http://127.0.0.1:{stack.enter_context(silent_server())}"
         with pytest.raises(GitError, match=r"0\.5 s \(GIT_LS_REMOTE_TIMEOUT\)") as caught:
-            remote_head(Remote(f"{base}/a.git"), GitLimits(ls_remote_timeout=0.5))
+            remote_head(Remote(f"{base}/a.git"), GitLimits(egress=LOCAL, ls_remote_timeout=0.5))
     assert caught.value.kind is ErrorKind.GIT_TIMEOUT
 
 
@@ -84,7 +85,7 @@ def test_a_trickle_without_end_is_ended_and_the_setting_is_named() -> None:
     refs = b"".join(b"%s\trefs/heads/branch-%d\n" % (b"1" * 40, number) for number in range(1000))
     with odd_server(refs, pace=0.05, endless=True) as base:
         with pytest.raises(GitError, match=r"12 times GIT_LS_REMOTE_TIMEOUT") as caught:
-            remote_head(Remote(f"{base}/a.git"), GitLimits(ls_remote_timeout=0.3))
+            remote_head(Remote(f"{base}/a.git"), GitLimits(egress=LOCAL, ls_remote_timeout=0.3))
         assert caught.value.kind is ErrorKind.GIT_TIMEOUT
         assert not processes_with(base)
 
@@ -110,24 +111,24 @@ def test_a_fetch_may_take_longer_than_the_limit_of_silence(
         large = RemoteHead("main", repo.commit({"big": random.Random(9).randbytes(600_000)}, orphan=True))
     with contextlib.ExitStack() as stack:
         base = http_server.base if protocol == "http" else stack.enter_context(git_daemon(repo.path.parent))
-        port = stack.enter_context(
-            slow_line(urlsplit(base).port or 0, size=25_000, pace=0.1)
-        )  # of two or three seconds
-        mirror = make_mirror(Remote(f"{protocol}://127.0.0.1:{port}/repo.git"), limits=GitLimits(timeout=1))
+        # Of two or three seconds.
+        port = stack.enter_context(slow_line(urlsplit(base).port or 0, size=25_000, pace=0.1))
+        remote = Remote(f"{protocol}://127.0.0.1:{port}/repo.git")
+        mirror = make_mirror(remote, limits=GitLimits(egress=LOCAL, timeout=1))
         assert mirror.fetch(large) == large.commit
 
 
 def test_a_fetch_of_plain_files_may_too(repo: GitRepo, large: RemoteHead, make_mirror: Callable[..., Mirror]) -> None:
     repo.git("update-server-info")
     with plain_files(repo.path.parent) as base, slow_line(urlsplit(base).port or 0, size=20_000, pace=0.05) as port:
-        mirror = make_mirror(Remote(f"http://127.0.0.1:{port}/repo.git"), limits=GitLimits(timeout=1))
+        mirror = make_mirror(Remote(f"http://127.0.0.1:{port}/repo.git"), limits=GitLimits(egress=LOCAL, timeout=1))
         assert mirror.fetch(large) == large.commit
 
 
 def test_a_fetch_that_falls_silent_is_ended_and_the_setting_is_named(
     http_server: GitHttpServer, large: RemoteHead, make_mirror: Callable[..., Mirror]
 ) -> None:
-    mirror = make_mirror(Remote(http_server.url("repo.git")), limits=GitLimits(timeout=1.2))
+    mirror = make_mirror(Remote(http_server.url("repo.git")), limits=GitLimits(egress=LOCAL, timeout=1.2))
     http_server.stall.set()
     with pytest.raises(GitError, match=r"1\.2 s \(GIT_TIMEOUT\)") as caught:
         mirror.fetch(large)
@@ -138,7 +139,7 @@ def test_a_fetch_that_falls_silent_is_ended_and_the_setting_is_named(
 def test_a_fetch_that_trickles_without_end_is_ended(
     repo: GitRepo, large: RemoteHead, make_mirror: Callable[..., Mirror]
 ) -> None:
-    limits = GitLimits(timeout=0.5)
+    limits = GitLimits(egress=LOCAL, timeout=0.5)
     with git_daemon(repo.path.parent) as base, slow_line(urlsplit(base).port or 0, size=2500, pace=0.2) as port:
         mirror = make_mirror(Remote(f"git://127.0.0.1:{port}/repo.git"), limits=limits)
         with pytest.raises(GitError, match="12 times GIT_TIMEOUT") as caught:  # it would take half a minute

@@ -49,11 +49,12 @@ ODD: dict[str | bytes, Any] = {
     "/".join(["d" * 200] * 11): b"too long a path\n",
 }
 # What points the tests at their own servers, or tells git and syncsvc what a fresh checkout would not.
+NETWORKS = ("WEBHOOK_ALLOWED_NETWORKS", "GIT_ALLOWED_NETWORKS", "GIT_ALLOWED_PORTS")
 OURS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ENCRYPTION_KEYS", "MIRROR_DIR", "GIT_ALLOW_LOCAL")
 
 
 def demo(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name not in (*OURS, "WEBHOOK_ALLOWED_NETWORKS")}
+    environment = {name: value for name, value in os.environ.items() if name not in (*OURS, *NETWORKS)}
     return subprocess.run(
         [sys.executable, "manage.py", "demo", "--workers=1", f"--port={free_port()}", *arguments],
         cwd=BASE_DIR,

@@ -172,3 +172,25 @@ def test_a_credential_that_no_key_reads_is_the_runs_failure_and_said(world: Worl
     assert (run.outcome, run.error_kind) == ("postponed", "internal")
     assert "ENCRYPTION_KEYS" in run.error
     assert world.subscription.due_at is not None
+
+
+def test_a_remote_inside_fails_at_once_with_the_name_of_the_setting(world: World, settings: Any) -> None:
+    world.repo.commit({"a": b"1"})
+    server = GitHttpServer(world.repo.path.parent)
+    try:
+        settings.GIT_ALLOWED_NETWORKS = ["127.0.0.2/32"]
+        Repository.objects.update(url=server.url(world.repo.path.name).replace("127.0.0.1", "localhost"))
+        run = world.run()
+        assert (run.outcome, run.error_kind) == ("failed", "git_forbidden_address")
+        assert "localhost leads to an address that is not public" in run.error
+        assert "GIT_ALLOWED_NETWORKS" in run.error
+        assert "127.0.0.1" not in run.error
+        assert not server.seen_authorizations
+        settings.GIT_ALLOWED_NETWORKS, settings.GIT_ALLOWED_PORTS = ["127.0.0.0/8"], ["80"]
+        run = world.run()
+        assert (run.outcome, run.error_kind) == ("failed", "git_forbidden_address")
+        assert "GIT_ALLOWED_PORTS" in run.error
+        settings.GIT_ALLOWED_PORTS = ["*"]
+        assert world.run().outcome == "synced"
+    finally:
+        server.close()

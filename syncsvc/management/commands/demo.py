@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from syncsvc.egress.ports import ANY
 from syncsvc.management.commands.up import ROUND_SECONDS, stop_on_sigterm
 from syncsvc.management.demo_bad_day import BadDay
 from syncsvc.management.demo_receiver import DemoReceiver, ReceiverClient
@@ -73,7 +74,12 @@ class Command(BaseCommand):
         folder = Path(settings.DATA_DIR) / ("demo" if trouble is None else "demo-trouble")
         receiver = DemoReceiver(folder, program=RECEIVER, trouble=trouble)
         self._say(f"starting servers, workers, console and a receiver, to show {source.url}")
-        environment = {"GIT_ALLOW_LOCAL": "1", "WEBHOOK_ALLOWED_NETWORKS": _with_loopback()}
+        environment = {
+            "GIT_ALLOW_LOCAL": "1",
+            "GIT_ALLOWED_NETWORKS": _with_loopback(settings.GIT_ALLOWED_NETWORKS),
+            "GIT_ALLOWED_PORTS": ANY,  # a git server on this machine has a port of its own
+            "WEBHOOK_ALLOWED_NETWORKS": _with_loopback(settings.WEBHOOK_ALLOWED_NETWORKS),
+        }
         with Stack(
             data_dir=settings.DATA_DIR,
             web_port=options["port"],
@@ -125,8 +131,8 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _with_loopback() -> str:
-    return ",".join([*settings.WEBHOOK_ALLOWED_NETWORKS, LOOPBACK])
+def _with_loopback(networks: list[str]) -> str:
+    return ",".join([*networks, LOOPBACK])
 
 
 def _facts(stack: Stack, source: Source, receiver: DemoReceiver, options: dict[str, Any]) -> Facts:
