@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON := .venv/bin/python
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header --quiet
 
-.PHONY: help up down demo test bench screenshots lint format requirements local dev
+.PHONY: help up down demo test bench screenshots images lint format requirements local dev
 
 help: ## lists these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -26,6 +26,9 @@ bench: dev ## measures against the bare loop, the plain way and git alone; print
 
 screenshots: dev ## takes the pictures of docs/console.md anew, with invented clients; ONLY="overview queue" takes only those
 	@$(PYTHON) -m screenshots $(ONLY)
+
+images: ## pins the images of docker-compose.yml by digest, in .env (needs Docker and the network)
+	@scripts/pin-images
 
 lint: dev ## ruff, mypy and the layers
 	@$(PYTHON) -m ruff check
