@@ -1,10 +1,18 @@
-"""Whose request it is, behind proxies of one's own."""
+"""Address of the client, behind proxies of one's own."""
 
 from collections.abc import Callable
 from ipaddress import ip_address
 
+import structlog
 from django.conf import settings
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
+
+PROXY_SEEN = "proxy-seen"  # in the cache: a request came through a proxy while PROXIES is 0
+SEEN_SECONDS = 24 * 3600
+HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")
+
+logger = structlog.get_logger(__name__)
 
 
 class ClientAddressMiddleware:
@@ -15,11 +23,22 @@ class ClientAddressMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
+        self._told = False
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if settings.PROXIES and (address := _noted(request.headers.get("X-Forwarded-For", ""), settings.PROXIES)):
             request.META["REMOTE_ADDR"] = address
+        if not settings.PROXIES and not self._told and any(name in request.headers for name in HEADERS):
+            self._tell()
         return self.get_response(request)
+
+    def _tell(self) -> None:
+        """Once a process: in the log, and for `check --deploy`, which runs in another."""
+        self._told = True
+        logger.warning(
+            "proxies.unset", hint="Requests come through a proxy, and PROXIES is 0: all clients look like one."
+        )
+        cache.set(PROXY_SEEN, True, SEEN_SECONDS)
 
 
 def _noted(header: str, proxies: int) -> str | None:

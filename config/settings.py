@@ -2,7 +2,6 @@
 
 import os
 import sys
-from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -196,8 +195,10 @@ SESSION_CACHE_ALIAS = "sessions"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # bytes of a body
 FILE_UPLOAD_HANDLERS = ["config.uploads.NoFiles"]
 
-# Failed logins are counted by name and address: nobody can lock another out from elsewhere.
+# Failed logins are counted by name and address, by name, and by address: syncsvc/logins/limits.py.
 LOGIN_FAILURES = env.integer("LOGIN_FAILURES", 10, minimum=1)
+LOGIN_NAME_FAILURES = env.integer("LOGIN_NAME_FAILURES", 20, minimum=1)
+LOGIN_ADDRESS_FAILURES = env.integer("LOGIN_ADDRESS_FAILURES", 20, minimum=1)
 LOGIN_WAIT_SECONDS = env.integer("LOGIN_WAIT_SECONDS", 900, minimum=1)
 CACHES["logins"] = {
     **CACHES["default"],
@@ -206,13 +207,9 @@ CACHES["logins"] = {
     "TIMEOUT": LOGIN_WAIT_SECONDS,
 }
 AXES_CACHE = "logins"
-AXES_HANDLER = "axes.handlers.cache.AxesCacheHandler"
-AXES_FAILURE_LIMIT = LOGIN_FAILURES
-AXES_COOLOFF_TIME = timedelta(seconds=LOGIN_WAIT_SECONDS)
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_HANDLER = "syncsvc.logins.limits.LoginLimits"
 AXES_LOCKOUT_CALLABLE = "syncsvc.logins.throttle.locked_out"
-AXES_RESET_ON_SUCCESS = True
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # who tries meanwhile does not wait longer
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # refused tries are marked as such
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS = ["username"]  # not in the log: people type their password there

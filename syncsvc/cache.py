@@ -4,6 +4,8 @@ Values are JSON under a seal; Django's own cache would unpickle them, and run wh
 """
 
 import json
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -162,6 +164,18 @@ class FailedLoginsCache(RedisCache):
     def delete(self, key: Any, version: int | None = None) -> bool:
         there, here = super().delete, self._here.delete(key, version)
         return self._try(lambda: there(key, version), lambda: False) or here
+
+    def seconds_left(self, key: Any) -> int:
+        """Until the count ends, in whole seconds; 0 where there is none."""
+        return max(self._seconds_left_here(key), self._try(lambda: self._seconds_left_there(key), lambda: 0))
+
+    def _seconds_left_there(self, key: Any) -> int:
+        name = self.make_and_validate_key(key)
+        return max(0, math.ceil(self._cache.get_client(name).pttl(name) / 1000))
+
+    def _seconds_left_here(self, key: Any) -> int:
+        ends: float = self._here._expire_info.get(self._here.make_and_validate_key(key)) or 0  # type: ignore[attr-defined]
+        return max(0, math.ceil(ends - time.time()))
 
     @staticmethod
     def _try[T](there: Callable[[], T], here: Callable[[], T]) -> T:

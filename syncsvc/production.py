@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.cache import cache
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+from config.proxy import PROXY_SEEN
 
 LOOPBACK = {"127.0.0.1", "localhost", "[::1]", "::1"}
 LONGEST_SESSION = 24 * 3600
@@ -46,11 +49,6 @@ def check_hosts(**_: Any) -> list[CheckMessage]:
     if reachable() and not settings.HTTPS:
         hint = "Put a TLS proxy in front and set HTTPS=1: passwords and sessions travel in the clear now."
         found.append(Error("HTTPS is off, and ALLOWED_HOSTS has more than this machine.", hint=hint, id="syncsvc.E008"))
-    if settings.HTTPS and not settings.PROXIES:
-        hint = (
-            "Set PROXIES to the number of proxies in front that append to X-Forwarded-For; all clients look like one."
-        )
-        found.append(Warning("HTTPS is on, and PROXIES is 0.", hint=hint, id="syncsvc.W002"))
     plain = [origin for origin in settings.CSRF_TRUSTED_ORIGINS if not origin.startswith("https://")]
     if plain and reachable():
         hint = "Write https:// origins: whoever sits on the network can speak for the others."
@@ -59,14 +57,30 @@ def check_hosts(**_: Any) -> list[CheckMessage]:
 
 
 @register(Tags.security, deploy=True)
+def check_proxies(**_: Any) -> list[CheckMessage]:
+    """A proxy is there where HTTPS is, where it changes the host, or where requests said so within a day."""
+    signs = {"HTTPS is on": settings.HTTPS, "CSRF_TRUSTED_ORIGINS is set": bool(settings.CSRF_TRUSTED_ORIGINS)}
+    signs["requests come through a proxy"] = not settings.PROXIES and bool(cache.get(PROXY_SEEN))
+    sign = next((text for text, there in signs.items() if there), "")
+    if settings.PROXIES or not sign:
+        return []
+    hint = (
+        "Set PROXIES to the number of proxies in front that append to X-Forwarded-For: all clients look like one now,"
+        " and somebody who guesses passwords locks everybody out."
+    )
+    return [Warning(f"PROXIES is 0, and {sign}.", hint=hint, id="syncsvc.W002")]
+
+
+@register(Tags.security, deploy=True)
 def check_logins(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if settings.SESSION_COOKIE_AGE > LONGEST_SESSION:
         hint = "Let it be at most 86400 (a day): a forgotten browser stays logged in."
         found.append(Warning("SESSION_SECONDS is more than a day.", hint=hint, id="syncsvc.W004"))
-    if settings.LOGIN_FAILURES > MOST_FAILURES or settings.LOGIN_WAIT_SECONDS < SHORTEST_WAIT:
-        hint = "The defaults, 10 failures and 900 s, let nobody guess a password."
-        message = "LOGIN_FAILURES and LOGIN_WAIT_SECONDS hardly slow down whoever guesses passwords."
+    most = max(settings.LOGIN_FAILURES, settings.LOGIN_NAME_FAILURES, settings.LOGIN_ADDRESS_FAILURES)
+    if most > MOST_FAILURES or settings.LOGIN_WAIT_SECONDS < SHORTEST_WAIT:
+        hint = "The defaults, 10 and 20 failures and 900 s, let nobody guess a password."
+        message = "LOGIN_…FAILURES and LOGIN_WAIT_SECONDS hardly slow down whoever guesses passwords."
         found.append(Warning(message, hint=hint, id="syncsvc.W005"))
     return found
 

@@ -5,9 +5,12 @@ from pprint import pformat
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.core.checks import run_checks
+from django.test import Client
 
 from config.env import Env
+from config.proxy import PROXY_SEEN
 
 # Django asks the database whether it has generated columns.
 pytestmark = pytest.mark.django_db
@@ -20,6 +23,8 @@ SAFE = {
     "CSRF_TRUSTED_ORIGINS": ["https://console.example.com"],
     "SESSION_COOKIE_AGE": 43_200,
     "LOGIN_FAILURES": 10,
+    "LOGIN_NAME_FAILURES": 20,
+    "LOGIN_ADDRESS_FAILURES": 20,
     "LOGIN_WAIT_SECONDS": 900,
     "WEBHOOK_ALLOWED_NETWORKS": ["10.1.0.0/16", "fd00:1::/64"],
     "GIT_ALLOWED_NETWORKS": ["10.2.0.0/16"],
@@ -46,7 +51,26 @@ def test_safe_settings_are_not_complained_of(settings: Any) -> None:
 
 
 def test_neither_are_those_of_make_up(settings: Any) -> None:
-    assert found(settings, ALLOWED_HOSTS=["127.0.0.1", "localhost", "[::1]"], HTTPS=False, PROXIES=0) == set()
+    local = ["127.0.0.1", "localhost", "[::1]"]
+    assert found(settings, ALLOWED_HOSTS=local, HTTPS=False, PROXIES=0, CSRF_TRUSTED_ORIGINS=[]) == set()
+
+
+WITHOUT_HTTPS = {"ALLOWED_HOSTS": ["127.0.0.1"], "HTTPS": False, "PROXIES": 0}
+
+
+def test_a_proxy_that_changes_the_host_is_noticed_without_https(settings: Any) -> None:
+    assert found(settings, **WITHOUT_HTTPS) == {"W002"}
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+def test_a_proxy_that_requests_come_through_is_noticed(settings: Any, header: str) -> None:
+    cache.delete(PROXY_SEEN)
+    without = {**WITHOUT_HTTPS, "CSRF_TRUSTED_ORIGINS": []}
+    assert found(settings, **without) == set()
+    Client().get("/healthz", headers={header: "203.0.113.7"})
+    assert found(settings, **without) == {"W002"}
+    assert found(settings, **without | {"PROXIES": 1}) == set()
+    cache.delete(PROXY_SEEN)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +89,12 @@ def test_neither_are_those_of_make_up(settings: Any) -> None:
         ({"HTTPS": False}, "E008"),
         ({"GIT_ALLOW_LOCAL": True}, "W001"),
         ({"PROXIES": 0}, "W002"),
+        ({"PROXIES": 0, "CSRF_TRUSTED_ORIGINS": []}, "W002"),
         ({"CSRF_TRUSTED_ORIGINS": ["http://console.example.com"]}, "W003"),
         ({"SESSION_COOKIE_AGE": 86_401}, "W004"),
         ({"LOGIN_FAILURES": 1_000}, "W005"),
+        ({"LOGIN_NAME_FAILURES": 1_000}, "W005"),
+        ({"LOGIN_ADDRESS_FAILURES": 1_000}, "W005"),
         ({"LOGIN_WAIT_SECONDS": 5}, "W005"),
         ({"WEBHOOK_ALLOWED_NETWORKS": ["0.0.0.0/0"]}, "W006"),
         ({"WEBHOOK_ALLOWED_NETWORKS": ["::/0"]}, "W006"),

@@ -118,7 +118,7 @@ def test_pages_of_the_console_work_and_say_why(refused: str, page: str, admin_cl
 
 @pytest.mark.django_db
 def test_operators_get_in_and_guessers_do_not(refused: str, settings: Settings, admin_user: User) -> None:
-    settings.AXES_FAILURE_LIMIT = 3
+    settings.LOGIN_FAILURES = 3
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     admin_user.set_password("open sesame")
     admin_user.save()

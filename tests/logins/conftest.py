@@ -1,9 +1,13 @@
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.test import Client
+from redis.exceptions import RedisError
 
 PASSWORD = "open sesame, please"
 type LogIn = Callable[..., Any]
@@ -27,8 +31,11 @@ def operator(db: None) -> str:
 
 @pytest.fixture
 def log_in(settings: Any) -> LogIn:
-    """Sends the console's login form; three failures are too many."""
-    settings.AXES_FAILURE_LIMIT = 3
+    """Sends the console's login form; three failures are too many. Each test counts for itself."""
+    settings.LOGIN_FAILURES = 3
+    LocMemCache("failed-logins", {}).clear()
+    with suppress(RedisError):
+        caches["logins"].clear()
 
     def send(name: str, password: str, *, client: Client | None = None, address: str = "192.0.2.1", **more: str) -> Any:
         form = {"username": name, "password": password}
