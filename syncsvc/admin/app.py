@@ -11,6 +11,7 @@ from django.utils.html import format_html
 
 from syncsvc.admin import app_page, secrets
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
+from syncsvc.admin.app_authentication import authentication_shown
 from syncsvc.admin.app_form import AppForm
 from syncsvc.admin.app_page import DISMISS, THROTTLED, throttled, verdict
 from syncsvc.admin.asking import asker_of
@@ -51,7 +52,10 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     search_help_text = "Part of a name or URL."
 
     def get_fieldsets(self, request: HttpRequest, obj: App | None = None) -> Any:
-        return [(None, {"fields": ("name", "url", "new_secret", *PROFILE_NAMES, "is_active")})]
+        return [
+            (None, {"fields": ("name", "url", "new_secret", *PROFILE_NAMES, "is_active")}),
+            ("Headers and certificates", {"fields": AppForm.fieldset(of_new_app=obj is None)}),
+        ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = (
@@ -68,7 +72,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     def beside(self, request: HttpRequest, row: App) -> dict[str, Any]:
         may = self.may_press(request, ROTATE, row)
         button = {**ROTATE._asdict(), "url": self.press_url(row, ROTATE.press)} if may else None
-        return {"rotate": button, "before": row.still_valid_secrets(timezone.now())}
+        return {"rotate": button, "before": row.still_valid_secrets(timezone.now()), **authentication_shown(row)}
 
     def pressed(self, request: HttpRequest, row: App, button: Button) -> HttpResponse:
         app_page.NUMBERS.forget(row)
@@ -95,13 +99,19 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
 
     def save_model(self, request: HttpRequest, obj: App, form: Any, change: bool) -> None:
         typed: str = form.cleaned_data["new_secret"]
+        authentication: set[str] = form.apply(obj)
         if not change:
             secret = typed or new_secret()
             obj.set_secret(secret)
             secrets.keep_to_show(request, obj, secret)
             obj.save()
             return
-        save_app(obj, asker_of(request), changed=set(form.changed_data) & set(AppForm.Meta.fields))
+        changed = (set(form.changed_data) & set(AppForm.Meta.fields)) | authentication
+        dropped = save_app(obj, asker_of(request), changed=changed, keep_authentication=form.keeps_authentication)
+        if dropped:
+            messages.warning(
+                request, "The URL is another host's: the headers and certificates of the old one are gone."
+            )
         app_page.NUMBERS.forget(obj)
         if typed:
             self._rotate(request, obj, secret=typed)

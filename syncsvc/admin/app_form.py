@@ -6,7 +6,7 @@ from django import forms
 from django.conf import settings
 from django.utils import timezone
 
-from syncsvc.admin.bases import AppModelForm
+from syncsvc.admin.authentication_form import HELP, SHOWN, AuthenticationForm
 from syncsvc.delivery.signing import check_secret
 from syncsvc.models import App
 from syncsvc.models.app import longest_timeout
@@ -16,7 +16,7 @@ from syncsvc.operations.secrets import still_valid
 SECRET_HELP = "Write-only. Blank keeps the secret, and makes one for a new app."  # noqa: S105 - words for people
 
 
-class AppForm(AppModelForm):
+class AppForm(AuthenticationForm):
     """The secret goes in here and never comes out."""
 
     new_secret = forms.CharField(
@@ -28,11 +28,15 @@ class AppForm(AppModelForm):
 
     class Meta:
         model = App
-        fields = ("name", "url", *PROFILE_NAMES, "is_active")
-        widgets = {"url": forms.TextInput(attrs={"class": "vLargeTextField"})}  # noqa: RUF012
+        fields = ("name", "url", *PROFILE_NAMES, *SHOWN, "is_active")
+        widgets = {  # noqa: RUF012
+            "url": forms.TextInput(attrs={"class": "vLargeTextField"}),
+            **{name: forms.Textarea(attrs={"rows": 3}) for name in SHOWN},
+        }
         help_texts = {  # noqa: RUF012
             "name": "a-z, 0-9, dot, dash, underscore. Commands call the app by it.",
             **{column.name: column.help_with_none("Blank") for column in PROFILE},
+            **{name: HELP[name] for name in SHOWN},
         }
 
     def __init__(self, *args: Any, **options: Any) -> None:

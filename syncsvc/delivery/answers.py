@@ -8,6 +8,7 @@ import pycurl
 
 from syncsvc.delivery import tls
 from syncsvc.delivery.refusals import refusal, status_name
+from syncsvc.delivery.tls_terms import TlsTerms
 from syncsvc.error_kinds import POLICIES, Circuit, kind_of_status
 from syncsvc.types import ErrorKind
 
@@ -145,16 +146,28 @@ def verdict_on_timeout[Tag](request: Request[Tag], *, connected: bool) -> Verdic
     return Verdict(ErrorKind.ENDPOINT_TIMEOUT, text)
 
 
-def verdict_on_failure[Tag](code: int, message: str, request: Request[Tag]) -> Verdict:
-    """What libcurl's error `code` means, timeouts apart."""
+def verdict_on_failure[Tag](
+    code: int, message: str, request: Request[Tag], terms: TlsTerms | None = None, *, is_new: bool = False
+) -> Verdict:
+    """What libcurl's error `code` means, timeouts apart.
+
+    `terms` are the app's own for TLS; `is_new`: the connection was opened for this request.
+    """
     host = host_of(request.url)
-    if code in TLS_ERRORS or tls.wants_certificate(message):
-        text = f"TLS with {host} failed: {_clean(tls.reason(message))}. {tls.advice(message)}"
+    certified = terms is not None and terms.sends_certificate
+    if code in TLS_ERRORS or tls.wants_certificate(message) or (certified and tls.lacks_key(message)):
+        text = (
+            f"TLS with {host} failed: {_clean(tls.reason(message))}. {tls.advice(message, sends_certificate=certified)}"
+        )
         return Verdict(ErrorKind.ENDPOINT_TLS, text)
+    was_reset = code in BROKEN_OFF and (code == pycurl.E_SEND_ERROR or "reset" in message)
+    if certified and is_new and was_reset:
+        return Verdict(ErrorKind.ENDPOINT_TLS, f"{host} ended a new connection after the handshake. {tls.BROKEN_OFF}")
     if code in NOT_HTTP:
         text = f"What {host} answered is not HTTP. Check the webhook URL's scheme and port."
         return Verdict(ErrorKind.ENDPOINT_ERROR, text)
-    return Verdict(ErrorKind.ENDPOINT_UNREACHABLE, _unreachable(code, message, request))
+    text = _unreachable(code, message, request, hints=was_reset and not certified)
+    return Verdict(ErrorKind.ENDPOINT_UNREACHABLE, text)
 
 
 def connection_lost[Tag](request: Request[Tag], seconds: float) -> Answer[Tag]:
@@ -168,19 +181,18 @@ def forbidden(text: str) -> Verdict:
     return Verdict(ErrorKind.ENDPOINT_FORBIDDEN_ADDRESS, text)
 
 
-def _unreachable[Tag](code: int, message: str, request: Request[Tag]) -> str:
+def _unreachable[Tag](code: int, message: str, request: Request[Tag], *, hints: bool) -> str:
     host = host_of(request.url)
     if code == pycurl.E_COULDNT_RESOLVE_HOST:
         return f"The host name {host} cannot be resolved. Check the webhook URL and the name's DNS."
     if code == pycurl.E_COULDNT_CONNECT:
         return f"Nothing accepts connections at {host}. Check that the endpoint runs, and its port."
     if code in BROKEN_OFF:
-        was_reset = code == pycurl.E_SEND_ERROR or "reset" in message
         # With TLS 1.3 a server may want a certificate after the handshake, and its reset overtake the alert.
-        hint = " It may want a client certificate; syncsvc sends none, webhooks are signed."
+        hint = " It may want a client certificate; syncsvc sends none to this app, webhooks are signed."
         return (
             f"{host} ended the connection before a whole answer. Look at its log and at what stands in front of it."
-            f"{hint if was_reset and request.url.startswith('https:') else ''}"
+            f"{hint if hints and request.url.startswith('https:') else ''}"
         )
     return f"The request to {host} failed: {_clean(message)}. Check the webhook URL and the endpoint."
 

@@ -21,6 +21,7 @@ from syncsvc.delivery.answers import (
     verdict_on_unfinished,
 )
 from syncsvc.delivery.sockets import Sockets
+from syncsvc.delivery.tls_terms import TlsTerms
 from syncsvc.delivery.tunnel import Tunnel
 from syncsvc.egress.addresses import AddressPolicy, not_public
 
@@ -38,7 +39,7 @@ class Slot[Tag]:
 
     __slots__ = (
         *("_addresses", "_doomed", "_fresh", "_opened", "_read", "_sent_at", "_timeout", "_tunnel", "_url"),
-        *("_wants_login", "body", "cut_off", "easy", "refused", "request", "sockets", "tried"),
+        *("_wants_login", "body", "cut_off", "easy", "refused", "request", "sockets", "tls", "tried"),
     )
     request: Request[Tag]
     body: bytes
@@ -57,9 +58,11 @@ class Slot[Tag]:
         user_agent: str,
         ca_file: str,
         tunnel: Tunnel | None = None,
+        tls: TlsTerms | None = None,
     ) -> None:
         self._addresses = addresses
         self._tunnel = tunnel
+        self.tls = tls
         self._url = ""
         self._timeout = 0.0
         self._fresh = False
@@ -71,6 +74,8 @@ class Slot[Tag]:
         self.easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(connect_timeout * 1000)))
         self.easy.setopt(pycurl.USERAGENT, user_agent)
         self.easy.setopt(pycurl.CAINFO, ca_file)
+        if tls is not None:
+            tls.apply(self.easy, ca_file=ca_file)
         self.easy.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         self.easy.setopt(pycurl.SOCKOPTFUNCTION, self._has_opened)
         self.easy.setopt(pycurl.PREREQFUNCTION, self._about_to_send)
@@ -115,7 +120,8 @@ class Slot[Tag]:
             return verdict_on_unfinished(status, message, self.request, timed_out=timed_out)
         if timed_out:
             return verdict_on_timeout(self.request, connected=bool(self._sent_at))
-        return verdict_on_failure(code, message, self.request)
+        is_new = self.easy.getinfo(pycurl.NUM_CONNECTS) > 0
+        return verdict_on_failure(code, message, self.request, self.tls, is_new=is_new)
 
     def _verdict_on_tunnel(self, tunnel: Tunnel, code: int) -> Verdict | None:
         """None where the request had its tunnel when it failed."""
@@ -203,6 +209,8 @@ def _constant_options() -> Iterable[tuple[int, object]]:
         (pycurl.POST, 1),
         (pycurl.NOSIGNAL, 1),
         (pycurl.FOLLOWLOCATION, 0),
+        # The headers of a request are none of the proxy's.
+        (pycurl.HEADEROPT, pycurl.HEADER_SEPARATE),
         # Empty keeps libcurl from reading http_proxy: the check at the socket must see the endpoint's own address.
         (pycurl.PROXY, ""),
         # Empty keeps it from reading no_proxy, which would lead past the proxy that is set.

@@ -21,6 +21,7 @@ from syncsvc.delivery.answers import (
 from syncsvc.delivery.authorities import trusted_authorities
 from syncsvc.delivery.pool import Descriptors, Pool
 from syncsvc.delivery.slot import Slot
+from syncsvc.delivery.tls_terms import TlsTerms
 from syncsvc.delivery.tunnel import Tunnel
 from syncsvc.egress.addresses import AddressPolicy
 from syncsvc.egress.proxy import Proxy
@@ -47,6 +48,7 @@ class Transport[Tag]:
         ca_file: str | None = None,
         connection_seconds: float = CONNECTION_SECONDS,
         proxy: Proxy | None = None,
+        tls: TlsTerms | None = None,
     ) -> None:
         """`ca_file` None: the system's. With a `proxy` every connection goes through it."""
         self._addresses = addresses
@@ -55,6 +57,7 @@ class Transport[Tag]:
         self._ca_file = ca_file or trusted_authorities()
         self._connection_seconds = connection_seconds
         self._tunnel = Tunnel(proxy, addresses, timeout=connect_timeout) if proxy else None
+        self.tls = tls
         self._idle: list[Slot[Tag]] = []
         self._bell, self._clapper = socket.socketpair()
         self._bell.setblocking(False)
@@ -72,6 +75,17 @@ class Transport[Tag]:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+    def use(self, tls: TlsTerms | None) -> None:
+        """Other terms from the next request on: it takes a new connection; those on their way end over the old ones."""
+        if tls == self.tls:
+            return
+        self.tls = tls
+        for slot in self._idle:
+            slot.easy.close()
+        self._idle.clear()
+        self._pools.append(self._new_pool())
+        self._close_old_pools()
 
     def send(self, request: Request[Tag]) -> None:
         """Takes the request; it goes out with the next `wait`."""
@@ -126,6 +140,7 @@ class Transport[Tag]:
             user_agent=self._user_agent,
             ca_file=self._ca_file,
             tunnel=self._tunnel,
+            tls=self.tls,
         )
 
     def _new_pool(self) -> Pool[Tag]:
@@ -181,7 +196,10 @@ class Transport[Tag]:
     def _reclaim(self, pool: Pool[Tag], slot: Slot[Tag]) -> Request[Tag]:
         pool.remove(slot)
         self.in_flight -= 1
-        self._idle.append(slot)
+        if slot.tls is self.tls:
+            self._idle.append(slot)
+        else:
+            slot.easy.close()
         return slot.request
 
 

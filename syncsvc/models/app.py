@@ -13,11 +13,22 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from syncsvc.delivery.client_certificate import check_client_key
+from syncsvc.delivery.extra_headers import check_headers, names_of
 from syncsvc.delivery.signing import check_secret, new_secret
+from syncsvc.delivery.tls_terms import TlsTerms
 from syncsvc.delivery.webhook_url import check_webhook_url
 from syncsvc.exceptions import InvalidUrlError
+from syncsvc.git.authorities import check_certificates
 from syncsvc.ids import uuid_of
-from syncsvc.models.fields import CheckedCharField, EndingSecret, EndingSecretsField, Sealed, SealedField
+from syncsvc.models.fields import (
+    CheckedCharField,
+    CheckedTextField,
+    EndingSecret,
+    EndingSecretsField,
+    Sealed,
+    SealedField,
+)
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"  # as PostgreSQL reads it: $ is the end, and not before a line's end
 
@@ -77,6 +88,13 @@ class App(models.Model):
     timeout = models.FloatField(
         "timeout in seconds", null=True, blank=True, validators=[MinValueValidator(0.1), MaxValueValidator(600)]
     )
+    # Headers of its own, a line each; null: none.
+    headers = SealedField(null=True, editable=False, check=check_headers)
+    # Authorities (PEM) that its endpoint's certificate may come from, besides the public ones.
+    ca_certificate = CheckedTextField("CA certificate", blank=True, default="", db_default="", check=check_certificates)
+    # What syncsvc shows to its endpoint (mutual TLS): the certificate with its chain, and the key of the first one.
+    client_certificate = CheckedTextField(blank=True, default="", db_default="", check=check_certificates)
+    client_key = SealedField(null=True, editable=False, check=check_client_key)
     is_active = models.BooleanField("active", default=True, help_text="Off: paused. Nothing is lost, nothing is sent.")
     pause_reason = models.CharField(max_length=200, blank=True, default="")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -112,6 +130,10 @@ class App(models.Model):
                 condition=Q(max_per_second=None) | Q(max_per_second__range=(1, 100_000)), name="app_max_per_second"
             ),
             models.CheckConstraint(condition=Q(timeout=None) | Q(timeout__range=(0.1, 600)), name="app_timeout"),
+            models.CheckConstraint(
+                condition=Q(client_certificate="", client_key=None) | (~Q(client_certificate="") & ~Q(client_key=None)),
+                name="app_client_certificate_has_key",
+            ),
             models.CheckConstraint(
                 condition=Q(throttled_until=None, throttled_at=None, throttled_since=None)
                 | Q(throttled_until__isnull=False, throttled_at__isnull=False, throttled_since__isnull=False),
@@ -167,3 +189,23 @@ class App(models.Model):
     def signing_secrets(self, at: datetime) -> list[str]:
         """The secrets that sign, decrypted, newest first."""
         return [secret.reveal() for secret in self.sealed_secrets(at)]
+
+    @property
+    def authentication(self) -> tuple[bytes | None, str, str, bytes | None]:
+        """Headers and certificates as they are stored, to be compared."""
+        headers, key = self.headers, self.client_key
+        return headers and headers.token, self.ca_certificate, self.client_certificate, key and key.token
+
+    def header_lines(self) -> list[bytes]:
+        """The headers of its own, decrypted, as whole lines."""
+        return [] if self.headers is None else [line.encode() for line in self.headers.reveal().splitlines()]
+
+    def header_names(self) -> list[str]:
+        return [] if self.headers is None else names_of(self.headers.reveal())
+
+    def tls_terms(self) -> TlsTerms | None:
+        """The certificates of its own, the key decrypted; None where it has none."""
+        if not self.ca_certificate and not self.client_certificate:
+            return None
+        key = "" if self.client_key is None else self.client_key.reveal()
+        return TlsTerms(str(self.id), self.ca_certificate, self.client_certificate, key)

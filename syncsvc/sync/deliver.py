@@ -68,6 +68,7 @@ class Delivery:
         self._payload, self._times = Payload(origin, commit, str(job.run_id), app_id=str(app.id)), SendingTimes()
         self._secrets = app.sealed_secrets(job.started_at)
         self._signer = Signer([secret.reveal() for secret in self._secrets])
+        self._authentication, self._headers = app.authentication, app.header_lines()
         self._seen: Look | None = None
         self._few = len(spool) <= FEW and spool.bytes <= FEW_BYTES
         self._recorder = Recorder(
@@ -77,7 +78,7 @@ class Delivery:
             lease=job.lease,
             few=self._few,
         )
-        self._transport = TRANSPORTS.take()
+        self._transport = TRANSPORTS.take(app.tls_terms())
         self.tally = Tally()
         # Looked up once: each of these is asked for several times a request.
         self._url = self.tally.url = app.url
@@ -220,6 +221,8 @@ class Delivery:
             self._judgement.done(cargo)
             raise
         headers = self._signer.headers(webhook_id, int(now), body)
+        if self._headers:
+            headers += self._headers
         sent = Sent(cargo, round, at)
         # A probe, or a question, asks where the name leads now, not a connection from before.
         fresh = self._circuit.probing or isinstance(cargo, Ping)
@@ -249,7 +252,7 @@ class Delivery:
             log_failure(self._job, answer, path)
 
     def _follow_changes(self, outbox: Outbox) -> None:
-        """Takes over what was changed since the last look: a stop, a pause, another URL, secrets, limits."""
+        """Takes over what was changed since the last look: a stop, a pause, another URL, secrets, headers, limits."""
         seen = self._job.watched.latest
         if seen is None or seen is self._seen:
             return
@@ -263,6 +266,9 @@ class Delivery:
         secrets = app.sealed_secrets(self._job.now())
         if [secret.token for secret in secrets] != [secret.token for secret in self._secrets]:
             self._secrets, self._signer = secrets, Signer([secret.reveal() for secret in secrets])
+        if app.authentication != self._authentication:
+            self._authentication, self._headers = app.authentication, app.header_lines()
+            self._transport.use(app.tls_terms())
         self._places.follow(app)
         if self._loader is not None:
             self._loader.max_batch = app.max_batch

@@ -26,4 +26,6 @@ def send_message(app: App, body: bytes, at: datetime) -> Answer[None]:
         connect_timeout=settings.WEBHOOK_CONNECT_TIMEOUT,
         user_agent=USER_AGENT,
         proxy=egress_proxy(),
+        headers=app.header_lines(),
+        tls=app.tls_terms(),
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from syncsvc.delivery.tls_terms import TlsTerms
 from syncsvc.delivery.transport import Answer, Request, Transport
 from syncsvc.egress.addresses import AddressPolicy
 from syncsvc.egress.proxy import Proxy
@@ -21,6 +22,7 @@ def sender(
     ca_file: Path | None = None,
     connection_seconds: float = 60,
     proxy: Proxy | None = None,
+    tls: TlsTerms | None = None,
 ) -> Iterator[Transport]:
     with Transport(
         policy,
@@ -29,6 +31,7 @@ def sender(
         ca_file=str(ca_file) if ca_file else None,
         connection_seconds=connection_seconds,
         proxy=proxy,
+        tls=tls,
     ) as transport:
         yield transport
 

@@ -1,4 +1,4 @@
-"""A certificate authority of a test's own, and a server certificate for 127.0.0.1 that it signed."""
+"""A certificate authority of a test's own, and the certificates that it signs: a server's for 127.0.0.1, a client's."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 class Authority:
@@ -24,8 +24,13 @@ class Authority:
         self.file = folder / "authority.pem"
         self.file.write_bytes(certificate.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
-    def server(self, address: str = "127.0.0.1", *, days: int = 1) -> ssl.SSLContext:
-        """A context with a certificate for `address`, or for that name, valid for `days` (negative: long expired)."""
+    def server(
+        self, address: str = "127.0.0.1", *, days: int = 1, clients: "Authority | None" = None
+    ) -> ssl.SSLContext:
+        """A context with a certificate for `address`, or for that name, valid for `days` (negative: long expired).
+
+        With `clients` it takes connections only from those that have a certificate of that authority.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
         names = x509.SubjectAlternativeName([_alternative(address)])
@@ -37,7 +42,21 @@ class Authority:
         pem.write_bytes(private + certificate.public_bytes(Encoding.PEM))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem)
+        if clients:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(clients.file)
         return context
+
+    def client(self, name: str = "syncsvc", *, days: int = 60) -> tuple[str, str]:
+        """A client's certificate and its key, in PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        certificate = (
+            self._builder(subject, key, days).add_extension(usage, critical=False).sign(self._key, hashes.SHA256())
+        )
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return certificate.public_bytes(Encoding.PEM).decode(), private.decode()
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: int = 1) -> x509.CertificateBuilder:
         now = datetime.now(UTC)

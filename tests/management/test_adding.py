@@ -15,6 +15,7 @@ from tests.keys import private_key
 from tests.management.conftest import Run
 
 HOOK = "https://client.example.com/hook"
+NO_AUTHENTICATION = {"headers": [], "ca_certificate": [], "client_certificate": None}
 REMOTE = "https://git.example.com/owner/repo.git"
 
 
@@ -31,7 +32,14 @@ def test_app_add_shows_the_secret_it_made_this_once(run: Run) -> None:
     assert done.code == 0
     profile = {**{name: getattr(app, name) for name in PROFILE_NAMES}, "request_timeout": 15.0}
     secret = app.secret.reveal()
-    assert done.json == {"id": str(app.id), "name": "client", "url": HOOK, "secret": secret, **profile}
+    assert done.json == {
+        "id": str(app.id),
+        "name": "client",
+        "url": HOOK,
+        "secret": secret,
+        **profile,
+        **NO_AUTHENTICATION,
+    }
     limits = {"max_batch": 1, "max_in_flight": 16, "max_per_second": None, "timeout": None}
     assert {name: done.json[name] for name in limits} == limits
 

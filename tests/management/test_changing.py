@@ -41,7 +41,11 @@ def test_an_app_is_changed(run: Run) -> None:
         "url": HOOK,
         **{name: getattr(App.objects.get(), name) for name in PROFILE_NAMES},
         "request_timeout": 15.0,
+        "headers": [],
+        "ca_certificate": [],
+        "client_certificate": None,
         "changed": ["name", "url", "max_batch"],
+        "dropped": [],
         "old_url_files": 0,
         "old_url_subscriptions": 0,
     }

@@ -9,6 +9,13 @@ from syncsvc.management import base
 from syncsvc.management.adding import add, read_secret
 from syncsvc.management.app_profile import add_profile, capped_note, profile_given, profile_of
 from syncsvc.management.asking import asker
+from syncsvc.management.authentication import (
+    add_authentication,
+    authentication_given,
+    authentication_of,
+    certificate_note,
+    check_authentication,
+)
 from syncsvc.models import App
 
 
@@ -20,17 +27,21 @@ class Command(base.Command):
         parser.add_argument("url", metavar="URL", help="where its webhooks go")
         parser.add_argument("--secret-file", metavar="F", help="its whsec_ secret, - for stdin (default: one is made)")
         add_profile(parser, with_defaults=True)
+        add_authentication(parser)
 
     def answer(self, options: Mapping[str, Any]) -> base.Answer:
-        app = App(name=options["name"], url=options["url"], **profile_given(options))
+        given = {**profile_given(options), **authentication_given(options)}
+        app = App(name=options["name"], url=options["url"], **given)
         if options["secret_file"] is not None:
             self._take_secret(app, read_secret(options["secret_file"]))
+        check_authentication(app)
         add(app, asker("app_add", options), taken=f"There is an app {app.name!r} already; choose another name.")
         secret = app.secret.reveal()
-        if note := capped_note(app):
+        for note in filter(None, (capped_note(app), certificate_note(app))):
             self.note(note)
+        row = {"id": app.id, "name": app.name, "url": app.url, "secret": secret}
         return base.Answer(
-            document={"id": app.id, "name": app.name, "url": app.url, "secret": secret, **profile_of(app)},
+            document={**row, **profile_of(app), **authentication_of(app)},
             lines=[f"{app.name} added. Its signing secret, shown this once: {secret}"],
         )
 
