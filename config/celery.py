@@ -1,6 +1,7 @@
 """Celery, which only wakes workers: what is due, and when, stands in the database."""
 
 import os
+from ssl import CERT_REQUIRED
 
 from celery import Celery
 from celery.signals import setup_logging
@@ -14,6 +15,7 @@ if not settings.configured:
 # Celery would run every check of Django, for which all pages of the console are loaded; ours have been run.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
+OVER_TLS = settings.REDIS_URL.startswith("rediss:")
 KINDS = ("live", "bulk")  # in this order: a worker with a free slot takes what is live first
 QUEUES = [f"{kind}.{shard}" for kind in KINDS for shard in range(settings.SYNC_QUEUES)]
 
@@ -28,6 +30,8 @@ app = Celery("syncsvc")
 app.set_default()  # in every thread: a web server's have no current app of their own, and would look for RabbitMQ
 app.conf.update(
     broker_url=settings.REDIS_URL,
+    # Celery would take any certificate. What stands behind the `?` of REDIS_URL comes first.
+    broker_use_ssl={"ssl_cert_reqs": CERT_REQUIRED, "ssl_check_hostname": True} if OVER_TLS else None,
     broker_connection_timeout=2,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,  # Redis may be away for as long as it likes

@@ -1,5 +1,6 @@
 """Clients of Redis, which may be away or refuse: wake-ups, caches and live numbers do without it for a while."""
 
+import re
 from functools import cache, lru_cache
 from typing import Any
 
@@ -23,12 +24,16 @@ REFUSALS = {
     "NOAUTH": "it wants a password",
     "WRONGPASS": "it wants another password",
 }
+# What OpenSSL says, without its error codes and source lines.
+NOT_TRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED\] certificate verify failed: ([^(]+?)\.? \(")
 # After a fail-over the same name leads to another server, which takes writes. A connection to the old one stays.
 OF_REPLICAS = ("READONLY", "MASTERDOWN")
 
 
 def refusal(error: RedisError) -> str:
     """Why Redis, which answered, did not do as it was told; nothing where it did not answer."""
+    if match := NOT_TRUSTED.search(str(error)):
+        return f"its certificate is not trusted: {match[1]}; name its authority in REDIS_URL, ?ssl_ca_certs=FILE"
     if not isinstance(error, ResponseError | BusyLoadingError | AuthenticationError):
         return ""
     return REFUSALS.get(_first_word(error), str(error).partition("\n")[0][:200] or type(error).__name__)

@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+import psycopg
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
 from syncsvc.redis_connections import refusal
 
 REFUSED = 2
+LOGIN = {"dbname", "user", "password", "host", "port"}
 # These start or end the servers, or need none.
 WITHOUT_SERVERS = frozenset(
     {"up", "down", "demo", "help", "version", "check", "makemigrations", "collectstatic", "diffsettings", "test"}
@@ -34,7 +37,7 @@ def explained(argv: list[str]) -> Iterator[None]:
     except ImproperlyConfigured as error:
         _refuse("invalid", str(error), as_json)
     except OperationalError as error:
-        _refuse("unavailable", f"PostgreSQL failed: {_first_line(error)}. {_advice('DATABASE_URL')}", as_json)
+        _refuse("unavailable", f"PostgreSQL failed: {_why(error)}. {_advice('DATABASE_URL')}", as_json)
     except RedisError as error:
         trouble = f"refuses ({reason})" if (reason := refusal(error)) else "does not answer"
         _refuse("unavailable", f"Redis {trouble}. {_advice('REDIS_URL')}", as_json)
@@ -65,6 +68,18 @@ def _refuse(kind: str, message: str, as_json: bool) -> NoReturn:
     else:
         print(message, file=sys.stderr)
     sys.exit(REFUSED)
+
+
+def _why(error: OperationalError) -> str:
+    """Of a pool that gave no connection the reason, which only a connection of its own tells."""
+    if not isinstance(error.__cause__, PoolTimeout):
+        return _first_line(error)
+    wanted = {k: v for k, v in connection.get_connection_params().items() if k in LOGIN or k.startswith("ssl")}
+    try:
+        psycopg.connect(**wanted, connect_timeout=5).close()
+    except psycopg.OperationalError as direct:
+        return _first_line(direct)
+    return _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -20,7 +20,10 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         constraints = x509.BasicConstraints(ca=True, path_length=0)
+        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        key = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
         certificate = self._builder(self._name, self._key).add_extension(constraints, critical=True)
+        certificate = certificate.add_extension(usage, critical=True).add_extension(key, critical=False)
         self.file = folder / "authority.pem"
         self.file.write_bytes(certificate.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
@@ -35,7 +38,10 @@ class Authority:
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
         names = x509.SubjectAlternativeName([_alternative(address)])
         certificate = (
-            self._builder(name, key, days).add_extension(names, critical=False).sign(self._key, hashes.SHA256())
+            self._builder(name, key, days)
+            .add_extension(names, critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .sign(self._key, hashes.SHA256())
         )
         pem = self._folder / f"server-{address}-{days}.pem"
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
