@@ -103,6 +103,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "config.static.StaticFilesMiddleware",
     "django.middleware.gzip.GZipMiddleware",
+    "syncsvc.admin.visible_answers.VisibleAnswersMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -287,4 +288,4 @@ API_CALLS_PER_MINUTE = env.integer("API_CALLS_PER_MINUTE", 600, minimum=1)
 
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO")
 LOGGING_CONFIG = None
-configure_logging(level=LOG_LEVEL, human=sys.stderr.isatty())
+configure_logging(level=LOG_LEVEL, human=sys.stderr.isatty(), visible="syncsvc.visible.visible")

@@ -14,6 +14,7 @@ from syncsvc import words
 from syncsvc.admin.tones import Tone
 from syncsvc.error_kinds import POLICIES
 from syncsvc.types import ErrorKind
+from syncsvc.visible import visible_path
 
 NOTHING = "-"
 PATH_SHOWN = 80  # characters
@@ -56,8 +57,7 @@ def kind_cell(kind: str) -> SafeString:
 
 def path_text(path: bytes | memoryview) -> str:
     """git's bytes to read: what is not UTF-8, or would not be seen, as backslash escapes."""
-    text = bytes(path).decode(errors="backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return visible_path(bytes(path))
 
 
 def path_cell(path: bytes | memoryview | None) -> str:

@@ -17,6 +17,7 @@ from django.db import ProgrammingError, connections
 from syncsvc.checks import OURS
 from syncsvc.exceptions import Refused
 from syncsvc.sync.health import health, redis_state
+from syncsvc.visible import visible, visible_json, visible_line
 
 REFUSED = 2
 # Django's own options, which would be most of each --help.
@@ -82,12 +83,12 @@ class Command(BaseCommand):
             self._write_document(answer.document)
             return
         for line in answer.lines:
-            self.stdout.write(_printable(line))
+            self.stdout.write(visible_line(line))
             self.stdout.flush()
 
     def note(self, line: str) -> None:
         """A line for people beside the answer, on stderr."""
-        self.stderr.write(_printable(line), self.style.WARNING)
+        self.stderr.write(visible(line), self.style.WARNING)
 
     def note_if_nobody_is_woken(self) -> None:
         redis = redis_state()
@@ -131,7 +132,7 @@ class Command(BaseCommand):
         if as_json:
             self._write_document({"error": {"kind": kind, "message": message}})
         else:
-            self.stderr.write(_printable(message))
+            self.stderr.write(visible(message))
 
 
 def add_positive(parser: ArgumentParser, name: str, **options: Any) -> None:
@@ -170,9 +171,4 @@ def _list(rows: Iterator[Any]) -> Iterator[str]:
 
 
 def _json(value: Any) -> str:
-    return orjson.dumps(value, option=orjson.OPT_UTC_Z).decode()
-
-
-def _printable(text: str) -> str:
-    """Names and errors come from elsewhere: nothing in them may steer a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return visible_json(orjson.dumps(value, option=orjson.OPT_UTC_Z).decode())

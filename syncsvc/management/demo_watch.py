@@ -25,6 +25,7 @@ from syncsvc.operations.removal import remove
 from syncsvc.store import circuits, throttles
 from syncsvc.store.clock import database_time
 from syncsvc.sync.asking import ask_for_runs
+from syncsvc.visible import visible_line
 from syncsvc.words import changes, counted, plural
 
 APP = "demo-receiver"
@@ -161,7 +162,7 @@ class Demo:
 
     def _say(self, line: str) -> None:
         self._progress.clear()
-        self._out.write(f"demo: {line}\n")
+        self._out.write(f"demo: {visible_line(line)}\n")
         self._out.flush()
 
 

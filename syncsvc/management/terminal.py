@@ -4,6 +4,8 @@ import shutil
 import time
 from typing import TextIO
 
+from syncsvc.visible import visible_line
+
 CLEAR = "\r\x1b[K"
 
 
@@ -18,11 +20,11 @@ class ProgressLine:
     def show(self, line: str) -> None:
         if self._terminal:
             width = shutil.get_terminal_size().columns - 1
-            self._write(CLEAR + line[:width])
+            self._write(CLEAR + visible_line(line)[:width])
             self._shown = True
         elif not self._quiet and line != self._last and time.monotonic() - self._shown_at >= 1:
             self._last, self._shown_at = line, time.monotonic()
-            self._write(f"{line}\n")
+            self._write(f"{visible_line(line)}\n")
 
     def clear(self) -> None:
         """Takes the line away, for another to be written in its place."""

@@ -16,6 +16,7 @@ from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
 from syncsvc.redis_connections import refusal
+from syncsvc.visible import visible
 
 REFUSED = 2
 LOGIN = {"dbname", "user", "password", "host", "port"}
@@ -66,7 +67,7 @@ def _refuse(kind: str, message: str, as_json: bool) -> NoReturn:
     if as_json:
         print(json.dumps({"error": {"kind": kind, "message": message}}))
     else:
-        print(message, file=sys.stderr)
+        print(visible(message), file=sys.stderr)
     sys.exit(REFUSED)
 
 

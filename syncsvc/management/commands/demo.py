@@ -23,6 +23,7 @@ from syncsvc.management.demo_watch import APP, Demo, Facts, put_away
 from syncsvc.management.stack import BASE_DIR, MANAGE, Stack
 from syncsvc.management.supervisor import StartError
 from syncsvc.management.terminal import CLEAR
+from syncsvc.visible import visible
 
 LOOPBACK = "127.0.0.0/8,::1/128"
 TROUBLED_APP = "demo-trouble"
@@ -127,7 +128,7 @@ class Command(BaseCommand):
 
     def _say(self, line: str) -> None:
         clear = CLEAR if self.stdout.isatty() else ""  # the progress of the watching process may stand there
-        self.stdout.write(f"{clear}demo: {line}")
+        self.stdout.write(f"{clear}demo: {visible(line)}")
         self.stdout.flush()
 
 

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from syncsvc.management.stack import Stack
 from syncsvc.management.supervisor import StartError
+from syncsvc.visible import visible
 
 ROUND_SECONDS = 0.2
 
@@ -56,5 +57,5 @@ class Command(BaseCommand):
                 raise
 
     def _say(self, line: str) -> None:
-        self.stdout.write(f"syncsvc: {line}")
+        self.stdout.write(f"syncsvc: {visible(line)}")
         self.stdout.flush()
