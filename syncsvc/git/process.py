@@ -329,22 +329,19 @@ class GitProcess:
 
     def _listen(self) -> None:
         """What git says beside its output. The end of it counts most: progress comes first, complaints last."""
-        while self._err in self._open:
-            try:
-                block = os.read(self._err, _BLOCK)
-            except BlockingIOError:
-                return
+        if self._err not in self._open:
+            return
+        # Once, and not until there is no more: a remote may talk without end, and limits must be looked at.
+        with contextlib.suppress(BlockingIOError):
+            block = os.read(self._err, _BLOCK)
             if not block:
                 self._open.discard(self._err)
             self._stderr = (self._stderr + block)[-_MAX_STDERR:]
 
     def _discard_output(self) -> None:
-        while self._out in self._open:
-            try:
-                if not os.read(self._out, _BLOCK):
-                    self._open.discard(self._out)
-            except BlockingIOError:
-                return
+        with contextlib.suppress(BlockingIOError):
+            if self._out in self._open and not os.read(self._out, _BLOCK):
+                self._open.discard(self._out)
 
 
 def _widen(pipe: int) -> None:

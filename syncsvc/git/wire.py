@@ -1,5 +1,6 @@
 """The heads of HTTP answers, read from git's own trace of its requests (GIT_TRACE_CURL)."""
 
+import mmap
 import os
 import re
 import tempfile
@@ -83,7 +84,11 @@ class Trace:
         return os.fstat(self._file.fileno()).st_size if self._file else 0
 
     def read(self) -> "Wire":
-        return Wire(os.pread(self._file.fileno(), MAX_TRACE, 0) if self._file else b"")
+        if not self._file or not self.size():
+            return Wire(b"")
+        # Mapped, not copied: a long list of refs is large, and many threads may have one.
+        with mmap.mmap(self._file.fileno(), self.size(), access=mmap.ACCESS_READ) as trace:
+            return Wire(trace)
 
     def close(self) -> None:
         if self._file:
@@ -97,7 +102,7 @@ class Wire:
     `packets` are the ones that `ls-remote` received in git's protocol, where they are traced.
     """
 
-    def __init__(self, trace: bytes) -> None:
+    def __init__(self, trace: bytes | mmap.mmap) -> None:
         self.answer: HttpAnswer | None = None
         self.packets = [text.decode("utf-8", "replace") for text in _lines(trace, _PACKET, b"packet:")]
         for text in _lines(trace, _HEADER, b""):
@@ -111,15 +116,16 @@ class Wire:
             self.answer = HttpAnswer(self.answer.status, {**self.answer.headers, name.strip().lower(): value.strip()})
 
 
-def _lines(trace: bytes, marker: bytes, before: bytes) -> list[bytes]:
+def _lines(trace: bytes | mmap.mmap, marker: bytes, before: bytes) -> list[bytes]:
     """What follows the marker in the lines that begin with it, but for git's time, place and `before`."""
     found: list[bytes] = []
     position = trace.find(marker)
     while position >= 0 and len(found) < _MAX_LINES:
         begin, end = trace.rfind(b"\n", 0, position) + 1, trace.find(b"\n", position)
-        head, end = trace[begin:position], end if end >= 0 else len(trace)
+        end = end if end >= 0 else len(trace)
+        head, text = trace[begin:position][:_MAX_LINE], position + len(marker)
         if b"<=" not in head and before in head:  # a traced body may hold what looks like a header
-            found.append(trace[position + len(marker) : end][:_MAX_LINE])
+            found.append(trace[text : min(end, text + _MAX_LINE)])
         position = trace.find(marker, end)
     return found
 

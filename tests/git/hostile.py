@@ -173,8 +173,11 @@ class HostileServer:
         yield from self.refs()
         yield b"0000"
 
-    def fetched(self) -> Iterator[bytes]:
+    def fetched(self, *, known: bool) -> Iterator[bytes]:
+        """`known`: git has named commits of its own, and waits for a word on them."""
         sha = self.commit.encode()
+        if known:
+            yield packets(b"acknowledgments\n", b"ready\n")[:-4] + b"0001"
         yield packets(b"shallow-info\n", b"shallow %s" % sha)[:-4] + b"0001" + packets(b"packfile\n")[:-4]
         for text in self.progress():
             yield packets(b"\2" + text)[:-4]
@@ -208,7 +211,10 @@ def _handler(server: HostileServer) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = plain_body(self.rfile.read(int(self.headers["Content-Length"])))
-            self._answer(server.fetched() if b"command=fetch" in body else server.listing(), "result")
+            if b"command=fetch" in body:
+                self._answer(server.fetched(known=b"0009done" not in body), "result")
+            else:
+                self._answer(server.listing(), "result")
 
         def _answer(self, pieces: Iterable[bytes], kind: str) -> None:
             assert urlsplit(self.path).path.startswith("/a.git/")

@@ -1,9 +1,11 @@
 """Hostile remotes end with the kind of the limit that they exceed, within seconds, and leave nothing on the disk."""
 
+import contextlib
 import itertools
 import os
 import random
 import resource
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +18,9 @@ from syncsvc.git.bounds import Bounds
 from syncsvc.git.manifest import read_difference, read_manifest
 from syncsvc.git.mirror import Mirror, bytes_of
 from syncsvc.git.process import Context, GitProcess
-from syncsvc.git.remote import GitLimits, Remote, remote_head
+from syncsvc.git.remote import Remote, remote_head
 from syncsvc.types import ErrorKind, RemoteHead
+from tests.git import conftest
 from tests.git.hostile import (
     HostileServer,
     deep_tree,
@@ -29,12 +32,12 @@ from tests.git.hostile import (
     long_names,
     nested_trees,
 )
-from tests.git.servers import processes_with
+from tests.git.servers import packets, processes_with
 from tests.gitrepo import GitRepo
 
 MB = 1 << 20
 BOUNDS = Bounds(memory_bytes=64 * MB, cpu_seconds=30, refs_bytes=4 * MB)
-LIMITS = GitLimits(timeout=60, ls_remote_timeout=60, allow_local=True, repository_bytes=8 * MB, bounds=BOUNDS)
+LIMITS = replace(conftest.LIMITS, timeout=60, ls_remote_timeout=60, repository_bytes=8 * MB, bounds=BOUNDS)
 
 
 def of(made: tuple[str, bytes]) -> HostileServer:
@@ -176,6 +179,42 @@ def test_folders_deeper_than_git_goes_are_refused(tmp_path: Path) -> None:
         read_deep(tmp_path, 100_000)
     assert caught.value.kind in {ErrorKind.GIT_CORRUPT, ErrorKind.REPOSITORY_TOO_LARGE}
     assert not (tmp_path / "m").exists()
+
+
+def test_git_of_a_first_fetch_lets_others_go_first(repo: GitRepo, tmp_path: Path) -> None:
+    """A later one does not, except in a bulk."""
+    path, nices = tmp_path / "m", set[int]()
+
+    def note() -> None:
+        for pid in processes_with(f"SYNCSVC_FETCH={path}"):
+            with contextlib.suppress(OSError):
+                if b"\0fetch\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    nices.add(os.getpriority(os.PRIO_PROCESS, pid))
+
+    limits = replace(LIMITS, timeout=1, interrupt=note)
+    with talk().serving() as url, pytest.raises(TooLargeError):
+        Mirror(path, Remote(url), limits).fetch(RemoteHead("main", "1" * 40))
+    assert 10 in nices
+    Mirror(path, Remote(repo.url), LIMITS).fetch(RemoteHead("main", repo.commit({"a": b"1"})))
+    nices.clear()
+    with talk().serving() as url, pytest.raises(TooLargeError):
+        Mirror(path, Remote(url), limits).fetch(RemoteHead("main", "1" * 40))
+    assert nices == {0}
+
+
+def test_a_list_of_refs_is_not_copied_into_this_process(tmp_path: Path) -> None:
+    """It is in the trace that git writes, and several threads may have one at a time."""
+    commit = "1" * 40
+    server = HostileServer(commit)
+    main = packets(b"%s refs/heads/main\n" % commit.encode())[:-4]
+    server.protocol, server.refs = 0, lambda: itertools.chain([main], itertools.islice(endless_refs(commit), 150))
+    with server.serving() as url:
+        tracemalloc.start()
+        try:
+            assert remote_head(Remote(url), replace(LIMITS, bounds=Bounds())) == RemoteHead("main", commit)
+            assert tracemalloc.get_traced_memory()[1] < server.bytes_sent // 4
+        finally:
+            tracemalloc.stop()
 
 
 class Stopped(Exception):

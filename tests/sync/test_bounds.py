@@ -3,7 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from syncsvc.models import Repository
+import pytest
+
+from syncsvc.git.mirror import bytes_of
+from syncsvc.models import Repository, Subscription
+from syncsvc.sync.job import mirror_of
+from syncsvc.types import RemoteHead
+from tests.git.hostile import HostileServer, delta_bomb, endless_pack, endless_refs
 from tests.git.servers import GitHttpServer
 from tests.sync.world import World
 
@@ -23,3 +29,44 @@ def test_a_repository_over_a_limit_fails_at_once_with_the_limit_s_name(
     assert (run.outcome, run.error_kind) == ("failed", "repository_too_large")
     assert "over the limit of 1 (GIT_FULL_FETCH_MAX_BYTES). Raise GIT_FULL_FETCH_MAX_BYTES, or" in run.error
     assert Repository.objects.get().error_kind == "repository_too_large"
+
+
+@pytest.fixture
+def bomb() -> HostileServer:
+    """A remote with a file of 160 MB in a pack of some KB, which stays packed."""
+    commit, pack = delta_bomb(160, others=100)
+    return HostileServer(commit, lambda: [pack])
+
+
+def test_a_file_that_git_cannot_hold_fails_the_run_and_the_others_arrive(
+    world: World, settings: Any, bomb: HostileServer
+) -> None:
+    """It was fetched under a higher limit. The mirror is sound, and is not made anew."""
+    with bomb.serving() as url:
+        Repository.objects.update(url=url)
+        mirror_of(Repository.objects.get()).fetch(RemoteHead("main", bomb.commit))
+        before = (settings.MIRROR_DIR / str(world.repository.id) / "HEAD").stat().st_ino
+        settings.GIT_MEMORY_BYTES = 64 << 20
+        run = world.run()
+    assert (run.outcome, run.error_kind, run.delivered, run.failed) == ("failed", "repository_too_large", 101, 1)
+    assert "GIT_MEMORY_BYTES" in run.error
+    assert (settings.MIRROR_DIR / str(world.repository.id) / "HEAD").stat().st_ino == before
+
+
+@pytest.mark.parametrize("limit", ["GIT_MEMORY_BYTES", "MAX_REPOSITORY_BYTES", "MAX_REFS_BYTES"])
+def test_a_hostile_remote_fails_its_run_for_good_and_leaves_no_mirror(
+    world: World, settings: Any, bomb: HostileServer, limit: str
+) -> None:
+    settings.GIT_MEMORY_BYTES = settings.MAX_REPOSITORY_BYTES = 64 << 20
+    settings.MAX_REFS_BYTES = 1 << 20
+    if limit == "MAX_REPOSITORY_BYTES":
+        bomb.pack = endless_pack
+    if limit == "MAX_REFS_BYTES":
+        bomb.refs = lambda: endless_refs(bomb.commit)
+    with bomb.serving() as url:
+        Repository.objects.update(url=url)
+        run = world.run()
+    assert (run.outcome, run.error_kind, run.requests) == ("failed", "repository_too_large", 0)
+    assert limit in run.error
+    assert Subscription.objects.get().retry_count == 0 or Subscription.objects.get().status == "failed"
+    assert bytes_of(settings.MIRROR_DIR) <= 16384
