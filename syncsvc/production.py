@@ -113,8 +113,8 @@ def check_networks(**_: Any) -> list[CheckMessage]:
 def check_proxy_variables(**_: Any) -> list[CheckMessage]:
     if settings.EGRESS_PROXY or not (found := sorted(set(PROXY_VARIABLES) & set(os.environ))):
         return []
-    hint = "Set EGRESS_PROXY where webhooks must go through a proxy; else unset the variable here."
-    message = f"{found[0]} is set, which webhooks do not obey."
+    hint = "Set EGRESS_PROXY where webhooks and git must go through a proxy; else unset the variable here."
+    message = f"{found[0]} is set, which neither webhooks nor git obey."
     return [Warning(message, hint=hint, id="syncsvc.W015")]
 
 

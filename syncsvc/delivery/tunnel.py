@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from http import HTTPStatus
 from time import monotonic
 
 import pycurl
@@ -12,7 +11,7 @@ from syncsvc.delivery.refusals import status_name
 from syncsvc.egress.addresses import AddressPolicy
 from syncsvc.egress.policy import RefusedError
 from syncsvc.egress.proxied import check_proxied
-from syncsvc.egress.proxy import Proxy
+from syncsvc.egress.proxy import Outcome, Proxy, outcome
 from syncsvc.types import ErrorKind
 
 # As long as libcurl keeps what it looked up by itself.
@@ -88,20 +87,19 @@ class Tunnel:
 
 def _refused(status: int, name: str, host: str, *, wants_login: bool) -> Verdict:
     answered = f"The egress proxy {name} answered {status_name(status)}"
-    match status:
-        case HTTPStatus.PROXY_AUTHENTICATION_REQUIRED if wants_login:
+    match outcome(status, wants_login=wants_login):
+        case Outcome.WANTS_LOGIN:
             text = f"{answered}: it wants another user name and password. Correct those in EGRESS_PROXY."
             return Verdict(ErrorKind.EGRESS_PROXY, text)
-        # Smokescreen answers 407 to what its rules forbid.
-        case HTTPStatus.FORBIDDEN | HTTPStatus.PROXY_AUTHENTICATION_REQUIRED | HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS:
+        case Outcome.REFUSED:
             text = f"{answered}: it refuses connections to {host}. Change the webhook URL, or the proxy's rules."
             return Verdict(ErrorKind.ENDPOINT_FORBIDDEN_ADDRESS, text)
-        case HTTPStatus.BAD_GATEWAY | HTTPStatus.SERVICE_UNAVAILABLE:
+        case Outcome.UNREACHABLE:
             text = f"{answered}: it could not connect to {host}. Check that the endpoint is up, and the proxy's log."
             return Verdict(ErrorKind.ENDPOINT_UNREACHABLE, text)
-        case HTTPStatus.GATEWAY_TIMEOUT:
+        case Outcome.TIMED_OUT:
             text = f"{answered}: {host} took no connection in time. Check that the endpoint is up, and the proxy's log."
             return Verdict(ErrorKind.ENDPOINT_TIMEOUT, text)
-        case _:
+        case Outcome.FAILED:
             text = f"{answered} to CONNECT; nothing was sent to {host}. Check EGRESS_PROXY and the proxy's log."
             return Verdict(ErrorKind.EGRESS_PROXY, text)

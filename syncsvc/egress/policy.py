@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 from syncsvc.egress.addresses import AddressPolicy, not_public
 from syncsvc.egress.lookup import Lookup, look_up, system_lookup
 from syncsvc.egress.ports import PortPolicy
+from syncsvc.egress.proxy import Proxy
 
 # Resolvers and curl read such a host as an IPv4 address in forms of their own: 0x7f.1, 2130706433, 127.1.
 _ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?")
@@ -19,13 +20,17 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """`networks_setting` and `ports_setting` are the settings that allow more; `lookup` finds a name's addresses."""
+    """`networks_setting` and `ports_setting` are the settings that allow more; `lookup` finds a name's addresses.
+
+    With a `proxy` every connection goes through it: `syncsvc.egress.proxied` says what it is asked for.
+    """
 
     addresses: AddressPolicy
     ports: PortPolicy
     networks_setting: str
     ports_setting: str
     lookup: Lookup = system_lookup
+    proxy: Proxy | None = None
 
     def resolve(
         self, host: str, port: int, *, timeout: float, interrupt: Callable[[], None] | None = None
@@ -35,14 +40,17 @@ class Egress:
         `host` is a name or an address, without brackets. Of a name with several addresses those remain that may be
         connected to. RefusedError where none does, UnknownHostError where the name has none within `timeout` seconds.
         """
-        if not self.ports.permits(port):
-            raise RefusedError(f"Port {port} is refused. Change the URL, or add the port to {self.ports_setting}.")
+        self.check_port(port)
         insist_on_one_meaning(host)
         found = look_up(host, port, lookup=self.lookup, timeout=timeout, interrupt=interrupt)
         permitted = [address for address in found if self.addresses.permits(address)]
         if not permitted:
             raise RefusedError(not_public(host, self.networks_setting))
         return permitted
+
+    def check_port(self, port: int) -> None:
+        if not self.ports.permits(port):
+            raise RefusedError(f"Port {port} is refused. Change the URL, or add the port to {self.ports_setting}.")
 
 
 def insist_on_one_meaning(host: str) -> None:

@@ -8,7 +8,9 @@ from syncsvc.egress.addresses import AddressPolicy, not_public
 from syncsvc.egress.lookup import Lookup, UnknownHostError, look_up, system_lookup
 from syncsvc.egress.policy import RefusedError, insist_on_one_meaning
 
-_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*)")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\.?")
+# Always this machine itself, whether it can be looked up here or not (RFC 6761, section 6.3).
+_LOCALHOST = re.compile(r"(?:.*\.)?localhost\.?", re.IGNORECASE)
 
 
 def check_proxied(
@@ -35,15 +37,18 @@ def check_proxied(
         raise RefusedError("The URL's host is neither a name nor an address; change the URL.")
     insist_on_one_meaning(host)
     try:
-        found = _literal(host) or look_up(host, port, lookup=lookup, timeout=timeout, interrupt=interrupt)
+        found = _known(host) or look_up(host, port, lookup=lookup, timeout=timeout, interrupt=interrupt)
     except UnknownHostError:
         return
     if not all(addresses.permits(address) for address in found):
         raise RefusedError(not_public(host, setting))
 
 
-def _literal(host: str) -> list[str]:
+def _known(host: str) -> list[str]:
+    """The addresses of a host for which no name service is needed."""
+    if _LOCALHOST.fullmatch(host):
+        return ["127.0.0.1", "::1"]
     try:
-        return [str(ip_address(host.removesuffix(".")))]
+        return [str(ip_address(host))]
     except ValueError:
         return []

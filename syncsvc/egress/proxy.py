@@ -3,6 +3,8 @@
 import base64
 import re
 from dataclasses import dataclass, field
+from enum import Enum, auto
+from http import HTTPStatus
 from urllib.parse import quote, unquote, urlsplit
 
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
@@ -43,6 +45,34 @@ class Proxy:
         if not self.username:
             return ()
         return (self.password, quote(self.password, safe=""), self.authorization.partition(" ")[2])
+
+
+class Outcome(Enum):
+    """What it means that a proxy opened no tunnel."""
+
+    FAILED = auto()
+    WANTS_LOGIN = auto()
+    REFUSED = auto()
+    UNREACHABLE = auto()
+    TIMED_OUT = auto()
+
+
+_OUTCOMES: dict[int, Outcome] = {
+    # Smokescreen answers 407 to what its rules forbid.
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: Outcome.REFUSED,
+    HTTPStatus.FORBIDDEN: Outcome.REFUSED,
+    HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS: Outcome.REFUSED,
+    HTTPStatus.BAD_GATEWAY: Outcome.UNREACHABLE,
+    HTTPStatus.SERVICE_UNAVAILABLE: Outcome.UNREACHABLE,
+    HTTPStatus.GATEWAY_TIMEOUT: Outcome.TIMED_OUT,
+}
+
+
+def outcome(status: int, *, wants_login: bool) -> Outcome:
+    """Of the status that a proxy answered to CONNECT; `wants_login` says that it has a Proxy-Authenticate."""
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and wants_login:
+        return Outcome.WANTS_LOGIN
+    return _OUTCOMES.get(status, Outcome.FAILED)
 
 
 def read_proxy(text: str) -> Proxy | None:

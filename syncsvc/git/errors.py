@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 from syncsvc.error_kinds import HOST_LIMITS, POLICIES, kind_of_remote_status
 from syncsvc.exceptions import GitError
 from syncsvc.git.complaints import AT_REMOTE, HUNG_UP, PROXY, RULES, SENTENCES, Rule
+from syncsvc.git.detour import failure
 from syncsvc.git.disk import disk_error
 from syncsvc.git.redirects import STATUSES, discovery_url
 from syncsvc.git.wire import HttpAnswer
@@ -31,6 +32,8 @@ _STATUS = re.compile(
     r"(?:fatal: unable to access ''|error: RPC failed).*?"
     r"(?:The requested URL returned error: |HTTP code = )([0-9]{3})\b"
 )
+# By these a proxy that passes requests on says as well that it cannot reach the remote.
+_OF_GATEWAYS = (502, 503, 504)
 _REFUSED = "The remote refuses the request (HTTP {status}); check the URL and the server. It is tried again by itself."
 _RATE_LIMITED = re.compile(r"fatal: rate limited by ''(?:.* in ([0-9]+) seconds)?")
 # The only words of a remote that count beside a status: a 403 may be a refusal or a limit.
@@ -77,17 +80,24 @@ def git_error(
     folder: str = "",
     answer: HttpAnswer | None = None,
     setting: str = "GIT_TIMEOUT",
+    proxy: str = "",
 ) -> GitError:
     """Kind and sentence for a git that failed; `hide` are the secrets and paths that must not be shown.
 
     `otherwise` is the kind of what git says in words that are not known here. `url` is the remote's, `answer` its last
-    one over http, `folder` the one that git writes to, `setting` the name of the limit of silence.
+    one over http, `folder` the one that git writes to, `setting` the name of the limit of silence, `proxy` host and
+    port of the proxy on the way.
     """
     said = _lines(stderr.decode("utf-8", "replace"), url)
+    if proxy and (failed := failure([line.plain for line in said], proxy, answer)):
+        return GitError(failed.kind, clean(failed.text, hide)[:MAX_MESSAGE])
     verdict = _of_http(said, url, answer) or _by_rule(said, folder) or _unknown(said, otherwise)
     if answer and answer.status == 200 and answer.is_page and verdict.kind is ErrorKind.GIT_UNREACHABLE:
         verdict = verdict._replace(words=_PAGE)
     text = verdict.words.replace("{setting}", setting)
+    status = _status_of(said)
+    if proxy and url.startswith("http:") and status in _OF_GATEWAYS:
+        text += f" Perhaps it is the egress proxy {proxy} that answers so: look at its log."
     quoted = clean(" ".join(filter(None, (verdict.line, _remotes_words(said, verdict.line)))), hide)
     if quoted:
         text = f"{text[: MAX_MESSAGE - 100]} git said: {quoted}"
@@ -96,7 +106,7 @@ def git_error(
         text[:MAX_MESSAGE],
         retry_after=verdict.retry_after,
         at_remote=verdict.at_remote,
-        status=_status_of(said),
+        status=status,
     )
     if isinstance(error, MovedError):
         error.location = _location(answer)

@@ -62,9 +62,10 @@ class Context:
 
     `timeout` is the longest silence in seconds, and `setting` the name of the setting that holds it.
     `otherwise` is the kind of a failure that git tells in words that are not known here. `url` is that of the remote
-    that is asked, `folder` the one that is written to. `traces` are the variables that have git tell what goes over
-    the wire. `check` and `interrupt` are called once a second while git is at work, or four times within `timeout`
-    where that is shorter; they may raise, which ends git. `bounds` are the limits of git's processes.
+    that is asked, `folder` the one that is written to, `proxy` host and port of the proxy on the way. `traces` are the
+    variables that have git tell what goes over the wire. `check` and `interrupt` are called once a second while git is
+    at work, or four times within `timeout` where that is shorter; they may raise, which ends git. `bounds`
+    are the limits of git's processes.
     """
 
     env: Mapping[str, str] = field(repr=False)
@@ -75,6 +76,7 @@ class Context:
     setting: str = "GIT_TIMEOUT"
     url: str = field(default="", repr=False)
     folder: str = ""
+    proxy: str = ""
     traces: Sequence[str] = ()
     check: Callable[[], None] | None = None
     interrupt: Callable[[], None] | None = None
@@ -227,6 +229,7 @@ class GitProcess:
                 folder=context.folder,
                 answer=self.wire.answer,
                 setting=context.setting,
+                proxy=context.proxy,
             )
 
     def kill(self) -> None:

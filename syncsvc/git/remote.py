@@ -16,6 +16,7 @@ from syncsvc.git.access import Access, Terms
 from syncsvc.git.authorities import read_certificates, write_bundle
 from syncsvc.git.bounds import Bounds
 from syncsvc.git.complaints import NOT_GIT
+from syncsvc.git.detour import ssh_command
 from syncsvc.git.disk import own_disk, temporary_folder
 from syncsvc.git.errors import at_remote
 from syncsvc.git.known_hosts import pinned_for
@@ -127,7 +128,7 @@ def access(
         check_url(remote.url, allow_local=limits.allow_local)
     except InvalidUrlError as error:  # what was allowed when it was stored need not be now
         raise NotAskedError(ErrorKind.GIT_NOT_FOUND, str(error)) from error
-    scheme = scheme_of(remote.url)
+    scheme, proxy = scheme_of(remote.url), limits.egress.proxy
     _check_fit(scheme, remote.credential)
     with _private_folder(remote, limits, scheme) as folder:
         config = _http_config(remote.url, remote.credential) | (
@@ -138,13 +139,14 @@ def access(
             # What comes in a fetch is too much to be traced; of a long list of refs nothing else tells that it comes.
             env={"GIT_TRACE_CURL_NO_DATA": "1"} if git_dir else {},
             timeout=timeout,
-            hide=(*paths, str(folder), *_secrets(remote.credential)),
+            hide=(*paths, str(folder), *_secrets(remote.credential), *(proxy.secrets if proxy else ())),
             nice=limits.nice,
             interrupt=limits.interrupt,
             setting=setting,
             folder=str(git_dir.parent) if git_dir else "",
             traces=("GIT_TRACE_CURL",) if scheme in HTTP else (),
             bounds=replace(limits.bounds, file_bytes=limits.repository_bytes if git_dir else 0),
+            proxy=proxy.authority if proxy else "",
         )
         terms = Terms(
             egress=limits.egress,
@@ -153,7 +155,7 @@ def access(
             git_dir=git_dir,
             timeout=limits.ls_remote_timeout,
             has_credential=remote.credential is not None,
-            ssh=partial(_ssh, remote.credential, folder),
+            ssh=partial(_ssh, remote.credential, folder, ssh_command() if proxy else ""),
         )
         try:
             yield Access(remote.url, terms)
@@ -178,13 +180,21 @@ def _private_folder(remote: Remote, limits: GitLimits, scheme: str) -> Iterator[
 
 
 def _ssh(
-    credential: HttpCredential | SshCredential | None, folder: Path, host: str, port: int, address: str, seconds: float
+    credential: HttpCredential | SshCredential | None,
+    folder: Path,
+    command: str,
+    host: str,
+    port: int,
+    address: str,
+    seconds: float,
 ) -> Mapping[str, str]:
     if not isinstance(credential, SshCredential):
         return {}
     with own_disk(folder.parent):
         pinned = pinned_for(host, port, credential.known_hosts)
-        return ssh_environment(credential.private_key, pinned, folder, address=address, connect_timeout=seconds)
+        return ssh_environment(
+            credential.private_key, pinned, folder, address=address, connect_timeout=seconds, command=command
+        )
 
 
 def _trust(remote: Remote, limits: GitLimits, folder: Path) -> dict[str, str]:

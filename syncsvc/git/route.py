@@ -8,8 +8,11 @@ from syncsvc.egress.addresses import AddressPolicy
 from syncsvc.egress.lookup import UnknownHostError
 from syncsvc.egress.policy import Egress, RefusedError
 from syncsvc.egress.ports import PortPolicy
+from syncsvc.egress.proxied import check_proxied
+from syncsvc.egress.proxy import Proxy
 from syncsvc.exceptions import GitError, NotAskedError
 from syncsvc.git.complaints import NO_HOST
+from syncsvc.git.detour import config_through, environment_through
 from syncsvc.git.url import place_of, scheme_of
 from syncsvc.types import ErrorKind
 
@@ -18,11 +21,14 @@ PORTS = ("22", "80", "443", "9418")
 
 
 def git_egress(
-    networks: Sequence[str] = (), ports: Sequence[str] = PORTS, nat64_prefixes: Sequence[str] = ()
+    networks: Sequence[str] = (),
+    ports: Sequence[str] = PORTS,
+    nat64_prefixes: Sequence[str] = (),
+    proxy: Proxy | None = None,
 ) -> Egress:
     """ValueError for what is no network, port or prefix."""
     addresses = AddressPolicy(networks, nat64_prefixes)
-    return Egress(addresses, PortPolicy(ports), "GIT_ALLOWED_NETWORKS", "GIT_ALLOWED_PORTS")
+    return Egress(addresses, PortPolicy(ports), "GIT_ALLOWED_NETWORKS", "GIT_ALLOWED_PORTS", proxy=proxy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,8 @@ def routes_to(
         return [Route(url, config)]
     host, port = place_of(url)
     try:
+        if egress.proxy:
+            return [_through(egress.proxy, url, config, egress, timeout=timeout, interrupt=interrupt)]
         addresses = egress.resolve(host, port, timeout=timeout, interrupt=interrupt)
     except RefusedError as error:
         raise NotAskedError(ErrorKind.GIT_FORBIDDEN_ADDRESS, str(error)) from error
@@ -59,6 +67,35 @@ def routes_to(
     if scheme == "git":
         return [_to_address(url, config, address) for address in addresses]
     return [Route(url, config, address=address) for address in addresses]
+
+
+def _through(
+    proxy: Proxy,
+    url: str,
+    config: Mapping[str, str | Sequence[str]],
+    egress: Egress,
+    *,
+    timeout: float,
+    interrupt: Callable[[], None] | None,
+) -> Route:
+    """The one way there is; the proxy finds the addresses of the host."""
+    scheme, (host, port) = scheme_of(url), place_of(url)
+    egress.check_port(port)
+    check_proxied(
+        host,
+        port,
+        addresses=egress.addresses,
+        setting=egress.networks_setting,
+        timeout=timeout,
+        lookup=egress.lookup,
+        interrupt=interrupt,
+    )
+    return Route(
+        url,
+        {**config, **config_through(scheme, proxy)},
+        environment_through(scheme, proxy, host, port, seconds=timeout),
+        address=host if scheme == "ssh" else "",
+    )
 
 
 def _pinned(host: str, port: int, addresses: Sequence[str]) -> dict[str, str | Sequence[str]]:

@@ -17,12 +17,13 @@ _RSA = (
 
 
 def ssh_environment(
-    private_key: str, pinned: Pinned, folder: Path, *, address: str, connect_timeout: float
+    private_key: str, pinned: Pinned, folder: Path, *, address: str, connect_timeout: float, command: str = ""
 ) -> dict[str, str]:
     """Puts key, the pinned host's lines and ssh's configuration into this private folder, in place of earlier ones.
 
     ssh connects to `address` whatever the host in the URL is, within `connect_timeout` seconds. All that comes from
-    outside stands in the configuration file: the command, which git gives to a shell, names that file alone.
+    outside stands in the configuration file: the command, which git gives to a shell, names that file alone. A
+    `command` stands in place of the connection.
     """
     key, known_hosts, config = folder / "key", folder / "known_hosts", folder / "config"
     _write(key, _readable(private_key))
@@ -48,6 +49,8 @@ def ssh_environment(
         "ControlPath": "none",
         "LogLevel": "INFO",  # below it ssh keeps to itself why it cannot come to terms with a server
     }
+    if command:
+        options["ProxyCommand"] = command
     _write(config, "\n".join(f"{name} {value}" for name, value in options.items()))
     return {"GIT_SSH_COMMAND": shlex.join(["ssh", "-F", str(config)]), "GIT_SSH_VARIANT": "ssh"}
 

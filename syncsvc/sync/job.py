@@ -17,6 +17,7 @@ from syncsvc.models import App, Repository, Subscription, Trigger
 from syncsvc.stopping import STOPPING
 from syncsvc.store.claim import Claimed, claim, claim_next_released
 from syncsvc.sync.lease import Lease, LeaseLostError
+from syncsvc.sync.proxy import egress_proxy
 from syncsvc.sync.turn import Turn
 from syncsvc.sync.watch import RunEndsError, Watched
 from syncsvc.types import ErrorKind
@@ -157,7 +158,10 @@ def git_limits(*, is_last: bool = False, interrupt: Callable[[], None] | None = 
             refs_bytes=settings.MAX_REFS_BYTES,
         ),
         egress=_egress(
-            tuple(settings.GIT_ALLOWED_NETWORKS), tuple(settings.GIT_ALLOWED_PORTS), tuple(settings.NAT64_PREFIXES)
+            tuple(settings.GIT_ALLOWED_NETWORKS),
+            tuple(settings.GIT_ALLOWED_PORTS),
+            tuple(settings.NAT64_PREFIXES),
+            egress_proxy(),
         ),
         interrupt=interrupt,
     )

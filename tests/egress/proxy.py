@@ -26,14 +26,14 @@ class ProxyServer:
     through: a whole head of an answer, or b"" to break off, or None, which lets through what has the `login`.
     """
 
-    def __init__(self, *, login: str = "", leads: Mapping[str, tuple[str, int]] | None = None) -> None:
+    def __init__(self, *, login: str = "", leads: Mapping[str, tuple[str, int]] | None = None, port: int = 0) -> None:
         self.asked: list[Asked] = []
         self.connections = 0
         self.answer: bytes | None = None
         self.is_silent = False
         self._login, self._leads = login, leads or {}
         self._open: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -56,6 +56,11 @@ class ProxyServer:
         proxy = read_proxy(f"http://{login}127.0.0.1:{self.port}")
         assert proxy is not None
         return proxy
+
+    def take(self) -> list[str]:
+        """What it was asked for since the last call."""
+        asked, self.asked = self.asked, []
+        return [each.target for each in asked]
 
     @property
     def targets(self) -> list[str]:

@@ -1,7 +1,11 @@
 """The ways out of syncsvc, each as a function of what stands for the host in a URL; they answer with what they say."""
 
+import contextlib
+import os
+import subprocess
 from collections.abc import Callable, Mapping
 
+import pycurl
 from django.utils import timezone
 
 from syncsvc.delivery.answers import Answer, Request
@@ -77,6 +81,22 @@ def _stored_remote(url: str) -> str:
         return url
 
 
+def _plain(*command: str) -> tuple[str, str]:
+    """Somebody else's program, which hears of all that is around it."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_CONFIG_NO")}
+    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=env, timeout=30)
+    return "", ""
+
+
+def _plain_curl(authority: str) -> tuple[str, str]:
+    curl = pycurl.Curl()
+    curl.setopt(pycurl.URL, f"http://{authority}/")
+    curl.setopt(pycurl.WRITEFUNCTION, lambda data: len(data))
+    with contextlib.suppress(pycurl.error):
+        curl.perform()
+    return "", ""
+
+
 def try_way(way: str, authority: str) -> tuple[str, str]:
     try:
         return WAYS[way](authority)
@@ -84,7 +104,15 @@ def try_way(way: str, authority: str) -> tuple[str, str]:
         return "refused", str(error)
 
 
+PLAIN: Mapping[str, Way] = {
+    "plain libcurl": _plain_curl,
+    "plain git over http": lambda authority: _plain("git", "ls-remote", f"http://{authority}/a.git"),
+    "plain git over https": lambda authority: _plain("git", "ls-remote", f"https://{authority}/a.git"),
+    "plain git protocol": lambda authority: _plain("git", "ls-remote", f"git://{authority}/a.git"),
+    "plain git over ssh": lambda authority: _plain("git", "ls-remote", f"ssh://git@{authority}/a.git"),
+}
 WAYS: Mapping[str, Way] = {
+    **PLAIN,
     "delivery": _delivery,
     "delivery over TLS": _delivery_over_tls,
     "probe": _probe,

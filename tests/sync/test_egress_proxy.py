@@ -6,10 +6,11 @@ import pytest
 from django.db.models.functions import Now
 from pytest_django import Settings
 
-from syncsvc.models import App, Operation, Status, Subscription
+from syncsvc.models import App, Operation, Repository, Status, Subscription
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.testing import send_test
 from tests.egress.proxy import ProxyServer
+from tests.git.servers import GitHttpServer
 from tests.sync.answers import always
 from tests.sync.world import World
 
@@ -79,3 +80,21 @@ def test_a_test_message_goes_through_the_proxy(world: World, proxy: ProxyServer)
     tested = send_test(App.objects.get().pk, Asker(name="a test", source=Operation.Source.COMMAND))
     assert tested.succeeded
     assert proxy.targets == [f"127.0.0.1:{world.receiver.port}"]
+
+
+def test_a_proxy_that_fails_is_not_the_remotes_failure_either(
+    world: World, proxy: ProxyServer, settings: Settings
+) -> None:
+    world.repo.commit(FILES)
+    server = GitHttpServer(world.repo.path.parent)
+    Repository.objects.update(url=server.url(world.repo.path.name))
+    proxy.answer = b"HTTP/1.1 500 Oops\r\nX-Smokescreen-Error: internal\r\n\r\n"
+    for _ in range(6):
+        assert world.run().error_kind == "egress_proxy"
+    repository = Repository.objects.get()
+    assert (repository.failure_streak, repository.circuit_until) == (0, None)
+    assert server.discoveries == 0
+    proxy.answer = None
+    assert world.run().outcome == "synced"
+    assert {each.method for each in proxy.asked} == {"GET", "POST", "CONNECT"}
+    server.close()
