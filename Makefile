@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON := .venv/bin/python
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header --quiet
 
-.PHONY: help up down demo test bench screenshots images lint format requirements local dev
+.PHONY: help up down demo test bench screenshots images sbom audit lint format requirements local dev
 
 help: ## lists these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -30,6 +30,12 @@ screenshots: dev ## takes the pictures of docs/console.md anew, with invented cl
 images: ## pins the images of docker-compose.yml by digest, in .env (needs Docker and the network)
 	@scripts/pin-images
 
+sbom: ## writes sbom.cdx.json, the packages of the image, as CycloneDX
+	@scripts/audit sbom
+
+audit: ## looks for known vulnerabilities of the packages of the image and of `make up` (needs the network)
+	@scripts/audit vulnerabilities
+
 lint: dev ## ruff, mypy and the layers
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
@@ -44,6 +50,7 @@ requirements: ## compiles pyproject.toml into requirements*.txt with hashes (nee
 	@$(COMPILE) -o requirements.txt
 	@$(COMPILE) --extra local -c requirements.txt -o requirements-local.txt
 	@$(COMPILE) --extra local --extra dev -c requirements-local.txt -o requirements-dev.txt
+	@uv pip compile scripts/audit.in --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-audit.txt
 
 local:
 	@scripts/venv requirements-local.txt

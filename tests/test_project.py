@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,8 @@ def test_templates_have_no_inline_script_style_or_handler() -> None:
     inline = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>|<style|\sstyle=|\son[a-z]+=", re.IGNORECASE)
     found = [file for file in (ROOT / "templates").rglob("*.html") if inline.search(file.read_text(encoding="utf-8"))]
     assert found == []
+
+
+def test_the_audit_says_what_it_can_do() -> None:
+    done = subprocess.run([ROOT / "scripts/audit"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "usage: scripts/audit sbom|vulnerabilities\n")
