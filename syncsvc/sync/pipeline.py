@@ -51,6 +51,7 @@ from syncsvc.sync.settle import settle
 from syncsvc.sync.settlement_text import OTHER_REMOTE_TEXT, handed_over_text
 from syncsvc.sync.snapshots import take_in
 from syncsvc.sync.spool import Spool
+from syncsvc.sync.spool_room import ROOM
 from syncsvc.sync.tally import Stop
 from syncsvc.sync.throttle import EndpointThrottle
 from syncsvc.sync.turn import PLANS_A_TURN, Turn
@@ -172,7 +173,7 @@ def _bring_up_to_date(job: Job, mirror: Mirror, head: RemoteHead) -> Ending:
     try:
         with mirror.reading():
             if mirror.has_fetched:
-                make_room(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
+                make_room(settings.MIRROR_DIR, ROOM.for_mirrors)
             ending = _plan_and_deliver(job, mirror, commit)
     except GitError as error:
         if error.kind is not ErrorKind.GIT_CORRUPT or error.at_remote:
@@ -223,7 +224,7 @@ def _fetch(job: Job, mirror: Mirror, head: RemoteHead) -> str:
     if not job.trigger.asked_for:
         enter_host(repository)
     try:
-        commit = fetch_with_room(mirror, head, settings.MIRROR_MAX_BYTES)
+        commit = fetch_with_room(mirror, head, ROOM.for_mirrors)
     except GitError as error:
         if error.kind is ErrorKind.WORKER_DISK:
             raise

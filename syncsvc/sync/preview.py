@@ -24,6 +24,7 @@ from syncsvc.sync.job import Job, git_limits, mirror_of
 from syncsvc.sync.lease import Lease
 from syncsvc.sync.plan import make_plan
 from syncsvc.sync.spool import Spool
+from syncsvc.sync.spool_room import ROOM
 from syncsvc.sync.watch import RunEndsError
 from syncsvc.types import Change, ChangeKind
 
@@ -129,11 +130,11 @@ def _plan(known: SyncPreview, subscription: Subscription) -> SyncPreview:
     mirror = mirror_of(repository, interrupt=_check)
     commit = head.commit
     if not mirror.has_commit(commit):
-        commit = fetch_with_room(mirror, head, settings.MIRROR_MAX_BYTES, wait=FETCH_WAIT_SECONDS)
+        commit = fetch_with_room(mirror, head, ROOM.for_mirrors, wait=FETCH_WAIT_SECONDS)
         wakeup.wake_runs(Subscription.objects.filter(repository=repository).fetch_ended())
     with mirror.reading(wait=FETCH_WAIT_SECONDS):
         if mirror.has_fetched:
-            make_room(settings.MIRROR_DIR, settings.MIRROR_MAX_BYTES)
+            make_room(settings.MIRROR_DIR, ROOM.for_mirrors)
         return _changes(known, subscription, mirror, commit)
 
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from syncsvc.git.disk import TEMPORARY, own_disk
+from syncsvc.sync.spool_room import ROOM
 from syncsvc.types import Change, ChangeKind
 
 # The most changes that are marked in doubt, sent and recorded together.
@@ -29,6 +30,8 @@ class Spool:
         self._groups: dict[Lane, list[int]] = {lane: [] for lane in self._pending}
         self._directory = directory or None
         self._is_scattered = False
+        # On disk.
+        self._taken = 0
         self.counts = dict.fromkeys(ChangeKind, 0)
         self.bytes = 0
 
@@ -38,6 +41,7 @@ class Spool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         for file in self._files.values():
             file.close()
+        ROOM.give_back(self._taken)
 
     def __len__(self) -> int:
         return sum(self.counts.values())
@@ -69,10 +73,13 @@ class Spool:
 
     def _write(self, lane: Lane) -> None:
         """A full disk is met here, while planning, and not when the group is read."""
+        group = marshal.dumps(self._pending[lane])
+        self._taken += len(group)
         with own_disk(self._directory or TEMPORARY):
+            ROOM.grow(self._taken, by=len(group), folder=self._directory)
             if lane not in self._files:
                 self._files[lane] = tempfile.TemporaryFile(prefix="syncsvc-", dir=self._directory)  # noqa: SIM115
             self._groups[lane].append(self._files[lane].tell())
-            marshal.dump(self._pending[lane], self._files[lane])
+            self._files[lane].write(group)
             self._files[lane].flush()
         self._pending[lane] = []
