@@ -1,6 +1,7 @@
 """A client app in one file: takes syncsvc's webhooks, checks everything in them, and keeps the files in SQLite.
 
-It uses the standard library and `standardwebhooks`, and nothing of syncsvc. docs/webhooks.md explains each step.
+It uses the standard library and `standardwebhooks` (and `cryptography`, to verify by a public key), and nothing of
+syncsvc. docs/webhooks.md explains each step.
 No file is ever written at a received path: content lives in rows, found by the path's raw bytes.
 """
 
@@ -23,9 +24,17 @@ from urllib.parse import parse_qs, urlsplit
 from standardwebhooks import Webhook, WebhookVerificationError
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
+try:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+except ImportError:
+    Ed25519PublicKey = None  # type: ignore[assignment,misc]
+
 MAX_HEAD = 16 * 1024
 MAX_BODY = 8 * 1024 * 1024
 IDLE_SECONDS = 120
+TOLERANCE_SECONDS = 300
+MAX_SIGNATURES = 20  # to verify one costs time; a sender has at most ten
 REMEMBER_SECONDS = 30 * 86_400  # how long webhook ids are kept to recognise repeats
 REASONS = {
     200: "OK", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
@@ -75,6 +84,42 @@ class Change(NamedTuple):
     bytes: bytes | None
     part: int
     total: int
+
+
+class PublicKey:
+    """Verifies signatures `v1a` (Ed25519) by the key `whpk_…`, as `Webhook` does `v1` by a shared secret."""
+
+    def __init__(self, text: str) -> None:
+        if Ed25519PublicKey is None:
+            raise ValueError("a whpk_ key needs the package cryptography: pip install cryptography")
+        self.key = Ed25519PublicKey.from_public_bytes(base64.b64decode(text.removeprefix("whpk_"), validate=True))
+
+    def verify(self, body: bytes, headers: dict[str, str], *, json_parse: bool) -> None:
+        webhook_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+        if not webhook_id or not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 16):
+            raise WebhookVerificationError("Missing required headers")
+        if abs(time.time() - int(timestamp)) > TOLERANCE_SECONDS:
+            raise WebhookVerificationError("Message timestamp too old or too new")
+        signed = f"{webhook_id}.{timestamp}.".encode("latin-1") + body
+        for signature in headers.get("webhook-signature", "").split(" ")[:MAX_SIGNATURES]:
+            version, _, encoded = signature.partition(",")
+            if version == "v1a" and self.fits(encoded, signed):
+                return
+        raise WebhookVerificationError("No matching signature found")
+
+    def fits(self, encoded: str, signed: bytes) -> bool:
+        try:
+            self.key.verify(base64.b64decode(encoded, validate=True), signed)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+def verifier(line: str) -> "Webhook | PublicKey":
+    """Which of the two a line of the secret file is for: a public key never verifies what a shared secret signed."""
+    if line.startswith("whsk_"):
+        raise ValueError("a private key; the receiver needs the public one, whpk_")
+    return PublicKey(line) if line.startswith("whpk_") else Webhook(line)
 
 
 class Hashes:
@@ -288,7 +333,7 @@ class Receiver:
         self.app_id = app_id.lower()
         self.secret_file = secret_file
         self.secrets_changed_at = 0.0
-        self.verifiers: list[Webhook] = []
+        self.verifiers: list[Webhook | PublicKey] = []
         self.read_secrets()
         self.counts: Counter[str] = Counter()
         self.failures: deque[dict[str, Any]] = deque(maxlen=20)
@@ -304,10 +349,13 @@ class Receiver:
         if not lines:
             raise ValueError("the secret file is empty; write the app's secret into it")
         try:
-            self.verifiers = [Webhook(line) for line in lines]
-        except (ValueError, EmptyWebhookSecretError):
+            self.verifiers = [verifier(line) for line in lines]
+        except (ValueError, EmptyWebhookSecretError) as error:
+            needs_package = "cryptography" in str(error)
             raise ValueError(
-                "the secret file holds a line that is no whsec_ secret; copy the app's secret whole"
+                str(error)
+                if needs_package
+                else "the secret file holds a line that is no whsec_ secret and no whpk_ key; copy the app's whole"
             ) from None
         self.secrets_changed_at = changed_at
         return True

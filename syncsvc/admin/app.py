@@ -21,7 +21,7 @@ from syncsvc.admin.counting import NONE, standing_of, subscriptions_of
 from syncsvc.admin.pause_buttons import PAUSE, RESUME, PauseButtons
 from syncsvc.admin.ping import describe
 from syncsvc.admin.removal import RemovalMixin
-from syncsvc.delivery.signing import new_secret
+from syncsvc.delivery.signing import Signing, new_secret, public_key
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Subscription
 from syncsvc.operations.apps import PROFILE_NAMES, save_app
@@ -53,7 +53,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
 
     def get_fieldsets(self, request: HttpRequest, obj: App | None = None) -> Any:
         return [
-            (None, {"fields": ("name", "url", "new_secret", *PROFILE_NAMES, "is_active")}),
+            (None, {"fields": ("name", "url", "new_secret", "signing", *PROFILE_NAMES, "is_active")}),
             ("Headers and certificates", {"fields": AppForm.fieldset(of_new_app=obj is None)}),
         ]
 
@@ -99,11 +99,12 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
 
     def save_model(self, request: HttpRequest, obj: App, form: Any, change: bool) -> None:
         typed: str = form.cleaned_data["new_secret"]
+        signing: Signing | None = form.cleaned_data["signing"]
         authentication: set[str] = form.apply(obj)
         if not change:
-            secret = typed or new_secret()
+            secret = typed or new_secret(signing or Signing.HMAC_SHA256)
             obj.set_secret(secret)
-            secrets.keep_to_show(request, obj, secret)
+            _keep_to_show(request, obj, secret)
             obj.save()
             return
         changed = (set(form.changed_data) & set(AppForm.Meta.fields)) | authentication
@@ -115,6 +116,8 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         app_page.NUMBERS.forget(obj)
         if typed:
             self._rotate(request, obj, secret=typed)
+        elif signing and (rotated := self._rotate(request, obj, signing=signing)):
+            _keep_to_show(request, obj, rotated.secret)
 
     def response_add(self, request: HttpRequest, obj: App, post_url_continue: str | None = None) -> HttpResponse:
         """To the app's own page, which shows the secret."""
@@ -141,13 +144,15 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
 
     def rotate(self, request: HttpRequest, app: App) -> None:
         if rotated := self._rotate(request, app, force=FORCE[0] in request.POST):
-            secrets.keep_to_show(request, app, rotated.secret)
+            _keep_to_show(request, app, rotated.secret)
             messages.success(request, "There is a new secret. The one before signs too for 24 hours.")
 
     @staticmethod
-    def _rotate(request: HttpRequest, app: App, *, secret: str = "", force: bool = False) -> Rotated | None:
+    def _rotate(
+        request: HttpRequest, app: App, *, secret: str = "", signing: Signing | None = None, force: bool = False
+    ) -> Rotated | None:
         try:
-            return rotate(app.pk, asker_of(request), secret=secret, force=force)
+            return rotate(app.pk, asker_of(request), secret=secret, signing=signing, force=force)
         except Refused as refusal:
             messages.error(request, f"{ROTATE.failed}: {refusal}")
             return None
@@ -171,3 +176,9 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
             messages.success(request, f"Dismissed: {dismissed}")
         else:
             messages.info(request, "There is nothing left to dismiss: all of it was sent again, or dismissed before.")
+
+
+def _keep_to_show(request: HttpRequest, app: App, secret: str) -> None:
+    """Of a key pair nobody needs the private key, and the page shows the public one always."""
+    if not public_key(secret):
+        secrets.keep_to_show(request, app, secret)

@@ -4,16 +4,21 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from syncsvc.admin.authentication_form import HELP, SHOWN, AuthenticationForm
-from syncsvc.delivery.signing import check_secret
+from syncsvc.delivery.signing import Signing, check_secret, signing_of
 from syncsvc.models import App
 from syncsvc.models.app import longest_timeout
 from syncsvc.operations.apps import PROFILE, PROFILE_NAMES
 from syncsvc.operations.secrets import still_valid
 
-SECRET_HELP = "Write-only. Blank keeps the secret, and makes one for a new app."  # noqa: S105 - words for people
+SECRET_HELP = "Write-only, whsec_ or whsk_. Blank keeps the secret, and makes one for a new app."  # noqa: S105 - words
+SIGNINGS = (
+    (Signing.HMAC_SHA256, "HMAC-SHA256: both sides have the secret"),
+    (Signing.ED25519, "Ed25519: the receiver has the public key, and nobody the private one"),
+)
 
 
 class AppForm(AuthenticationForm):
@@ -24,6 +29,13 @@ class AppForm(AuthenticationForm):
         required=False,
         help_text=SECRET_HELP,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"}),
+    )
+
+    signing = forms.ChoiceField(
+        label="Signed by",
+        required=False,
+        choices=SIGNINGS,
+        help_text="Another choice makes a new secret; the present one signs too for 24 hours.",
     )
 
     class Meta:
@@ -41,6 +53,9 @@ class AppForm(AuthenticationForm):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._signing = _signing_of(self.instance)
+        if self._signing:
+            self.initial["signing"] = self._signing.value
         if timeout := self.fields.get("timeout"):  # none of who only looks
             most = f"{longest_timeout():g}"
             timeout.help_text = (
@@ -58,3 +73,24 @@ class AppForm(AuthenticationForm):
             return check_secret(secret)
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
+
+    def clean_signing(self) -> Signing | None:
+        """None where nothing of it changes."""
+        typed: str = self.cleaned_data["signing"]
+        chosen = Signing(typed) if typed else None
+        if chosen is None or chosen is self._signing:
+            return None
+        # The typed secret was cleaned before: it says by itself how it signs.
+        if (secret := self.cleaned_data.get("new_secret")) and self._signing and signing_of(secret) is not chosen:
+            raise forms.ValidationError(f"The secret above signs by {signing_of(secret)}; choose that too.")
+        if valid := self.instance.still_valid_secrets(timezone.now()):
+            raise forms.ValidationError(still_valid(self.instance, valid))
+        return chosen
+
+
+def _signing_of(app: App) -> Signing | None:
+    """None for a new app, and where no key reads the secret."""
+    try:
+        return None if app.secret is None else app.signing
+    except ImproperlyConfigured:
+        return None

@@ -3,7 +3,7 @@
 import re
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from syncsvc.delivery.client_certificate import check_client_key
 from syncsvc.delivery.extra_headers import check_headers, names_of
-from syncsvc.delivery.signing import check_secret, new_secret
+from syncsvc.delivery.signing import Signing, check_secret, new_secret, public_key, signing_of
 from syncsvc.delivery.tls_terms import TlsTerms
 from syncsvc.delivery.webhook_url import check_webhook_url
 from syncsvc.exceptions import InvalidUrlError
@@ -57,6 +57,14 @@ def longest_timeout() -> float:
 def throttle_lasts_until(throttled_until: datetime | None, probe_until: datetime | None) -> datetime | None:
     """The end of a throttled app's wait, or of the request that goes first after it; as THROTTLE_LASTS_UNTIL_SQL."""
     return throttled_until and max(throttled_until, probe_until or throttled_until)
+
+
+class ShownSigner(NamedTuple):
+    """A secret that signs. `public_key` is blank where both sides have the secret; `until` is None for the present."""
+
+    signing: Signing
+    public_key: str
+    until: datetime | None
 
 
 class AppQuerySet(models.QuerySet["App"]):
@@ -175,7 +183,7 @@ class App(models.Model):
         return self.timeout is not None and self.request_timeout < self.timeout
 
     def set_secret(self, secret: str) -> None:
-        """Takes a `whsec_` secret; ValueError says what is wrong with it."""
+        """Takes a `whsec_` secret or a `whsk_` key; ValueError says what is wrong with it."""
         self.secret = Sealed.seal(check_secret(secret))
 
     def sealed_secrets(self, at: datetime) -> list[Sealed]:
@@ -185,6 +193,17 @@ class App(models.Model):
     def still_valid_secrets(self, at: datetime) -> list[EndingSecret]:
         """The secrets before the present one that sign too, newest first."""
         return [secret for secret in self.previous_secrets if secret.until > at]
+
+    @property
+    def signing(self) -> Signing:
+        """How the present secret signs."""
+        return signing_of(self.secret.reveal())
+
+    def signers(self, at: datetime) -> list[ShownSigner]:
+        """What people may see of the secrets that sign, newest first."""
+        ends = [None, *(secret.until for secret in self.still_valid_secrets(at))]
+        secrets = self.signing_secrets(at)
+        return [ShownSigner(signing_of(one), public_key(one), end) for one, end in zip(secrets, ends, strict=True)]
 
     def signing_secrets(self, at: datetime) -> list[str]:
         """The secrets that sign, decrypted, newest first."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from syncsvc.delivery.signing import check_secret, new_secret
+from syncsvc.delivery.signing import Signing, check_secret, new_secret, public_key, signing_of
 from syncsvc.exceptions import Refused
 from syncsvc.models import App
 from syncsvc.models.fields import EndingSecret, Sealed
@@ -22,10 +22,22 @@ SIGN_AT_ONCE = 10
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """The new secret, to be shown once; and the ends of those before it, newest first, which sign too until then."""
+    """The new secret, to be shown once; and the ends of those before it, newest first, which sign too until then.
+
+    Of a key pair the public key is shown, as often as anybody likes, and the private one never.
+    """
 
     secret: str = field(repr=False)
     ends: Sequence[datetime]
+
+    @property
+    def public_key(self) -> str:
+        """Blank for a secret that both sides must have."""
+        return public_key(self.secret)
+
+    @property
+    def signing(self) -> Signing:
+        return signing_of(self.secret)
 
     @property
     def previous_valid_until(self) -> datetime:
@@ -33,19 +45,23 @@ class Rotated:
         return self.ends[0]
 
 
-def rotate(app_id: uuid.UUID, asker: Asker, *, secret: str = "", force: bool = False) -> Rotated:
+def rotate(
+    app_id: uuid.UUID, asker: Asker, *, secret: str = "", signing: Signing | None = None, force: bool = False
+) -> Rotated:
     """Signs with this secret, or with a new one, from now on; and with the present one too for 24 hours.
 
-    Secrets from before the present one go on signing until their ends. Refused: `conflict` where one of these is still
-    valid, unless `force`; where so many sign already that no request could have more; and where the secret is the
-    present one. `invalid` where it is no secret; `not_found`.
+    A new one signs as `signing` says; None: as the present one. Secrets from before the present one go on signing until
+    their ends. Refused: `conflict` where one of these is still valid, unless `force`; where so many sign already that
+    no request could have more; and where the secret is the present one. `invalid` where it is no secret; `not_found`.
     """
-    secret = _checked(secret) if secret else new_secret()
+    secret = checked(secret, signing) if secret else ""
     with transaction.atomic():
         app, at = App.objects.select_for_update(no_key=True).filter(id=app_id).first(), database_time()
         if app is None:
             raise no_app(app_id)
-        if app.secret.reveal() == secret:
+        present = app.secret.reveal()
+        secret = secret or new_secret(signing or signing_of(present))
+        if present == secret:
             raise Refused("conflict", f"{app.name} signs with this secret already; nothing was changed.")
         valid = app.still_valid_secrets(at)
         if valid and not force:
@@ -82,8 +98,14 @@ def _too_many(app: App, next_end: datetime) -> str:
     )
 
 
-def _checked(secret: str) -> str:
+def checked(secret: str, signing: Signing | None = None) -> str:
+    """Refused where it is no secret, or none that signs as it should."""
     try:
-        return check_secret(secret)
+        secret = check_secret(secret)
     except ValueError as error:
         raise Refused("invalid", str(error)) from None
+    if signing is not None and signing_of(secret) is not signing:
+        raise Refused(
+            "invalid", f"This secret signs by {signing_of(secret)}, and {signing} was asked for; give one alone."
+        )
+    return secret

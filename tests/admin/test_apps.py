@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from standardwebhooks import Webhook
 
-from syncsvc.delivery.signing import new_secret
+from syncsvc.delivery.signing import Signing, new_secret, public_key
 from syncsvc.models import App
 from tests.factories import AppFactory, app_form, deeds
 from tests.outages import open_circuit
@@ -222,3 +222,49 @@ def test_a_new_url_starts_with_a_closed_circuit(console: Client) -> None:
     console.post(page_of(app), form(url="https://new.example.com/hook"))
 
     assert App.objects.get().circuit_opened_at is None
+
+
+PRIVATE = re.compile(r"whsk_[A-Za-z0-9+/=]+")
+PUBLIC = re.compile(r"whpk_[A-Za-z0-9+/=]+")
+
+
+def test_a_new_app_may_have_a_key_pair_whose_public_key_is_shown_always(console: Client) -> None:
+    page = console.post(ADD, form(signing="ed25519"), follow=True).text
+    app = App.objects.get()
+    key = public_key(app.secret.reveal())
+    for shown in (page, console.get(page_of(app)).text):
+        assert set(PUBLIC.findall(shown)) == {key}
+        assert not PRIVATE.search(shown)
+        assert "shown this once" not in shown
+
+
+def test_another_way_of_signing_makes_a_secret_and_the_one_before_signs_too(console: Client) -> None:
+    app = AppFactory(name="shop")
+    console.post(page_of(app), form(signing="ed25519"))
+    page = console.get(page_of(app)).text
+    pair, shared = App.objects.get().signing_secrets(timezone.now())
+    assert (PUBLIC.findall(page), shared) == ([public_key(pair)], app.secret.reveal())
+
+    refused = console.post(page_of(app), form(signing="hmac-sha256"))
+    assert refused.context["adminform"].form.errors.keys() == {"signing"}
+    console.post(page_of(app), form(signing="ed25519", max_batch="9"))
+    assert App.objects.get().signing_secrets(timezone.now()) == [pair, shared], "the same choice exchanges nothing"
+
+
+def test_a_key_pair_is_rotated_to_another_one(console: Client) -> None:
+    app = AppFactory(secret=new_secret(Signing.ED25519))
+    page = console.post(button(app, "rotate"), follow=True).text
+    keys = [public_key(secret) for secret in App.objects.get().signing_secrets(timezone.now())]
+    assert PUBLIC.findall(page) == keys
+    assert not PRIVATE.search(page)
+
+
+def test_a_typed_key_must_be_of_the_chosen_kind(console: Client) -> None:
+    app, secret = AppFactory(name="shop"), new_secret(Signing.ED25519)
+    shared = console.post(page_of(app), form(signing="ed25519", new_secret=new_secret()))
+    assert shared.context["adminform"].form.errors.keys() == {"signing"}
+    console.post(page_of(app), form(signing="ed25519", new_secret=secret))
+    page = console.get(page_of(app)).text
+    assert App.objects.get().secret.reveal() == secret
+    assert secret not in page
+    assert public_key(secret) in page

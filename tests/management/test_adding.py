@@ -31,6 +31,7 @@ def test_app_add_shows_the_secret_it_made_this_once(run: Run) -> None:
     app = App.objects.get()
     assert done.code == 0
     profile = {**{name: getattr(app, name) for name in PROFILE_NAMES}, "request_timeout": 15.0}
+    profile |= {"signing": "hmac-sha256", "public_key": None}
     secret = app.secret.reveal()
     assert done.json == {
         "id": str(app.id),

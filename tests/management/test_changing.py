@@ -284,7 +284,7 @@ def test_a_secret_is_rotated_and_shown_once(run: Run) -> None:
     done = run("secret_rotate", "client", "--yes", "--json")
     new, old = App.objects.get().signing_secrets(timezone.now())
     assert done.code == 0
-    assert set(done.json) == {"app", "secret", "previous_valid_until", "previous_ends"}
+    assert set(done.json) == {"app", "secret", "signing", "public_key", "previous_valid_until", "previous_ends"}
     assert (done.json["app"], done.json["secret"], old) == ("client", new, app.secret.reveal())
     assert done.json["previous_valid_until"].startswith(f"{timezone.now() + timedelta(hours=24):%Y-%m-%dT}")
     assert new not in done.err

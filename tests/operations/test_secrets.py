@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from syncsvc.delivery.signing import new_secret
+from syncsvc.delivery.signing import Signing, new_secret
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation
 from syncsvc.models.fields import EndingSecret, Sealed
@@ -134,3 +134,31 @@ def test_of_many_at_once_one_exchanges_it() -> None:
     done = [secret for secret in in_threads(act, 8) if secret]
     assert len(done) == 1
     assert signing(app) == [done[0], app.secret.reveal()]
+
+
+def test_an_app_changes_to_a_key_pair_and_stays_with_it() -> None:
+    app = AppFactory()
+    before = app.secret.reveal()
+
+    first = rotate(app.pk, ASKER, signing=Signing.ED25519)
+
+    assert first.secret.startswith("whsk_")
+    assert first.public_key.startswith("whpk_")
+    assert signing(app) == [first.secret, before], "both sign until the end of the one before"
+    second = rotate(app.pk, ASKER, force=True)
+    assert second.signing is Signing.ED25519
+    assert second.public_key != first.public_key
+    third = rotate(app.pk, ASKER, force=True, signing=Signing.HMAC_SHA256)
+    assert (third.signing, third.public_key) == (Signing.HMAC_SHA256, "")
+    shown = App.objects.get().signers(timezone.now())
+    assert [one.public_key for one in shown] == ["", second.public_key, first.public_key, ""]
+    assert [one.until is None for one in shown] == [True, False, False, False]
+    assert all("whsk_" not in repr(each) for each in (first, second, shown))
+
+
+def test_a_secret_that_signs_in_another_way_than_was_asked_for_is_refused() -> None:
+    app = AppFactory()
+    with pytest.raises(Refused, match=r"signs by hmac-sha256, and ed25519 was asked for") as refusal:
+        rotate(app.pk, ASKER, secret=new_secret(), signing=Signing.ED25519)
+    assert refusal.value.kind == "invalid"
+    assert len(signing(app)) == 1

@@ -1,6 +1,9 @@
+import base64
 import os
+import time
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.receiver_program.program import Program, message, new_secret, whole_file
 
@@ -64,3 +67,69 @@ def test_neither_secret_nor_content_is_logged(program: Program) -> None:
     assert len(log.splitlines()) == 2
     assert "confidential" not in log
     assert program.secret not in log
+
+
+def key_pair() -> tuple[Ed25519PrivateKey, str]:
+    key = Ed25519PrivateKey.generate()
+    return key, f"whpk_{base64.b64encode(key.public_key().public_bytes_raw()).decode()}"
+
+
+def send_signed(program: Program, key: Ed25519PrivateKey, *, age: int = 0, body: bytes = b"", also: str = "") -> int:
+    sent, webhook_id, timestamp = message("ping", {"app": {"id": "1"}}), "id-1", str(int(time.time()) - age)
+    signature = base64.b64encode(key.sign(f"{webhook_id}.{timestamp}.".encode() + sent)).decode()
+    headers = {"webhook-id": webhook_id, "webhook-timestamp": timestamp}
+    return program.post(body or sent, {**headers, "webhook-signature": f"{also}v1a,{signature}"})
+
+
+def test_a_public_key_verifies_what_its_private_key_signed(program: Program) -> None:
+    key, public = key_pair()
+    program.secret_file.write_text(f"{public}\n", encoding="ascii")
+    assert send_signed(program, key) == 204
+    assert send_signed(program, key, also="v1,AAAA v1a,%% v2,x nonsense ") == 204
+    assert send_signed(program, Ed25519PrivateKey.generate()) == 401
+    assert send_signed(program, key, body=message("ping", {"app": {"id": "2"}})) == 401
+    assert [send_signed(program, key, age=age) for age in (600, -600)] == [401, 401]
+
+
+def test_while_keys_are_exchanged_either_verifies(program: Program) -> None:
+    key, public = key_pair()
+    program.secret_file.write_text(f"{program.secret}\n{public}\n", encoding="ascii")
+    assert send_signed(program, key) == 204
+    assert program.send("ping", {"app": {"id": "1", "name": "demo"}}) == 204
+
+
+@pytest.mark.parametrize("prefix", ["whpk_", "whsec_", ""])
+def test_who_knows_the_public_key_can_sign_nothing_with_it(prefix: str, program: Program) -> None:
+    """Neither as if it were the key of an HMAC, in whatever way it may have been decoded."""
+    _, public = key_pair()
+    program.secret_file.write_text(f"{public}\n", encoding="ascii")
+    assert program.send("ping", {"app": {"id": "1"}}, secrets=(prefix + public.removeprefix("whpk_"),)) == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"webhook-id": "1", "webhook-timestamp": "9" * 15, "webhook-signature": "v1a,AAAA"},
+        {"webhook-id": "1", "webhook-timestamp": "nan", "webhook-signature": "v1a,AAAA"},
+        {"webhook-id": "1", "webhook-timestamp": "²", "webhook-signature": "v1a,AAAA"},
+        {"webhook-id": "é", "webhook-timestamp": "1", "webhook-signature": "v1a"},
+        {"webhook-id": "1", "webhook-timestamp": str(int(time.time())), "webhook-signature": "v1a," * 3000},
+        {"webhook-signature": "v1a,AAAA"},
+        {},
+    ],
+)
+def test_senseless_headers_are_refused_by_a_public_key_too(program: Program, headers: dict[str, str]) -> None:
+    program.secret_file.write_text(f"{key_pair()[1]}\n", encoding="ascii")
+    assert program.post(message("ping", {}), headers) == 401
+
+
+@pytest.mark.parametrize("line", ["whsk_AAAA", "whpk_AAAA", "whpk_%%"])
+def test_a_key_that_is_none_is_said_at_the_start(line: str, program: Program) -> None:
+    program.stop()
+    program.secret_file.write_text(f"{line}\n", encoding="ascii")
+    with pytest.raises(AssertionError, match=r"cannot start: the secret file"):
+        program.start()
+    program.process.wait(10)
+    assert program.process.stdout is not None
+    program.process.stdout.close()
+    assert line not in program.errors.read_text()

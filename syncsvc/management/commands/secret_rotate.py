@@ -11,15 +11,22 @@ from syncsvc.management import base
 from syncsvc.management.adding import read_secret
 from syncsvc.management.asking import add_asker, add_yes, asker, make_sure_of
 from syncsvc.management.selectors import find_app
+from syncsvc.management.signers import add_signing, new_signer, shown_secret
 from syncsvc.operations.secrets import Rotated, rotate, still_valid
 
 
 class Command(base.Command):
-    help = "Exchanges an app's signing secret, and shows the new one this once. For 24 hours the present one signs too."
+    help = (
+        "Exchanges an app's signing secret, and shows the new one this once; of a key pair the public key. For 24 hours"
+        " the present one signs too."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("app", metavar="APP", help="name or id")
-        parser.add_argument("--secret-file", metavar="F", help="its whsec_ secret, - for stdin (default: one is made)")
+        parser.add_argument(
+            "--secret-file", metavar="F", help="its whsec_ or whsk_ secret, - for stdin (default: made)"
+        )
+        add_signing(parser, default="as the present one")
         parser.add_argument("--force", action="store_true", help="also while one before is valid: all sign")
         add_yes(parser)
         add_asker(parser)
@@ -34,15 +41,15 @@ class Command(base.Command):
         if valid:
             question += f" So do {len(valid)} from before it, until their ends."
         make_sure_of(question, options, say=self.note)
-        rotated = rotate(app.id, who, secret=secret, force=options["force"])
+        rotated = rotate(app.id, who, secret=secret, signing=options["signing"], force=options["force"])
         return base.Answer(
             document={
                 "app": app.name,
-                "secret": rotated.secret,
+                **new_signer(rotated.secret),
                 "previous_valid_until": rotated.previous_valid_until,
                 "previous_ends": list(rotated.ends),
             },
-            lines=[f"The new secret of {app}, shown this once: {rotated.secret}", _ends(rotated)],
+            lines=[f"The new {shown_secret(rotated.secret, of=str(app))}", _ends(rotated)],
         )
 
 
