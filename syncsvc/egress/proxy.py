@@ -57,22 +57,22 @@ class Outcome(Enum):
     TIMED_OUT = auto()
 
 
-_OUTCOMES: dict[int, Outcome] = {
-    # Smokescreen answers 407 to what its rules forbid.
-    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: Outcome.REFUSED,
-    HTTPStatus.FORBIDDEN: Outcome.REFUSED,
-    HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS: Outcome.REFUSED,
-    HTTPStatus.BAD_GATEWAY: Outcome.UNREACHABLE,
-    HTTPStatus.SERVICE_UNAVAILABLE: Outcome.UNREACHABLE,
-    HTTPStatus.GATEWAY_TIMEOUT: Outcome.TIMED_OUT,
-}
-
-
 def outcome(status: int, *, wants_login: bool) -> Outcome:
-    """Of the status that a proxy answered to CONNECT; `wants_login` says that it has a Proxy-Authenticate."""
-    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and wants_login:
-        return Outcome.WANTS_LOGIN
-    return _OUTCOMES.get(status, Outcome.FAILED)
+    """Of the status that a proxy answered to CONNECT; `wants_login` says that it has a Proxy-Authenticate.
+
+    Proxies differ. A host that they cannot connect to, or find, is 502 (Smokescreen), 503 or 500 (Squid), 500
+    (tinyproxy); one that their rules forbid 403, or 407 (Smokescreen); a wrong login 407, or 401 (tinyproxy).
+    """
+    match status:
+        case HTTPStatus.UNAUTHORIZED:
+            return Outcome.WANTS_LOGIN
+        case HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            return Outcome.WANTS_LOGIN if wants_login else Outcome.REFUSED
+        case HTTPStatus.FORBIDDEN | HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS:
+            return Outcome.REFUSED
+        case HTTPStatus.GATEWAY_TIMEOUT:
+            return Outcome.TIMED_OUT
+    return Outcome.UNREACHABLE if status >= 500 else Outcome.FAILED
 
 
 def read_proxy(text: str) -> Proxy | None:

@@ -32,8 +32,8 @@ _STATUS = re.compile(
     r"(?:fatal: unable to access ''|error: RPC failed).*?"
     r"(?:The requested URL returned error: |HTTP code = )([0-9]{3})\b"
 )
-# By these a proxy that passes requests on says as well that it cannot reach the remote.
-_OF_GATEWAYS = (502, 503, 504)
+# By these a proxy that passes requests on says as well that it refuses, or cannot reach the remote.
+_OF_PROXIES = (403, 500, 502, 503, 504)
 _REFUSED = "The remote refuses the request (HTTP {status}); check the URL and the server. It is tried again by itself."
 _RATE_LIMITED = re.compile(r"fatal: rate limited by ''(?:.* in ([0-9]+) seconds)?")
 # The only words of a remote that count beside a status: a 403 may be a refusal or a limit.
@@ -96,7 +96,7 @@ def git_error(
         verdict = verdict._replace(words=_PAGE)
     text = verdict.words.replace("{setting}", setting)
     status = _status_of(said)
-    if proxy and url.startswith("http:") and status in _OF_GATEWAYS:
+    if proxy and url.startswith("http:") and (verdict.kind is ErrorKind.GIT_AUTH or status in _OF_PROXIES):
         text += f" Perhaps it is the egress proxy {proxy} that answers so: look at its log."
     quoted = clean(" ".join(filter(None, (verdict.line, _remotes_words(said, verdict.line)))), hide)
     if quoted:

@@ -81,7 +81,8 @@ def test_a_proxy_that_wants_another_login_is_called_that(login: str) -> None:
         ("502 Bad Gateway", ErrorKind.ENDPOINT_UNREACHABLE, "could not connect"),
         ("503 Service Unavailable", ErrorKind.ENDPOINT_UNREACHABLE, "could not connect"),
         ("504 Gateway Timeout", ErrorKind.ENDPOINT_TIMEOUT, "in time"),
-        ("500 Oops", ErrorKind.EGRESS_PROXY, "nothing was sent"),
+        ("500 Unable to connect", ErrorKind.ENDPOINT_UNREACHABLE, "could not connect"),
+        ("401 Unauthorized", ErrorKind.EGRESS_PROXY, "password"),
         ("404 Not Found", ErrorKind.EGRESS_PROXY, "EGRESS_PROXY"),
         ("405 Method Not Allowed", ErrorKind.EGRESS_PROXY, "EGRESS_PROXY"),
         ("429 Too Many Requests", ErrorKind.EGRESS_PROXY, "429"),
@@ -153,7 +154,7 @@ def test_a_tunnel_that_dies_is_made_again() -> None:
     with Receiver() as receiver, ProxyServer() as server, sender(proxy=server.proxy()) as transport:
         transport.send(request(receiver.url))
         assert answers(transport, 1)[0].status == 204
-        server.answer = b"HTTP/1.1 500 Oops\r\n\r\n"
+        server.answer = b"HTTP/1.1 405 No\r\n\r\n"
         server.end_connections()
         transport.send(request(receiver.url))
         assert answers(transport, 1)[0].error_kind is ErrorKind.EGRESS_PROXY

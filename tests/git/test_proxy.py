@@ -106,7 +106,8 @@ def test_a_proxy_that_wants_another_login_is_called_that(remote: Remote, login: 
         ("403 Forbidden\r\nX-Squid-Error: ERR_ACCESS_DENIED 0", ErrorKind.GIT_FORBIDDEN_ADDRESS),
         ("502 Bad Gateway", ErrorKind.GIT_UNREACHABLE),
         ("504 Gateway Timeout", ErrorKind.GIT_TIMEOUT),
-        ("500 Oops\r\nX-Squid-Error: ERR_SOMETHING 0", ErrorKind.EGRESS_PROXY),
+        ("500 Unable to connect", ErrorKind.GIT_UNREACHABLE),
+        ("429 Too Many Requests\r\nX-Squid-Error: ERR_TOO_MANY 0", ErrorKind.EGRESS_PROXY),
     ],
 )
 def test_what_a_proxy_answers_blames_nobody_else(remote: Remote, head: str, kind: ErrorKind) -> None:

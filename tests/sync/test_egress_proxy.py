@@ -38,7 +38,7 @@ def test_a_run_sends_through_the_proxy(world: World, proxy: ProxyServer) -> None
 
 def test_a_proxy_that_fails_stops_the_run_and_is_not_the_endpoints_failure(world: World, proxy: ProxyServer) -> None:
     world.repo.commit(FILES)
-    proxy.answer = b"HTTP/1.1 500 Oops\r\n\r\n"
+    proxy.answer = b"HTTP/1.1 405 No\r\n\r\n"
     for number in range(7):
         run = world.run()
         assert (run.outcome, run.error_kind) == ("postponed" if number < 5 else "failed", "egress_proxy")
@@ -88,7 +88,7 @@ def test_a_proxy_that_fails_is_not_the_remotes_failure_either(
     world.repo.commit(FILES)
     server = GitHttpServer(world.repo.path.parent)
     Repository.objects.update(url=server.url(world.repo.path.name))
-    proxy.answer = b"HTTP/1.1 500 Oops\r\nX-Smokescreen-Error: internal\r\n\r\n"
+    proxy.answer = b"HTTP/1.1 429 Too Many\r\nX-Squid-Error: ERR_TOO_BIG 0\r\n\r\n"
     for _ in range(6):
         assert world.run().error_kind == "egress_proxy"
     repository = Repository.objects.get()
