@@ -30,6 +30,12 @@ def own_disk(folder: Path | str) -> Iterator[None]:
         raise disk_error(folder, error.strerror or str(error), error.errno) from error
 
 
+def make_folder(folder: Path) -> None:
+    """Makes it where it is missing, for its owner alone: whoever may write there could put another mirror in place."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def temporary_folder() -> str:
     """The system's folder for temporary files; worker_disk where none can be written."""
     with own_disk(TEMPORARY):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from syncsvc.exceptions import MirrorBusyError
-from syncsvc.git.disk import own_disk
+from syncsvc.git.disk import make_folder, own_disk
 
 _PAUSE = 0.02
 
@@ -17,7 +17,7 @@ _PAUSE = 0.02
 def locked(file: Path, *, shared: bool = False, wait: float = 0) -> Iterator[int]:
     """Holds the lock file; MirrorBusyError if it is not had within `wait` seconds. Gives its file descriptor."""
     with own_disk(file.parent):
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         with own_disk(file.parent):

@@ -13,7 +13,7 @@ from pathlib import Path
 from syncsvc.error_kinds import POLICIES
 from syncsvc.exceptions import GitError, MirrorBusyError, TooLargeError
 from syncsvc.git.bounds import REPOSITORY_LIMIT, too_many_bytes
-from syncsvc.git.disk import own_disk
+from syncsvc.git.disk import make_folder, own_disk
 from syncsvc.git.environment import environment
 from syncsvc.git.errors import NoShallowError, at_remote
 from syncsvc.git.leftovers import FETCH_MARK, remove_leftovers
@@ -208,7 +208,7 @@ class Mirror:
 
     def _init(self, path: Path, object_format: str) -> None:
         with own_disk(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             path.mkdir(mode=0o700)  # repositories may be private, and what git writes is readable to all
         arguments = ["init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", str(path)]
         run(arguments, self._context(writes=True))

@@ -11,7 +11,7 @@ import structlog
 from django.conf import settings
 
 from syncsvc.exceptions import GitError
-from syncsvc.git.disk import own_disk, temporary_folder
+from syncsvc.git.disk import make_folder, own_disk, temporary_folder
 
 logger = structlog.get_logger(__name__)
 
@@ -68,7 +68,7 @@ def write_test() -> str:
 
 
 def _write_in(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with tempfile.TemporaryFile(dir=folder) as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file.write(os.urandom(TEST_BYTES))

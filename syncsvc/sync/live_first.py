@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 from django.conf import settings
 
+from syncsvc.git.disk import make_folder
+
 # A bulk run that would begin waits for live ones no longer than this, and looks so often whether they have ended.
 WAIT_SECONDS = 0.1
 LOOK_SECONDS = 0.01
@@ -76,7 +78,7 @@ def let_live_runs_pass() -> None:
 def _open() -> int | None:
     """None where this worker cannot write in its folder; the run itself meets that."""
     try:
-        settings.MIRROR_DIR.mkdir(parents=True, exist_ok=True)
+        make_folder(settings.MIRROR_DIR)
         return os.open(settings.MIRROR_DIR / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         return None
