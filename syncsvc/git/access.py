@@ -81,10 +81,12 @@ class Access:
             **route.env,
             **self._ssh(route),
         }
-        return [*arguments, *options, "--", route.url, *wanted], replace(terms.context, env=env, url=route.url)
+        aliases = {route.address: place_of(self._url)[0]} if route.address else {}
+        context = replace(terms.context, env=env, url=self._url, aliases=aliases)
+        return [*arguments, *options, "--", route.url, *wanted], context
 
     def _ssh(self, route: Route) -> Mapping[str, str]:
-        if not route.address:
+        if scheme_of(route.url) != "ssh":
             return {}
         # Several addresses share the time: git is ended where it is silent for longer.
         seconds = self._terms.timeout / len(self._routes)

@@ -16,6 +16,7 @@ _CONFIG = {
     "pack.deltaCacheSize": "32m",
     "core.attributesFile": os.devnull,
     "credential.helper": "",
+    "http.emptyAuth": "false",  # else curl tries to log in as whoever this machine's Kerberos says we are
     "gc.auto": "0",
     "maintenance.auto": "false",
     "fetch.recurseSubmodules": "false",

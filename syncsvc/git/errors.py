@@ -1,7 +1,7 @@
 """What git says on its standard error, turned into a kind and a clean sentence."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -77,6 +77,7 @@ def git_error(
     *,
     otherwise: ErrorKind = ErrorKind.INTERNAL,
     url: str = "",
+    aliases: Mapping[str, str] | None = None,
     folder: str = "",
     answer: HttpAnswer | None = None,
     setting: str = "GIT_TIMEOUT",
@@ -84,11 +85,11 @@ def git_error(
 ) -> GitError:
     """Kind and sentence for a git that failed; `hide` are the secrets and paths that must not be shown.
 
-    `otherwise` is the kind of what git says in words that are not known here. `url` is the remote's, `answer` its last
-    one over http, `folder` the one that git writes to, `setting` the name of the limit of silence, `proxy` host and
-    port of the proxy on the way.
+    `otherwise` is the kind of what git says in words that are not known here. `url` is the remote's, `aliases` the host
+    that is named in place of an address, `answer` the remote's last one over http, `folder` the one that git writes to,
+    `setting` the name of the limit of silence, `proxy` host and port of the proxy on the way.
     """
-    said = _lines(stderr.decode("utf-8", "replace"), url)
+    said = _lines(_named(stderr.decode("utf-8", "replace"), aliases or {}), url)
     if proxy and (failed := failure([line.plain for line in said], proxy, answer)):
         return GitError(failed.kind, clean(failed.text, hide)[:MAX_MESSAGE])
     verdict = _of_http(said, url, answer) or _by_rule(said, folder) or _unknown(said, otherwise)
@@ -141,6 +142,13 @@ def _lines(text: str, url: str) -> list[_Said]:
         if stripped and not _PROGRESS.match(stripped):
             found.append(_Said(stripped, _plain(stripped, url)))
     return found[-_MAX_LINES:]
+
+
+def _named(text: str, aliases: Mapping[str, str]) -> str:
+    """With the host in place of the address that git was led to."""
+    for address, host in aliases.items():
+        text = re.sub(rf"(?<![0-9A-Za-z:.]){re.escape(address)}(?![0-9A-Za-z]|[:.][0-9A-Za-z])", host, text)
+    return text
 
 
 def _plain(line: str, url: str) -> str:

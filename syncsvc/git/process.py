@@ -62,10 +62,10 @@ class Context:
 
     `timeout` is the longest silence in seconds, and `setting` the name of the setting that holds it.
     `otherwise` is the kind of a failure that git tells in words that are not known here. `url` is that of the remote
-    that is asked, `folder` the one that is written to, `proxy` host and port of the proxy on the way. `traces` are the
-    variables that have git tell what goes over the wire. `check` and `interrupt` are called once a second while git is
-    at work, or four times within `timeout` where that is shorter; they may raise, which ends git. `bounds`
-    are the limits of git's processes.
+    that is asked, `folder` the one that is written to, `proxy` host and port of the proxy on the way. `aliases` are
+    addresses, each with the host that errors name in its place. `traces` are the variables that have git tell what goes
+    over the wire. `check` and `interrupt` are called once a second while git is at work, or four times within `timeout`
+    where that is shorter; they may raise, which ends git. `bounds` are the limits of git's processes.
     """
 
     env: Mapping[str, str] = field(repr=False)
@@ -75,6 +75,7 @@ class Context:
     nice: int = 0
     setting: str = "GIT_TIMEOUT"
     url: str = field(default="", repr=False)
+    aliases: Mapping[str, str] = field(default_factory=dict)
     folder: str = ""
     proxy: str = ""
     traces: Sequence[str] = ()
@@ -226,6 +227,7 @@ class GitProcess:
                 context.hide,
                 otherwise=context.otherwise,
                 url=context.url,
+                aliases=context.aliases,
                 folder=context.folder,
                 answer=self.wire.answer,
                 setting=context.setting,

@@ -33,7 +33,7 @@ def git_egress(
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One way to a remote. `url` is what git is given; `address` what ssh connects to, blank for other transports."""
+    """One way to a remote. `url` is what git is given; `address` is where it connects, blank where curl chooses."""
 
     url: str
     config: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
@@ -117,4 +117,5 @@ def _to_address(url: str, config: Mapping[str, str | Sequence[str]], address: st
     parts = urlsplit(url)
     place = f"[{address}]" if ":" in address else address
     netloc = f"{place}:{parts.port}" if parts.port else place
-    return Route(urlunsplit(parts._replace(netloc=netloc)), config, {"GIT_OVERRIDE_VIRTUAL_HOST": parts.netloc})
+    env = {"GIT_OVERRIDE_VIRTUAL_HOST": parts.netloc}
+    return Route(urlunsplit(parts._replace(netloc=netloc)), config, env, address)

@@ -40,7 +40,7 @@ AROUND = [
 
 def test_no_way_out_is_led_astray() -> None:
     visits = visit([*WEBHOOKS, *GIT], [HOST], AROUND, **STRICT)
-    assert len(visits) == len(AROUND) * 8
+    assert len(visits) == len(AROUND) * len([*WEBHOOKS, *GIT])
     assert [each for each in visits if each.asked] == []
     assert [each for each in visits if {address for address, _ in each.connected} != {HOST}] == []
 
@@ -56,5 +56,5 @@ def test_other_programs_are() -> None:
 def test_nothing_leads_past_the_proxy() -> None:
     around = [Around(f"{name}={value}", {name: value}) for name in ("no_proxy", "NO_PROXY") for value in ("*", HOST)]
     visits = visit([*WEBHOOKS, *GIT], [HOST], around, EGRESS_PROXY=PROXY, **STRICT)
-    assert len(visits) == len(around) * 8
+    assert len(visits) == len(around) * len([*WEBHOOKS, *GIT])
     assert [each for each in visits if each.connected or not each.asked] == []

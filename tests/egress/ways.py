@@ -65,7 +65,9 @@ def _ping(authority: str) -> tuple[str, str]:
 
 def _git(url: str) -> tuple[str, str]:
     """As a poll does, and the look of a run."""
-    credential = SshCredential(private_key=KEY, known_hosts="* ssh-ed25519 AAAA") if url.startswith("ssh:") else None
+    credential = (
+        SshCredential(private_key=KEY, known_hosts="* ssh-ed25519 AAAA") if url.startswith(("ssh:", "git@")) else None
+    )
     try:
         remote_head(Remote(_stored_remote(url), credential=credential), git_limits())
     except GitError as error:
@@ -121,4 +123,5 @@ WAYS: Mapping[str, Way] = {
     "git over https": lambda authority: _git(f"https://{authority}/a.git"),
     "git protocol": lambda authority: _git(f"git://{authority}/a.git"),
     "ssh": lambda authority: _git(f"ssh://git@{authority}/a.git"),
+    "ssh as scp writes it": lambda authority: _git(f"git@{authority}:a.git"),
 }

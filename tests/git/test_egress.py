@@ -114,6 +114,8 @@ def test_where_no_address_answers_that_is_said(place: Place) -> None:
     error = error_of(place.remote, limits(egress))
     assert error.kind is ErrorKind.GIT_UNREACHABLE
     assert "no connection is made" in str(error)
+    assert "127.0.0" not in str(error)
+    assert NAME in str(error)
 
 
 def test_a_refusal_names_the_setting_and_no_address(place: Place) -> None:
