@@ -21,6 +21,7 @@ SHORTEST_WAIT = 60
 # A network that begins before these bits is somebody else's, too; 10.0.0.0/8 and fc00::/7 are the largest private ones.
 WIDEST = {4: 8, 6: 7}
 SECRETS = {"SECRET_KEY", "ENCRYPTION_KEYS", "DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "EGRESS_PROXY"}
+CONTAINER_SECRETS = Path("/run/secrets")
 # What other programs take a proxy from.
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 # Where clouds hand their machines' credentials to whoever asks.
@@ -123,7 +124,8 @@ def check_secret_files(**_: Any) -> list[CheckMessage]:
     named = [Path(file) for name, file in os.environ.items() if name.endswith("_FILE") and name[:-5] in SECRETS]
     found: list[CheckMessage] = []
     for file in (settings.DATA_DIR / "env", *named):
-        if file.is_file() and file.stat().st_mode & 0o077:
+        # What is mounted into a container there can be read by its one user, whatever number they have outside.
+        if file.parent != CONTAINER_SECRETS and file.is_file() and file.stat().st_mode & 0o077:
             message = f"{file} has secrets, and others may read it."
             found.append(Warning(message, hint=f"chmod 600 {file}", id="syncsvc.W009"))
     return found

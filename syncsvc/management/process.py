@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -56,7 +57,7 @@ class Child:
                 cwd=program.directory,
                 env={**os.environ, **program.environment},
                 process_group=0,  # Ctrl-C in the terminal is for us alone
-                preexec_fn=partial(_die_with, os.getpid(), program.orphan_signal) if LINUX else None,
+                preexec_fn=partial(_begin, os.getpid(), program.orphan_signal),
             )
 
     @property
@@ -90,8 +91,11 @@ class Child:
         self._pid_file.unlink(missing_ok=True)
 
 
-def _die_with(parent: int, orphan_signal: int) -> None:
-    assert _libc is not None  # noqa: S101 - only called on Linux
+def _begin(parent: int, orphan_signal: int) -> None:
+    """Runs in the child: no core dump of its secrets, and its end with ours."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if _libc is None:
+        return
     _libc.prctl(PR_SET_PDEATHSIG, orphan_signal)
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)

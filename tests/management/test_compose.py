@@ -61,6 +61,7 @@ def test_a_service_has_no_right_it_does_not_need_and_a_bound(name: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["ulimits"] == {"core": 0}
     assert not {"privileged", "cap_add", "devices", "pid", "ipc", "network_mode", "userns_mode"} & service.keys()
     uid, _, gid = service["user"].partition(":")
     assert int(uid) > 0

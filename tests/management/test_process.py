@@ -49,6 +49,13 @@ def test_a_child_is_remembered_while_it_runs_and_forgotten_when_it_was_stopped(t
     assert not (tmp_path / "it.pid").exists()
 
 
+def test_a_child_that_crashes_leaves_no_dump_of_its_secrets(tmp_path: Path) -> None:
+    code = "import resource; print(resource.getrlimit(resource.RLIMIT_CORE), flush=True)"
+    child = start(tmp_path, (sys.executable, "-c", code))
+    wait_for(lambda: child.poll() is not None)
+    assert (tmp_path / "it.log").read_text() == "(0, 0)\n"
+
+
 def test_a_child_that_does_not_listen_is_killed(tmp_path: Path) -> None:
     child = start(tmp_path, STUBBORN)
     wait_for(lambda: "ready" in (tmp_path / "it.log").read_text())
