@@ -129,6 +129,7 @@ class Command(BaseCommand):
 
     def _refuse(self, kind: str, message: str, as_json: bool) -> None:
         self.exit_code = REFUSED
+        message = message.encode(errors="backslashreplace").decode()  # a file's name may be no UTF-8
         if as_json:
             self._write_document({"error": {"kind": kind, "message": message}})
         else:
