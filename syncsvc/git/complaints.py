@@ -78,7 +78,7 @@ NOT_GIT = (
     "The URL answers, but not as a git repository does (it may be a web page, or plain files); check the URL. The"
     " server must speak git's smart HTTP protocol, as `git http-backend` does."
 )
-_BROKEN_OFF = "The connection to the remote broke off; it is tried again by itself."
+BROKEN_OFF = "The connection to the remote broke off; it is tried again by itself."
 _NOT_GIT_SPEECH = (
     "The remote answers, but with something else than git's protocol, such as the greeting of a shell or a page;"
     " check the URL and the remote. It is tried again by itself."
@@ -220,7 +220,7 @@ RULES: tuple[Rule, ...] = (
         _BAD_CERTIFICATE,
     ),
     _rule(_CURL + r".*(?:SSL|TLS|gnutls_|certificate)", ErrorKind.GIT_UNREACHABLE, _TLS),
-    _rule(_CURL, ErrorKind.GIT_UNREACHABLE, _BROKEN_OFF),
+    _rule(_CURL, ErrorKind.GIT_UNREACHABLE, BROKEN_OFF),
     _rule(r"fatal: unable to update url base from redirection", ErrorKind.GIT_NOT_FOUND, _MOVED),
     _rule(r"fatal: repository '' (?:not found|does not exist)$", ErrorKind.GIT_NOT_FOUND),
     _rule(
@@ -344,15 +344,16 @@ RULES: tuple[Rule, ...] = (
         r"(?:kex_exchange_identification|ssh_exchange_identification|ssh_dispatch_run_fatal|client_loop|"
         r"packet_write_wait|Bad packet length|Connection (?:closed|reset)|Connection to \S+ closed|Disconnected from)",
         ErrorKind.GIT_UNREACHABLE,
-        _BROKEN_OFF,
+        BROKEN_OFF,
     ),
     _rule(
         r"(?:fetch-pack: unexpected disconnect|fatal: (?:early EOF|[Tt]he remote end hung up|expected '|expected flush|"
         r"fetch-pack: |protocol error|error in sideband|read error: |unable to write (?:request )?to remote|"
+        r"packet write |unable to write (?:flush|delim|response end|stateless separator) packet|"
         r"remote helper '' aborted|error reading section header|git fetch-pack: )|"
         r"error: (?:RPC failed|index-pack died))",
         ErrorKind.GIT_UNREACHABLE,
-        _BROKEN_OFF,
+        BROKEN_OFF,
     ),
     _rule(r"fatal: Could not read from remote repository", ErrorKind.GIT_UNREACHABLE),
 )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self
 
 from syncsvc.exceptions import GitError
 from syncsvc.git.bounds import Bounds, too_many_refs, too_much_time
+from syncsvc.git.complaints import BROKEN_OFF
 from syncsvc.git.errors import git_error
 from syncsvc.git.launch import command_line
 from syncsvc.git.life import bytes_moved, bytes_read_before_objects, cpu_seconds
@@ -217,6 +218,8 @@ class GitProcess:
         context = self._context
         if exceeded := context.bounds.exceeded(self._stderr, self._process.returncode, context.hide):
             raise exceeded
+        if self._process.returncode == -signal.SIGPIPE and context.url:
+            raise GitError(ErrorKind.GIT_UNREACHABLE, BROKEN_OFF)  # it wrote to a remote that had hung up
         if self._process.returncode < 0:
             raise GitError(
                 ErrorKind.INTERNAL, f"{self._name} was ended by signal {-self._process.returncode}; it is tried again."

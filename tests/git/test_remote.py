@@ -1,5 +1,8 @@
+import contextlib
 import os
+import socket
 import stat
+import struct
 import subprocess
 import threading
 import time
@@ -225,6 +228,30 @@ def test_a_remote_that_does_not_answer_is_unreachable(url: str) -> None:
     with pytest.raises(GitError, match="cannot be reached") as caught:
         remote_head(Remote(url), LIMITS)
     assert caught.value.kind is ErrorKind.GIT_UNREACHABLE
+
+
+@pytest.mark.parametrize("scheme", ["http", "git"])
+def test_a_server_that_hangs_up_at_once_is_unreachable(scheme: str) -> None:
+    """git dies of SIGPIPE, without a word, where it writes its question to a connection that has ended."""
+
+    def hang_up(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=hang_up, args=(listener,))
+        thread.start()
+        try:
+            for _ in range(10):
+                with pytest.raises(GitError) as caught:
+                    remote_head(Remote(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/a.git"), LIMITS)
+                assert caught.value.kind is ErrorKind.GIT_UNREACHABLE
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 @pytest.mark.parametrize("scheme", ["http", "git"])
