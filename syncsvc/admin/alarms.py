@@ -141,12 +141,23 @@ def _of_others(numbers: dict[str, Any], alive: Alive | None) -> Iterator[Alarm]:
         yield _of_unreached(unreached[0], counts["unreached"], counts["unfetched"])
     if quiet := numbers["quiet"]:
         yield _of_quiet(quiet[0], counts["quiet"])
+    if ending := numbers["ending"]:
+        yield _of_ending(ending[0], counts["ending"])
     if gone := numbers["gone"]:
         more = _and_more(counts["gone"])
         text = f"{gone[0]['name']}{more}: {gone[0]['pause_reason']}"
         paused = f"{reverse('admin:syncsvc_app_changelist')}?is_active__exact=0"
         url, action = (paused, "Show paused apps") if more else (row_url("app", gone[0]["id"]), "Open the app")
         yield Alarm("warn", f"{counts['gone']:,} gone", text, url, action)
+
+
+def _of_ending(one: dict[str, Any], number: int) -> Alarm:
+    """The client certificate of an app that has ended, or ends within ENDS_SOON_DAYS; the first one."""
+    ended = one["until"] <= datetime.now(UTC)
+    when = f"ended on {one['until']:%Y-%m-%d}" if ended else f"ends on {one['until']:%Y-%m-%d}"
+    text = f"{one['name']}{_and_more(number)}: the client certificate {when}. Give the app a renewed one."
+    word = counted(number, "certificate")
+    return Alarm("bad" if ended else "warn", word, text, row_url("app", one["id"]), "Open the app")
 
 
 def _of_unreached(one: dict[str, Any], number: int, unfetched: int) -> Alarm:

@@ -52,6 +52,7 @@ class DeliveryAttemptAdmin(SendAgain):
         "full_path",
         "files",
         "webhook_id",
+        "header_names",
         "result",
         "milliseconds",
         "error",

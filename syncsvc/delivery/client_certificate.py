@@ -70,6 +70,16 @@ def describe(pem: str) -> list[Described]:
         return [_described(one) for one in x509.load_pem_x509_certificates(pem.encode())]
 
 
+def end_of(certificate: str) -> datetime | None:
+    """When the client's own certificate ends; None where there is none, or none that was checked."""
+    if not certificate:
+        return None
+    try:
+        return describe(certificate)[0].ends_at
+    except ValueError:
+        return None
+
+
 def fits(certificate: str, key: str) -> bool:
     """True where the key is that of the first certificate. Both have been checked."""
     with warnings.catch_warnings(action="ignore"):

@@ -16,6 +16,8 @@ from syncsvc.delivery.ed25519 import PRIVATE, PUBLIC, check_key_pair, new_key_pa
 
 PREFIX = "whsec_"
 NEW_KEY_BYTES = 32
+# The lines that a Signer makes: id, timestamp, signature.
+SIGNATURE_HEADERS = 3
 MIN_KEY_BYTES, MAX_KEY_BYTES = 24, 64  # Standard Webhooks 1.0.0, "Signature scheme"
 
 

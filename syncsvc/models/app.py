@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from syncsvc.delivery.client_certificate import check_client_key
+from syncsvc.delivery.client_certificate import check_client_key, end_of
 from syncsvc.delivery.extra_headers import check_headers, names_of
 from syncsvc.delivery.signing import Signing, check_secret, new_secret, public_key, signing_of
 from syncsvc.delivery.tls_terms import TlsTerms
@@ -103,6 +104,8 @@ class App(models.Model):
     # What syncsvc shows to its endpoint (mutual TLS): the certificate with its chain, and the key of the first one.
     client_certificate = CheckedTextField(blank=True, default="", db_default="", check=check_certificates)
     client_key = SealedField(null=True, editable=False, check=check_client_key)
+    # Read from the certificate when it is saved.
+    client_certificate_ends_at = models.DateTimeField(null=True, editable=False)
     is_active = models.BooleanField("active", default=True, help_text="Off: paused. Nothing is lost, nothing is sent.")
     pause_reason = models.CharField(max_length=200, blank=True, default="")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -157,10 +160,13 @@ class App(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
+    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
         if self.secret is None:
             self.secret = Sealed.seal(new_secret())
-        super().save(*args, **kwargs)
+        if update_fields is None or "client_certificate" in update_fields:
+            self.client_certificate_ends_at = end_of(self.client_certificate)
+            update_fields = None if update_fields is None else {*update_fields, "client_certificate_ends_at"}
+        super().save(*args, update_fields=update_fields, **kwargs)
 
     @property
     def is_throttled(self) -> bool:

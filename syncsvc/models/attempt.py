@@ -39,6 +39,8 @@ class DeliveryAttempt(models.Model):
     milliseconds = models.PositiveIntegerField()
     # The first 1 KiB of the answer's body.
     answer = models.BinaryField(default=b"", blank=True)
+    # Names of the app's own headers that went with the request; null where there were none.
+    header_names = models.TextField(null=True, blank=True)  # noqa: DJ001 - nothing costs nothing
     at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
+from syncsvc.delivery.client_certificate import ENDS_SOON_DAYS
 from syncsvc.models.hosts import CAUSE_URL_SQL, HOST_VALUES, host_sql
 from syncsvc.models.status import (
     ACTIVE_SQL,
@@ -24,7 +25,7 @@ from syncsvc.statistics.stale import STALE_SQL
 NAMED = 6  # rows of each list that are shown; the pages behind them have all
 COLUMNS = (
     *("counts", "causes", "apps", "held", "circuits", "throttled"),
-    *("gone", "stale", "unreached", "quiet", "running", "operations"),
+    *("gone", "stale", "unreached", "quiet", "ending", "running", "operations"),
 )
 
 # Counts everything, and lists the worst few of each kind. Reads each subscription once. From `runs_at` on a
@@ -87,6 +88,9 @@ WITH s AS MATERIALIZED (
   SELECT h.name, h.quiet_until AS until,
          (SELECT count(*) FROM syncsvc_repository r WHERE r.host = h.name AND r.is_active) AS repositories
   FROM syncsvc_remotehost h WHERE h.circuit_until IS NULL AND h.quiet_until > statement_timestamp()
+), ending AS (
+  SELECT id, name, client_certificate_ends_at AS until FROM syncsvc_app
+  WHERE is_active AND client_certificate_ends_at < statement_timestamp() + make_interval(days => %(days)s)
 ), running AS (
   SELECT s.id, s.app || '/' || s.repository AS name, x.id AS run, x.worker, x.started_at AS since, x.trigger, x.asked_by
   FROM s JOIN syncsvc_syncrun x ON x.subscription_id = s.id AND x.outcome = ''
@@ -126,6 +130,7 @@ SELECT
      'unreached', (SELECT count(*) FROM unreached),
      'unfetched', (SELECT count(*) FROM unreached WHERE answers),
      'quiet', (SELECT count(*) FROM quiet),
+     'ending', (SELECT count(*) FROM ending),
      'operations', (SELECT count(*) FROM operations WHERE finished_at IS NULL),
      'gone', (SELECT count(*) FROM syncsvc_app WHERE NOT is_active AND pause_reason = %(gone)s)
    ) FROM s),
@@ -144,6 +149,7 @@ SELECT
   (SELECT json_agg(t) FROM (SELECT * FROM stale ORDER BY since, name LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (SELECT * FROM unreached ORDER BY since, name LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (SELECT * FROM quiet ORDER BY repositories DESC, name LIMIT %(named)s) t),
+  (SELECT json_agg(t) FROM (SELECT * FROM ending ORDER BY until, name LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (SELECT * FROM running ORDER BY since LIMIT %(named)s) t),
   (SELECT json_agg(t) FROM (SELECT id, status FROM operations ORDER BY created_at DESC LIMIT %(named)s) t)
 """
@@ -163,6 +169,7 @@ def overview_numbers(*, gone: str) -> dict[str, Any]:
                 "requeue": settings.REQUEUE_AFTER,
                 "named": NAMED,
                 "gone": gone,
+                "days": ENDS_SOON_DAYS,
             },
         )
         row = cursor.fetchone()

@@ -65,10 +65,11 @@ _ACKNOWLEDGE_AND_LOG = (
   SELECT r.id FROM (SELECT count(*) FROM held) AS locked, syncsvc_syncrun r WHERE r.id = %(run)s FOR KEY SHARE OF r
 ), logged AS (
   INSERT INTO syncsvc_deliveryattempt (subscription_id, run_id, webhook_id, kind, path, files, status, error_kind,
-    error, milliseconds, answer)
+    error, milliseconds, answer, header_names)
   SELECT %(subscription)s, run.id, a.* FROM run, unnest(%(webhook_ids)s::text[], %(kinds)s::text[],
     %(asked_paths)s::bytea[], %(files)s::smallint[], %(statuses)s::smallint[], %(error_kinds)s::text[],
-    %(errors)s::text[], %(milliseconds)s::int[], %(answers)s::bytea[]) AS a
+    %(errors)s::text[], %(milliseconds)s::int[], %(answers)s::bytea[],
+    %(header_names)s::text[]) AS a
 ) SELECT id FROM held"""
 )
 
@@ -136,6 +137,7 @@ def acknowledge_and_log(
         "errors": _text_array(a.error[:ERROR_LETTERS] for a in attempts),
         "milliseconds": _array(str(a.milliseconds) for a in attempts),
         "answers": _bytes_array(a.answer[:ANSWER_BYTES] for a in attempts),
+        "header_names": _text_array(a.header_names for a in attempts),
     }
     return fetch_one(_ACKNOWLEDGE_AND_LOG, values) is not None
 
@@ -171,10 +173,13 @@ def _array(words: Iterable[str | None]) -> str:
     return f"{{{','.join(word or 'NULL' for word in words)}}}"
 
 
-def _text_array(texts: Iterable[str]) -> str:
+def _text_array(texts: Iterable[str | None]) -> str:
     """Of any texts; PostgreSQL has no zero byte."""
-    escaped = (text.replace("\0", "").replace("\\", "\\\\").replace('"', '\\"') for text in texts)
-    return "{" + ",".join([f'"{text}"' for text in escaped]) + "}"
+    return "{" + ",".join(["NULL" if text is None else f'"{_escaped(text)}"' for text in texts]) + "}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\0", "").replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _bytes_array(values: Iterable[bytes | None]) -> str:

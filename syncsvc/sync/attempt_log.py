@@ -1,8 +1,11 @@
 """A request and its answer, as the log of attempts and the log file have them: never a body, secret or token."""
 
+from collections.abc import Sequence
+
 import structlog
 
 from syncsvc.delivery.answers import Answer, Request
+from syncsvc.delivery.signing import SIGNATURE_HEADERS
 from syncsvc.store.attempts import Attempt
 from syncsvc.sync.job import Job
 from syncsvc.types import ErrorKind
@@ -22,7 +25,14 @@ def attempt_of[Tag](answer: Answer[Tag], *, kind: str, path: bytes | None, files
         error=answer.error,
         milliseconds=int(answer.seconds * 1000),
         answer=answer.body,
+        header_names=_own_headers(answer.request.headers),
     )
+
+
+def _own_headers(lines: Sequence[bytes]) -> str | None:
+    """`Authorization, X-Key` where the app has headers of its own: they follow those of the signature."""
+    own = lines[SIGNATURE_HEADERS:]
+    return ", ".join(line.partition(b":")[0].decode() for line in own) if own else None
 
 
 def given_up[Tag](request: Request[Tag], seconds: float, because: str) -> Answer[Tag]:

@@ -109,3 +109,9 @@ def test_the_page_costs_a_handful_of_queries(console: Client) -> None:
         console.get(page(attempt), {"part": "place"}, headers=HTMX)
 
     assert (len(whole), len(part)) == (3, 3)
+
+
+def test_the_names_of_an_apps_own_headers_are_shown(console: Client) -> None:
+    with_headers = DeliveryAttemptFactory(header_names="Authorization, X-Key")
+    assert "<code>Authorization, X-Key</code>" in console.get(page(with_headers)).text
+    assert "beside the signature" not in text(console.get(page(DeliveryAttemptFactory())))

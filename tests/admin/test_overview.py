@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +16,12 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from syncsvc.admin.kept import kept
 from syncsvc.management.embedded import free_port
-from syncsvc.models import RemoteHost, Subscription
+from syncsvc.models import App, RemoteHost, Subscription
 from syncsvc.sync.circuit import GONE
 from syncsvc.sync.health import beat_seen, worker_seen
 from tests import factories
 from tests.admin.labels import label
+from tests.delivery.authority import Authority
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -298,3 +300,19 @@ def test_many_tabs_have_it_made_once() -> None:
 
     assert found == ["numbers"] * 8
     assert len(made) == 1
+
+
+@pytest.mark.parametrize(("days", "words"), [(-1, "ended on"), (5, "ends on")])
+def test_a_client_certificate_that_ends_is_warned_of(
+    days: int, words: str, console: Client, alive: None, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    for name, valid in (("soon", days), ("later", 60)):
+        certificate, key = authority.client(days=valid)
+        app = factories.AppFactory(name=name, client_certificate=certificate, client_key=key)
+        factories.SubscriptionFactory(app=app, synced=True)
+    told = text_of(console.get("/admin/"))
+    assert f"1 certificate soon: the client certificate {words}" in told
+    App.objects.filter(name="soon").update(is_active=False)
+    cache.clear()
+    assert "client certificate" not in text_of(console.get("/admin/"))

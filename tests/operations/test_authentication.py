@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Operation
@@ -115,3 +116,15 @@ def test_headers_for_the_old_url_are_not_stored_for_the_one_that_took_its_place(
     kept = App.objects.get().headers
     assert kept is not None
     assert kept.reveal() == "X-Key: 1"
+
+
+def test_the_end_of_a_client_certificate_is_noted_with_it(app: App, tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    assert app.client_certificate_ends_at is not None
+    app.client_certificate, app.client_key = Authority(tmp_path / "x").client(days=3)
+    save_app(app, ASKER, changed=["client_certificate", "client_key"])
+    renewed = App.objects.get().client_certificate_ends_at
+    assert renewed is not None
+    assert (renewed - timezone.now()).days == 2
+    move(app, "https://new.example.com/", keep=False)
+    assert App.objects.get().client_certificate_ends_at is None

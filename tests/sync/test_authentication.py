@@ -61,6 +61,17 @@ def test_headers_arrive_exactly_with_each_message_and_each_ping(world: World) ->
         assert request.headers["webhook-signature"].startswith("v1,")
 
 
+def test_the_log_of_attempts_has_the_names_of_headers_and_no_value(world: World) -> None:
+    world.repo.commit({"a.md": b"1\n"})
+    world.run()
+    give(world.app, headers=HEADERS)
+    world.repo.commit({"a.md": b"2\n"})
+    world.run()
+
+    log = DeliveryAttempt.objects.order_by("id").values_list("header_names", flat=True)
+    assert list(log) == [None, "Authorization, X-Tenant"]
+
+
 def test_headers_go_to_no_other_place_that_the_endpoint_names(world: World) -> None:
     give(world.app, headers=HEADERS)
     world.repo.commit({"a.md": b"1\n"})
