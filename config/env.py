@@ -44,6 +44,11 @@ class Env:
         return self._defaults.get(name, default)
 
     def secret(self, name: str) -> SecretText:
+        """A variable that is blank, as docker-compose.yml leaves it, is none: the file counts, where one is named."""
+        file = os.environ.get(f"{name}_FILE")
+        if file and not os.environ.get(name):
+            self.names.append(name)
+            return SecretText(_read_secret(name, file))
         return SecretText(self.text(name))
 
     def integer(self, name: str, default: int, *, minimum: int = 0, maximum: float = math.inf) -> int:

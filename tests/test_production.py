@@ -138,3 +138,18 @@ def test_a_login_at_the_proxy_is_in_no_dump_of_settings(settings: Any, monkeypat
     assert "geheim" not in f"{value!r} {pformat({'EGRESS_PROXY': value})}"
     settings.EGRESS_PROXY = "ftp://user:geheim@proxy.example:4750"
     assert not any("geheim" in str(message) for message in run_checks())
+
+
+@pytest.mark.parametrize("blank", [True, False])
+def test_a_blank_variable_does_not_hide_the_file_of_a_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, blank: bool
+) -> None:
+    """docker-compose.yml has a blank one: webhooks and git would go directly, past the proxy that the file names."""
+    file = tmp_path / "proxy"
+    file.write_text("http://proxy.example:4750\n")
+    monkeypatch.setenv("EGRESS_PROXY_FILE", str(file))
+    if blank:
+        monkeypatch.setenv("EGRESS_PROXY", "")
+    assert Env().secret("EGRESS_PROXY") == "http://proxy.example:4750"
+    monkeypatch.setenv("EGRESS_PROXY", "http://another.example:4750")
+    assert Env().secret("EGRESS_PROXY") == "http://another.example:4750"
