@@ -1,6 +1,7 @@
 """A commit's files, and the difference of two commits, as streams."""
 
 import re
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import batched
 
@@ -110,7 +111,12 @@ def _records(
             if len(rest) > _LONGEST_PATH:
                 raise _too_long()
             yield from records
-        process.finish()
+        try:
+            process.finish()
+        except GitError:
+            if process.ended_by == signal.SIGSEGV:
+                raise _too_deep() from None
+            raise
         if rest:
             raise GitError(ErrorKind.GIT_CORRUPT, _CUT_OFF)
 
@@ -146,6 +152,12 @@ def _too_many_changes(limit: int) -> TooLargeError:
 def _too_long() -> GitError:
     text = f"The commit has a path of more than {_LONGEST_PATH:,} bytes, which no setting allows. Rename it."
     return GitError(ErrorKind.REPOSITORY_TOO_LARGE, text)
+
+
+def _too_deep() -> GitError:
+    """git 2.43 and newer says so by itself; older ones follow folders until their stack is full."""
+    text = "The commit's folders are nested too deep for git, which broke off at them, and no setting allows that."
+    return GitError(ErrorKind.REPOSITORY_TOO_LARGE, f"{text} Nest them less.")
 
 
 def _check_tree(process: GitProcess, size: int, *, width: int) -> None:

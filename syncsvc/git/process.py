@@ -166,6 +166,11 @@ class GitProcess:
         """What git ended with by itself; 0 while it runs or if a signal ended it."""
         return max(0, self._process.returncode or 0)
 
+    @property
+    def ended_by(self) -> int:
+        """The number of the signal that ended git; 0 while it runs, and if it ended by itself."""
+        return max(0, -(self._process.returncode or 0))
+
     def write(self, data: bytes) -> None:
         """Never blocks: what git does not take now is written while reading."""
         self._outgoing += data

@@ -48,7 +48,7 @@ class Trees:
     def __init__(self, repo: GitRepo) -> None:
         self.repo = repo
         self.mirror = Mirror(repo.path, Remote(repo.url), GitLimits(allow_local=True))
-        self._blobs = [self._write("blob", text) for text in (b"1", b"2")]
+        self._blobs = [self.write("blob", text) for text in (b"1", b"2")]
         folder = self._tree([(FILE, b"x")])
         self._folders = {FOLDER: folder, PADDED: folder, MODULE: "1" * 40}
 
@@ -58,7 +58,7 @@ class Trees:
         if below:
             tree = self._tree([(FILE, b"above"), (FOLDER, b"dir")], {FOLDER: tree})
         by = "A U Thor <author@example.com> 1700000000 +0000"
-        return self._write("commit", f"tree {tree}\nauthor {by}\ncommitter {by}\n\n{tree}\n".encode())
+        return self.write("commit", f"tree {tree}\nauthor {by}\ncommitter {by}\n\n{tree}\n".encode())
 
     def _tree(self, entries: Entries, folders: dict[str, str] | None = None) -> str:
         """A name that comes again has another content."""
@@ -68,9 +68,9 @@ class Trees:
             sha = (folders or {}).get(mode) or self._blobs[name in seen]
             seen.append(name)
             data += mode.encode() + b" " + name + b"\0" + bytes.fromhex(sha)
-        return self._write("tree", data)
+        return self.write("tree", data)
 
-    def _write(self, kind: str, data: bytes) -> str:
+    def write(self, kind: str, data: bytes) -> str:
         whole = f"{kind} {len(data)}\0".encode() + data
         sha = hashlib.sha1(whole, usedforsecurity=False).hexdigest()
         file = self.repo.path / "objects" / sha[:2] / sha[2:]

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,30 @@ def test_a_run_that_is_stopped_while_it_plans_ends(
     thread.join(60)
 
     assert [run.outcome for run in runs] == ["stopped"]
+
+
+def deep(trees: Trees) -> str:
+    """Folders in folders, until git's stack is full or its own limit met."""
+    return trees.repo.commit({"d/" * 32_000 + "f": b"1"}, branch="deep")
+
+
+def long(trees: Trees) -> str:
+    name = b"n" * (5 << 20)
+    tree = trees.write("tree", b"100644 " + name + b"\0" + bytes.fromhex(trees.repo.blob(b"x")))
+    return trees.repo.git("commit-tree", tree, "-m", "long").decode().strip()
+
+
+@pytest.mark.parametrize(("make", "words"), [(deep, "nested too deep|tree depth"), (long, "a path of more than")])
+def test_folders_too_deep_and_names_too_long_are_too_large_both_ways(
+    tmp_path: Path, make: Callable[[Trees], str], words: str
+) -> None:
+    trees = Trees(GitRepo(tmp_path / "r.git"))
+    before = trees.repo.commit({"a": b"1"})
+    commit = make(trees)
+    for plan in (trees.as_the_first, partial(trees.as_the_next, before=before)):
+        with pytest.raises(GitError, match=words) as caught:
+            plan(commit)
+        assert caught.value.kind is ErrorKind.REPOSITORY_TOO_LARGE
 
 
 def until(condition: Callable[[], bool], thread: threading.Thread) -> None:
