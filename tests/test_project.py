@@ -30,6 +30,27 @@ def test_every_setting_is_in_the_table_and_the_table_has_no_other() -> None:
     assert sorted(documented) == sorted({*env.names, *NOT_FROM_ENV})
 
 
+NO_SETTINGS = {"NAME", "NAME_FILE", "SSL_CERT_FILE"}
+
+
+def test_the_page_about_security_names_settings_commands_and_places_that_exist() -> None:
+    from config.settings import env
+
+    page = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`([A-Z][A-Z0-9_]{2,})(?:=\w+)?`", page))
+    assert names - NO_SETTINGS <= {*env.names, *NOT_FROM_ENV}
+    assert len(names) > 20
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert set(re.findall(r"`make ([a-z]+)`", page)) <= set(targets)
+    of_django = {"check"}
+    assert set(re.findall(r"`manage\.py ([a-z_]+)", page)) <= {*commands(), *of_django}
+    for path in re.findall(r"`((?:scripts|tests)/[\w./-]+)`", page):
+        assert (ROOT / path).exists(), path
+    for file, anchor in re.findall(r"\]\(([\w./]+\.md)(?:#([\w-]+))?\)", page):
+        heading = (ROOT / "docs" / file).read_text(encoding="utf-8").lower()
+        assert re.search(rf"^#+ {anchor.replace('-', '[ ,]+')}$", heading, flags=re.MULTILINE) or not anchor, anchor
+
+
 def commands() -> list[str]:
     folder = ROOT / "syncsvc/management/commands"
     return sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__")
