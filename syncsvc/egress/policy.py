@@ -10,6 +10,8 @@ from syncsvc.egress.lookup import Lookup, look_up, system_lookup
 from syncsvc.egress.ports import PortPolicy
 from syncsvc.egress.proxy import Proxy
 
+# A name server can give thousands; each costs a git, or a second of waiting for ssh.
+MOST_ADDRESSES = 8
 # Resolvers and curl read such a host as an IPv4 address in forms of their own: 0x7f.1, 2130706433, 127.1.
 _ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?")
 
@@ -38,7 +40,8 @@ class Egress:
         """The addresses to connect to, in the order to try them. Whoever connects to another one is not checked.
 
         `host` is a name or an address, without brackets. Of a name with several addresses those remain that may be
-        connected to. RefusedError where none does, UnknownHostError where the name has none within `timeout` seconds.
+        connected to, MOST_ADDRESSES of them. RefusedError where none does, UnknownHostError where the name has none
+        within `timeout` seconds.
         """
         self.check_port(port)
         insist_on_one_meaning(host)
@@ -46,7 +49,7 @@ class Egress:
         permitted = [address for address in found if self.addresses.permits(address)]
         if not permitted:
             raise RefusedError(not_public(host, self.networks_setting))
-        return permitted
+        return permitted[:MOST_ADDRESSES]
 
     def check_port(self, port: int) -> None:
         if not self.ports.permits(port):

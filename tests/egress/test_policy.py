@@ -37,6 +37,13 @@ def test_of_a_name_with_internal_addresses_too_the_public_ones_remain() -> None:
     assert egress(names).resolve("a.example", 443, timeout=5) == ["8.8.8.8"]
 
 
+def test_of_thousands_of_addresses_a_few_are_tried() -> None:
+    answer = [f"8.8.{number // 250}.{number % 250}" for number in range(4000)]
+    assert egress(Names(a_example=[answer])).resolve("a.example", 443, timeout=5) == answer[:8]
+    hidden = [f"10.0.{number // 250}.{number % 250}" for number in range(4000)] + ["8.8.8.8"]
+    assert egress(Names(a_example=[hidden])).resolve("a.example", 443, timeout=5) == ["8.8.8.8"]
+
+
 @pytest.mark.parametrize("address", ["10.9.8.7", "fd00:9:8::7", "::ffff:10.9.8.7", "64:ff9b::10.9.8.7"])
 def test_a_refusal_names_the_setting_and_not_the_address(address: str) -> None:
     with pytest.raises(RefusedError) as refusal:
