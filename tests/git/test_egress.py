@@ -15,11 +15,11 @@ from syncsvc.egress.policy import Egress
 from syncsvc.exceptions import GitError, NotAskedError
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits, HttpCredential, Remote, SshCredential, remote_head
-from syncsvc.types import ErrorKind
+from syncsvc.types import ErrorKind, RemoteHead
 from tests.delivery.authority import Authority
 from tests.git.canaries import HOST, INSIDE, Canary, Names, canary, only
 from tests.git.conftest import LIMITS
-from tests.git.servers import SSHD, GitHttpServer, SshServer, git_daemon
+from tests.git.servers import SSHD, GitHttpServer, SshServer, git_daemon, plain_files
 from tests.gitrepo import GitRepo
 
 WAYS = ["http", "git", "ssh"]
@@ -145,6 +145,22 @@ def test_no_proxy_of_the_environment_is_asked(place: Place, monkeypatch: pytest.
         monkeypatch.setenv("GIT_PROXY_COMMAND", f"nc {INSIDE} {proxy.port}")
         assert remote_head(place.remote, limits(only(Names(a_example=[[HOST]])))).commit == place.commit
         assert proxy.connections == 0
+
+
+def test_objects_that_plain_files_say_are_elsewhere_are_not_asked_for(
+    repo: GitRepo, tmp_path: Path, make_mirror: Callable[..., Mirror]
+) -> None:
+    head = RemoteHead("main", repo.commit({"a": b"1"}))
+    borrower = tmp_path / "served" / "borrower.git"
+    borrower.parent.mkdir()
+    repo.git("clone", "-q", "--bare", "--shared", str(repo.path), str(borrower))
+    repo.git("--git-dir", str(borrower), "update-server-info")
+    with canary() as inside, plain_files(borrower.parent) as base:
+        for name in ("http-alternates", "alternates"):
+            (borrower / "objects/info" / name).write_text(f"http://{INSIDE}:{inside.port}/repo.git/objects\n")
+        with pytest.raises(GitError, match="alternates"):
+            make_mirror(Remote(f"{base}/borrower.git")).fetch(head)
+        assert inside.connections == 0
 
 
 @pytest.mark.parametrize("host", ["0x7f.1", "2130706433", "127.1", "0177.0.0.1", "127.0.0.1.", "127.0.0.01"])
