@@ -1,5 +1,6 @@
 import atexit
 import gc
+import resource
 
 from django.apps import AppConfig
 from django.db import connections
@@ -12,6 +13,8 @@ class SyncsvcConfig(AppConfig):
     def ready(self) -> None:
         from syncsvc import checks, production  # noqa: F401 - register the system checks
 
+        # A core dump would hold keys and secrets that are decrypted for a moment; git and other children inherit it.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         atexit.register(_close_pools)
         # What is loaded by now stays: looking through it for garbage would cost a command a quarter of its time, most
         # of that at its end.
