@@ -12,11 +12,11 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
 from syncsvc import __version__
-from syncsvc.api import bulk, operations, single
+from syncsvc.api import apps, bulk, operations, single
 from syncsvc.api.problems import MEDIA_TYPE, Problem, handle_problems
 from syncsvc.api.rate import PerMinute
 
-ASKED = {400: "Malformed", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 422: "Invalid"}
+ASKED = {400: "Malformed", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 422: "Invalid", 503: "Unavailable"}
 CHANGED = {409: "Conflict", 429: "TooManyRequests"}
 
 
@@ -65,5 +65,5 @@ api = ConsoleAPI(
     throttle=[PerMinute()],
 )
 handle_problems(api)
-for part in (single, bulk, operations):
+for part in (single, bulk, operations, apps):
     api.add_router("", part.router)

@@ -12,7 +12,8 @@ from ninja.errors import HttpError, Throttled, ValidationError
 from syncsvc.exceptions import Refused
 
 MEDIA_TYPE = "application/problem+json"
-STATUSES = {"not_found": 404, "invalid": 422, "password": 403}  # every other kind of refusal is a 409
+# Every other kind of refusal is a 409.
+STATUSES = {"not_found": 404, "invalid": 422, "password": 403, "unavailable": 503}
 KINDS = {400: "malformed", 401: "unauthorized", 403: "forbidden", 404: "not_found", 422: "invalid", 429: "throttled"}
 
 

@@ -47,6 +47,42 @@ class Queued(Target):
     note: str | None
 
 
+class Certificate(Schema):
+    """`sha256` is its fingerprint."""
+
+    subject: str
+    issuer: str
+    begins_at: datetime
+    ends_at: datetime
+    sha256: str
+
+
+class SignerShown(Schema):
+    """A secret that signs. `public_key` is null where both sides have the secret, `until` for the present one."""
+
+    signing: Literal["hmac-sha256", "ed25519"]
+    public_key: str | None
+    until: datetime | None
+
+
+class AppShown(Schema):
+    """`headers` are the names of its own; `timeout` null: the setting's, and `request_timeout` is what counts."""
+
+    id: uuid.UUID
+    name: str
+    url: str
+    is_active: bool
+    max_batch: int
+    max_in_flight: int
+    max_per_second: int | None
+    timeout: float | None
+    request_timeout: float
+    headers: list[str]
+    ca_certificate: list[Certificate]
+    client_certificate: Certificate | None
+    signers: list[SignerShown]
+
+
 class Again(Schema):
     """How a bulk operation is to go."""
 

@@ -48,11 +48,6 @@ def profile_given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in PROFILE_NAMES if name in options}
 
 
-def profile_of(app: App) -> dict[str, Any]:
-    """By column, for JSON; `request_timeout` is the seconds that count."""
-    return {**{name: getattr(app, name) for name in PROFILE_NAMES}, "request_timeout": app.request_timeout}
-
-
 def capped_note(app: App) -> str:
     """A larger timeout than a lease allows; blank where there is none."""
     if not app.timeout_is_capped:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from syncsvc.delivery.client_certificate import Described, describe
+from syncsvc.delivery.client_certificate import describe
 from syncsvc.exceptions import Refused
 from syncsvc.management.adding import read_secret, refusing
 from syncsvc.models import App
@@ -79,29 +79,9 @@ def check_authentication(app: App) -> None:
         raise Refused("invalid", " ".join(f"{name.replace('_', '-')}: {text}" for name, text in problems.items()))
 
 
-def authentication_of(app: App) -> dict[str, Any]:
-    """For JSON: the headers' names, and certificates described; no secret."""
-    certificates = describe(app.client_certificate) if app.client_certificate else []
-    return {
-        "headers": app.header_names(),
-        "ca_certificate": [_document(one) for one in describe(app.ca_certificate)] if app.ca_certificate else [],
-        "client_certificate": _document(certificates[0]) if certificates else None,
-    }
-
-
 def certificate_note(app: App) -> str:
     """A client certificate that has ended, or ends soon; blank where there is nothing to say."""
     if not app.client_certificate:
         return ""
     trouble = describe(app.client_certificate)[0].trouble(datetime.now(UTC))
     return f"The client certificate: {trouble}" if trouble else ""
-
-
-def _document(certificate: Described) -> dict[str, Any]:
-    return {
-        "subject": certificate.subject,
-        "issuer": certificate.issuer,
-        "begins_at": certificate.begins_at,
-        "ends_at": certificate.ends_at,
-        "sha256": certificate.sha256,
-    }

@@ -1,11 +1,9 @@
 """How an app's requests are signed, as an option and in words: a shared secret is shown once, a public key always."""
 
 from argparse import ArgumentParser
-from datetime import datetime
 from typing import Any
 
 from syncsvc.delivery.signing import Signing, public_key, signing_of
-from syncsvc.models import App
 
 
 def add_signing(parser: ArgumentParser, *, default: str) -> None:
@@ -28,10 +26,3 @@ def shown_secret(secret: str, *, of: str) -> str:
     """`secret of shop, shown this once: whsec_…`, or its public key."""
     key = public_key(secret)
     return f"public key of {of}, for who verifies: {key}" if key else f"secret of {of}, shown this once: {secret}"
-
-
-def signers_of(app: App, at: datetime) -> list[dict[str, Any]]:
-    """For JSON: what signs now, newest first; no secret."""
-    return [
-        {"signing": one.signing, "public_key": one.public_key or None, "until": one.until} for one in app.signers(at)
-    ]

@@ -38,6 +38,7 @@ ENTRANCES = {
     "get operations/{operation_id}": (EVERYBODY, "read"),
     "get operations/{operation_id}/items": (EVERYBODY, "read"),
     "get operations/{operation_id}/errors": (EVERYBODY, "read"),
+    "get apps/{app_id}": (EVERYBODY, "read"),
 }
 NOWHERE = {name: str(uuid.UUID(int=0)) for name in ("app_id", "repository_id", "operation_id")}
 

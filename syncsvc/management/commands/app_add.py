@@ -7,17 +7,17 @@ from typing import Any
 from syncsvc.delivery.signing import Signing, new_secret, public_key
 from syncsvc.management import base
 from syncsvc.management.adding import add, read_secret
-from syncsvc.management.app_profile import add_profile, capped_note, profile_given, profile_of
+from syncsvc.management.app_profile import add_profile, capped_note, profile_given
 from syncsvc.management.asking import asker
 from syncsvc.management.authentication import (
     add_authentication,
     authentication_given,
-    authentication_of,
     certificate_note,
     check_authentication,
 )
 from syncsvc.management.signers import add_signing, new_signer
 from syncsvc.models import App
+from syncsvc.operations.app_document import authentication_of, profile_of
 from syncsvc.operations.secrets import checked
 
 

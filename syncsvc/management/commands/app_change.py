@@ -6,13 +6,12 @@ from typing import Any
 
 from syncsvc.exceptions import Refused
 from syncsvc.management import base
-from syncsvc.management.app_profile import add_profile, capped_note, flag_of, profile_given, profile_of
+from syncsvc.management.app_profile import add_profile, capped_note, flag_of, profile_given
 from syncsvc.management.asking import add_asker, asker
 from syncsvc.management.authentication import (
     add_authentication,
     add_forgetting,
     authentication_given,
-    authentication_of,
     certificate_note,
     check_authentication,
     flags,
@@ -21,6 +20,7 @@ from syncsvc.management.authentication import (
 from syncsvc.management.changing import add_texts, change, texts_given, words
 from syncsvc.management.selectors import find_app
 from syncsvc.models import App
+from syncsvc.operations.app_document import authentication_of, profile_of
 from syncsvc.operations.apps import PROFILE_NAMES, save_app
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.moves import OldUrl, dismiss_old_url, old_url_of

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from syncsvc.management import base
-from syncsvc.management.app_profile import profile_of
-from syncsvc.management.authentication import authentication_of, certificate_note
+from syncsvc.management.authentication import certificate_note
 from syncsvc.management.selectors import find_app
-from syncsvc.management.signers import signers_of
 from syncsvc.models import App
+from syncsvc.operations.app_document import app_document
 from syncsvc.store.clock import database_time
 
 
@@ -21,9 +20,7 @@ class Command(base.Command):
 
     def answer(self, options: Mapping[str, Any]) -> base.Answer:
         app = find_app(options["app"])
-        row = {"id": app.id, "name": app.name, "url": app.url, "is_active": app.is_active}
-        signers = signers_of(app, database_time())
-        document = {**row, **profile_of(app), **authentication_of(app), "signers": signers}
+        document = app_document(app, database_time())
         return base.Answer(document=document, lines=_lines(app, document))
 
 
