@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.core.cache import cache
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import DatabaseError, connection
 
 from config.proxy import PROXY_SEEN
 
@@ -129,3 +130,19 @@ def check_secret_files(**_: Any) -> list[CheckMessage]:
             message = f"{file} has secrets, and others may read it."
             found.append(Warning(message, hint=f"chmod 600 {file}", id="syncsvc.W009"))
     return found
+
+
+@register(Tags.security, deploy=True)
+def check_database_role(**_: Any) -> list[CheckMessage]:
+    """A database that does not answer is told elsewhere."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+            is_superuser = cursor.fetchone() == (True,)
+    except DatabaseError:
+        return []
+    if not is_superuser:
+        return []
+    hint = "Make this DATABASE_OWNER_URL, for `migrate` alone; DATABASE_URL is another role, which `migrate` makes."
+    message = "The role of DATABASE_URL is a superuser, who may read the server's files and run programs there."
+    return [Warning(message, hint=hint, id="syncsvc.W016")]

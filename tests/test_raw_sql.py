@@ -25,6 +25,7 @@ READS = "reads only"
 REASONS = {
     "syncsvc/management/postgres.py": "makes the database itself",
     "syncsvc/management/scale/seeding.py": "fills an empty database with millions of rows",
+    "syncsvc/production.py": READS,
     "syncsvc/statistics/failures.py": READS,
     "syncsvc/statistics/overview.py": READS,
     "syncsvc/statistics/pages.py": READS,

@@ -197,6 +197,14 @@ def test_an_owner_who_may_make_no_role_says_what_to_do(server: Server) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_superuser_in_the_place_of_the_application_is_said(server: Server) -> None:
+    said = server.manage("check", "--deploy").stderr
+    assert "security.W" in said
+    assert "syncsvc.W016" not in said
+    said = server.manage("check", "--deploy", DATABASE_URL=server.settings["DATABASE_OWNER_URL"]).stderr
+    assert "syncsvc.W016" in said
+
+
 def test_another_database_than_that_of_make_up_is_not_migrated_as_the_owner_of_that_one(server: Server) -> None:
     """The owner's URL in .data/env is of the embedded server."""
     code = "from config.settings import *; print(DATABASE_OWNER_URL or 'none', DATABASE_OWNER)"
