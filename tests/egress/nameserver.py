@@ -11,7 +11,7 @@ type Answer = Sequence[str]
 """Addresses of both families, or `CNAME name`; with `LATE` they come a moment later, with `SILENCE` never."""
 
 A, CNAME, AAAA = 1, 5, 28
-LATE_SECONDS = 0.3
+LATE_SECONDS = 0.05
 NO_SUCH_NAME = 3
 
 

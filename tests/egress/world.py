@@ -28,6 +28,8 @@ PORTS = (22, 80, 443, 9418)
 WEBHOOKS = ["delivery", "delivery over TLS", "probe", "ping"]
 SCP = "ssh as scp writes it"
 GIT = ["git over http", "git over https", "git protocol", "ssh", SCP]
+# Hosts that take a second each: ways that look names up in the same manner leave them out.
+SLOW = {"silent.test": ("delivery", "git over https")}
 STRICT = {"WEBHOOK_ALLOWED_NETWORKS": "", "GIT_ALLOWED_NETWORKS": "", "GIT_ALLOWED_PORTS": "22,80,443,9418"}
 NAME_SERVER = "127.0.0.53"
 HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
@@ -157,6 +159,8 @@ def _main(home: Path) -> None:
                 for way in asked["ways"]:
                     server.begin_again()
                     for host in asked["hosts"]:
+                        if way not in SLOW.get(host, asked["ways"]):
+                            continue
                         for _ in range(tries(host, names)):
                             kind, text = try_way(way, host)
                             seen = [tuple(each) for each in canaries.take()]
