@@ -28,17 +28,17 @@ class SealedClient(RedisCacheClient):
         return default if text is None else json.loads(text)
 
     def add(self, key: Any, value: Any, timeout: Any) -> bool:
-        return bool(self.get_client(key, write=True).set(key, self._packed(key, value), ex=timeout, nx=True))
+        return bool(self.get_client(key, write=True).set(key, self._packed(key, value, timeout), ex=timeout, nx=True))
 
     def set(self, key: Any, value: Any, timeout: Any) -> None:
-        packed = self._packed(key, value)
+        packed = self._packed(key, value, timeout)
         if timeout == 0 or len(packed) > MOST_BYTES:
             self.delete(key)
         else:
             self.get_client(key, write=True).set(key, packed, ex=timeout)
 
-    def _packed(self, key: str, value: Any) -> bytes:
-        return sealed(key, json.dumps(value))
+    def _packed(self, key: str, value: Any, timeout: float | None) -> bytes:
+        return sealed(key, json.dumps(value), seconds=timeout)
 
     def _not_here(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError("Values are sealed one by one; numbers are counted in the cache `counts`.")
@@ -56,7 +56,7 @@ class CountsClient(SealedClient):
     def incr(self, key: Any, delta: int) -> Any:
         return RedisCacheClient.incr(self, key, delta)
 
-    def _packed(self, key: str, value: Any) -> bytes:
+    def _packed(self, key: str, value: Any, timeout: float | None) -> bytes:
         return b"%d" % value
 
 

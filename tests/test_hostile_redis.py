@@ -1,6 +1,7 @@
 """Whoever can write to Redis can make us forget what is kept there; they cannot make us believe, run or fail."""
 
 import pickle
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +18,7 @@ from redis import Redis
 
 from syncsvc.admin import kept
 from syncsvc.operations.progress import FIELDS, key, progress
-from syncsvc.sealing import MOST_BYTES, number, opened, sealed
+from syncsvc.sealing import END, MOST_BYTES, SEAL_BYTES, SKEW_SECONDS, number, opened, sealed
 from syncsvc.sync.begun import BegunFiles
 from syncsvc.sync.health import BEAT_KEY, TROUBLE_KEY, WORKERS_KEY, alive, health
 from syncsvc.sync.present_pace import present_pace
@@ -124,7 +125,7 @@ def test_hostile_values_of_every_type_are_as_good_as_none(
 def test_a_value_is_opened_under_the_key_that_it_was_sealed_for_and_no_other(
     key: str, text: str, other: str, value: bytes
 ) -> None:
-    found = sealed(key, text)
+    found = sealed(key, text, seconds=60)
     assert opened(key, found) == text
     assert opened(other, found) == (text if other == key else None)
     assert opened(key, value) is None
@@ -133,9 +134,24 @@ def test_a_value_is_opened_under_the_key_that_it_was_sealed_for_and_no_other(
 
 
 def test_another_secret_key_opens_nothing(settings: Settings) -> None:
-    value = sealed("key", "text")
+    value = sealed("key", "text", seconds=None)
     settings.SECRET_KEY = "another"
     assert opened("key", value) is None
+
+
+def test_a_value_that_is_over_cannot_be_put_back(redis: Redis) -> None:
+    """A session that has ended, a permission that was taken."""
+    over = -SKEW_SECONDS - 2
+    assert opened("key", sealed("key", "text", seconds=over)) is None
+    assert opened("key", sealed("key", "text", seconds=over + 10)) == "text"
+    for name in ("default", "sessions"):
+        cache = caches[name]
+        cache.set("over", {"a": 1}, 60)
+        assert cache.get("over") == {"a": 1}
+        kept_value = redis.get(cache.make_key("over"))
+        assert isinstance(kept_value, bytes)
+        (end,) = END.unpack_from(kept_value, SEAL_BYTES)
+        assert 0 < end - time.time() <= 62
 
 
 @given(st.one_of(st.binary(), st.text(), st.integers(), st.none(), st.integers(min_value=0).map(str)))

@@ -46,7 +46,7 @@ def kept(name: str, make: Callable[[], str], *, seconds: Callable[[str], float] 
     text = make()
     lasts = seconds(text)
     try:
-        redis.set(key, sealed(key, text), px=int((lasts + STAYS_SECONDS) * 1000))
+        _write(redis, key, text, lasts + STAYS_SECONDS)
         if lasts > SECONDS:
             redis.set(f"{key}:turn", 1, px=int(lasts * 1000), xx=True)  # unless it was forgotten meanwhile
     except (RedisError, OSError):
@@ -75,7 +75,7 @@ def keep(name: str, text: str, *, seconds: float = SECONDS) -> None:
     redis, key = redis_at(settings.REDIS_URL), PREFIX + name
     try:
         redis.set(f"{key}:turn", 1, px=int(seconds * 1000))
-        redis.set(key, sealed(key, text), px=int((seconds + STAYS_SECONDS) * 1000))
+        _write(redis, key, text, seconds + STAYS_SECONDS)
     except (RedisError, OSError):
         return
 
@@ -97,6 +97,10 @@ def shown(text: str) -> SafeString:
 def answer(request: HttpRequest, text: str) -> HttpResponse:
     """The answer to a request for the part alone; 204 where the tab shows this version already."""
     return unchanged() if shows(request, _version(text)) else HttpResponse(_versioned(text))
+
+
+def _write(redis: Redis, key: str, text: str, seconds: float) -> None:
+    redis.set(key, sealed(key, text, seconds=seconds), px=int(seconds * 1000))
 
 
 def _read(redis: Redis, key: str) -> str | None:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+from django.core.cache import caches
 from pytest_django import Settings
 
 from syncsvc.redis_connections import redis_at, refusal
@@ -119,6 +120,9 @@ def test_health_says_that_redis_is_not_trusted(valkey: OwnValkey, authority: Aut
         assert "its certificate is not trusted" in redis_state().trouble
         settings.REDIS_URL = url_of(relay, authority)
         assert redis_state().trouble == ""
+        settings.CACHES = {name: {**cache, "LOCATION": settings.REDIS_URL} for name, cache in settings.CACHES.items()}
+        caches["default"].set("over-tls", 1)
+        assert caches["default"].get("over-tls") == 1
 
 
 def test_workers_take_messages_over_tls_from_the_right_server_alone(
