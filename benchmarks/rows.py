@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.bulk_rows import beside_bulk, retry_rate, start_time, statements
+from benchmarks.hostile_rows import among_the_hostile
 from benchmarks.pages import pages
 from benchmarks.result import MB, Result, Scale
 from benchmarks.slow_rows import among_the_slow
@@ -181,6 +182,7 @@ ROWS: dict[str, Callable[[Stage, Scale], list[Result]]] = {
     "bulk-statements": statements,
     "live-beside-bulk": beside_bulk,
     "among-the-slow": among_the_slow,
+    "among-the-hostile": among_the_hostile,
     "pages": pages,
 }
 

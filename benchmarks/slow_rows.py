@@ -30,17 +30,17 @@ def among_the_slow(stage: Stage, scale: Scale) -> list[Result]:
     with ExitStack() as exit:
         receiver = Receiver()
         exit.callback(receiver.close)
-        healthy = [_Healthy(stage, receiver) for _ in range(HEALTHY)]
+        healthy = [Healthy(stage, receiver) for _ in range(HEALTHY)]
         slow = exit.enter_context(_slow(stage, scale))
         exit.enter_context(System(stage))
         for _ in range(2):
-            _push(healthy, receiver)
-        alone = [_push(healthy, receiver) for _ in range(scale.short_rounds)]
+            push(healthy, receiver)
+        alone = [push(healthy, receiver) for _ in range(scale.short_rounds)]
         slow.begin()
         wait_for(lambda: slow.at_work() >= SLOW_AT_WORK, "The begin of the slow runs")
         beside, meanwhile = [], []
         for _ in range(scale.short_rounds):
-            beside.append(_push(healthy, receiver))
+            beside.append(push(healthy, receiver))
             meanwhile.append(slow.at_work())
     busy, quiet = stats.median(beside), stats.median(alone)
     return [
@@ -63,7 +63,7 @@ def among_the_slow(stage: Stage, scale: Scale) -> list[Result]:
     ]
 
 
-class _Healthy:
+class Healthy:
     """A repository that one app follows; each push changes all its files."""
 
     def __init__(self, stage: Stage, receiver: Receiver) -> None:
@@ -76,7 +76,7 @@ class _Healthy:
         self._repo.commit({path_of(n): content_of(n, 4096, version=10_000 + self._version) for n in range(FILES)})
 
 
-def _push(healthy: list[_Healthy], receiver: Receiver) -> float:
+def push(healthy: list[Healthy], receiver: Receiver) -> float:
     """Milliseconds from the moment at which all are to be checked to the last webhook."""
     from django.db import transaction
 

@@ -42,6 +42,9 @@ class Processes:
         for name in reversed(self._commands):
             self._supervisor.stop(name)
 
+    def pid(self, name: str) -> int:
+        return self._pids[name]
+
     def cpu(self) -> dict[str, float]:
         """Seconds so far, by what they were used for."""
         used = {name: cpu_of(pid) for name, pid in self._pids.items()}

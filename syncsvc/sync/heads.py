@@ -13,7 +13,7 @@ from syncsvc.git.remote import GitLimits, remote_head
 from syncsvc.models import Repository, Subscription, Trigger
 from syncsvc.models.subscription import SubscriptionQuerySet
 from syncsvc.sync.asking import ask_for_runs
-from syncsvc.sync.job import Job, git_limits, is_suspect
+from syncsvc.sync.job import BULK_NICE, SUSPECT_NICE, Job, git_limits, is_suspect
 from syncsvc.sync.lease import LeaseLostError
 from syncsvc.sync.remote_circuits import (
     GitCircuitOpenError,
@@ -155,8 +155,9 @@ def ask_remote(
 
     `interrupt` is called once a second meanwhile; it may raise, which ends git.
     """
+    nice = SUSPECT_NICE if is_suspect(repository) else BULK_NICE if in_bulk else 0
     for _ in range(LOOKS):
-        head = _look(repository, git_limits(is_last=in_bulk or is_suspect(repository), interrupt=interrupt))
+        head = _look(repository, git_limits(nice=nice, interrupt=interrupt))
         found(repository, head, but_not=but_not)
         if not _stands_at(repository, head):
             if has_other_remote(repository):

@@ -18,6 +18,7 @@ from syncsvc.stopping import STOPPING
 from syncsvc.store.claim import Claimed, claim, claim_next_released
 from syncsvc.sync.lease import Lease, LeaseLostError
 from syncsvc.sync.proxy import egress_proxy
+from syncsvc.sync.suspects import Place
 from syncsvc.sync.turn import Turn
 from syncsvc.sync.watch import RunEndsError, Watched
 from syncsvc.types import ErrorKind
@@ -44,6 +45,7 @@ class Job:
     clock_offset: float
     watched: Watched = field(default_factory=Watched)
     turn: Turn = field(default_factory=Turn)
+    place: Place = field(default_factory=Place)
 
     @classmethod
     def claim(cls, subscription_id: uuid.UUID, *, worker: str, turn: Turn | None = None) -> "Job | None":
@@ -89,9 +91,14 @@ class Job:
         return self.released_at is not None
 
     @property
-    def git_is_last(self) -> bool:
-        """git lets that of other runs go first: in a bulk, and where the repository has exceeded a limit before."""
-        return self.in_bulk or is_suspect(self.repository) or self.subscription.error_kind == _TOO_LARGE
+    def is_suspect(self) -> bool:
+        """The repository has exceeded a limit before: its runs take turns, and its git lets all others go first."""
+        return is_suspect(self.repository) or self.subscription.error_kind == _TOO_LARGE
+
+    @property
+    def nice(self) -> int:
+        """How much its git lets others go first."""
+        return SUSPECT_NICE if self.is_suspect else BULK_NICE if self.in_bulk else 0
 
     @property
     def single_retry(self) -> bool:
@@ -137,16 +144,17 @@ def is_suspect(repository: Repository) -> bool:
     return bool(repository.error_kind == _TOO_LARGE)
 
 
-# git of bulk runs, and of repositories that have exceeded a limit, lets that of others go first.
-LAST_NICE = 10
+# git of bulk runs lets that of live ones go first, and git of suspects that of all.
+BULK_NICE = 10
+SUSPECT_NICE = 19
 
 
-def git_limits(*, is_last: bool = False, interrupt: Callable[[], None] | None = None) -> GitLimits:
+def git_limits(*, nice: int = 0, interrupt: Callable[[], None] | None = None) -> GitLimits:
     return GitLimits(
         timeout=settings.GIT_TIMEOUT,
         ls_remote_timeout=settings.GIT_LS_REMOTE_TIMEOUT,
         allow_local=settings.GIT_ALLOW_LOCAL,
-        nice=LAST_NICE if is_last else 0,
+        nice=nice,
         ca_file=settings.GIT_CA_FILE,
         full_fetch_bytes=settings.GIT_FULL_FETCH_MAX_BYTES,
         max_files=settings.MAX_FILES,
@@ -171,6 +179,6 @@ def git_limits(*, is_last: bool = False, interrupt: Callable[[], None] | None = 
 _egress = cache(git_egress)
 
 
-def mirror_of(repository: Repository, *, is_last: bool = False, interrupt: Callable[[], None] | None = None) -> Mirror:
-    limits = git_limits(is_last=is_last, interrupt=interrupt)
+def mirror_of(repository: Repository, *, nice: int = 0, interrupt: Callable[[], None] | None = None) -> Mirror:
+    limits = git_limits(nice=nice, interrupt=interrupt)
     return Mirror(settings.MIRROR_DIR / str(repository.id), repository.remote, limits)

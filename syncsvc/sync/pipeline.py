@@ -62,6 +62,8 @@ logger = structlog.get_logger(__name__)
 
 # A run that finds the mirror being fetched is due when that fetch ends; at the latest after so many seconds.
 AWAIT_FETCH_SECONDS = 30
+# A suspect that finds another at work in its process is due again after so many seconds.
+AWAIT_SUSPECT_SECONDS = 5
 # Commits that a mirror keeps before those that no ledger needs are dropped.
 PINS_BEFORE_MAINTENANCE = 50
 
@@ -107,8 +109,17 @@ def _settled(job: Job, ending: Ending, settled: Callable[[Operation], None]) -> 
 
 def _work(job: Job) -> Ending:
     """Everything between the claim and the settling; no transaction spans it."""
+    if job.is_suspect and not job.place.take():
+        return HandedBack(delay=AWAIT_SUSPECT_SECONDS)
     try:
-        mirror = mirror_of(job.repository, is_last=job.git_is_last, interrupt=job.check)
+        return _work_here(job)
+    finally:
+        job.place.leave()
+
+
+def _work_here(job: Job) -> Ending:
+    try:
+        mirror = mirror_of(job.repository, nice=job.nice, interrupt=job.check)
         head = head_for(job)
         if head.commit is None:
             return _without_commits(job)
@@ -268,6 +279,7 @@ def _plan_and_deliver(job: Job, mirror: Mirror, commit: str) -> Ending:
         job.turn.sends(job.run_id, commit, time.monotonic() - began)
         delivery = Delivery(job, commit=commit, mirror=mirror, spool=spool, circuit=circuit, throttle=throttle)
         progress = Progress(snapshot, plan, delivery.tally)
+        job.place.leave()
         try:
             delivery.deliver()
         except (LeaseLostError, *AWAY):

@@ -117,7 +117,7 @@ def nested_trees(levels: int = 10, width: int = 10) -> tuple[str, bytes]:
     objects = [pack_object("blob", blob)]
     mode, sha = b"100644", sha_of("blob", blob)
     for level in range(levels):
-        tree = tree_of((mode, b"%d" % number, sha) for number in range(width))
+        tree = tree_of((mode, b"%03d" % number, sha) for number in range(width))
         if level < levels - 1:
             objects.append(pack_object("tree", tree))
         mode, sha = b"40000", sha_of("tree", tree)

@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 
 from syncsvc.git.mirror import bytes_of
-from syncsvc.models import Repository, Subscription
+from syncsvc.models import Repository, Subscription, Trigger
+from syncsvc.sync.asking import ask_for_runs
 from syncsvc.sync.job import mirror_of
+from syncsvc.sync.pipeline import run_subscription
+from syncsvc.sync.suspects import Place
 from syncsvc.types import RemoteHead
 from tests.git.hostile import HostileServer, delta_bomb, endless_pack, endless_refs
 from tests.git.servers import GitHttpServer
+from tests.receiver import OK, Reply
 from tests.sync.world import World
 
 
@@ -70,3 +74,43 @@ def test_a_hostile_remote_fails_its_run_for_good_and_leaves_no_mirror(
     assert limit in run.error
     assert Subscription.objects.get().retry_count == 0 or Subscription.objects.get().status == "failed"
     assert bytes_of(settings.MIRROR_DIR) <= 16384
+
+
+def test_suspects_take_turns_and_others_pass_them(world: World) -> None:
+    """One whose repository has exceeded a limit waits while another such run reads git; it is no failure of its."""
+    world.repo.commit({"a": b"1"})
+    other = Place()
+    assert other.take()
+    try:
+        assert world.run().outcome == "synced", "it is none"
+        Repository.objects.update(error_kind="repository_too_large")
+        world.repo.commit({"a": b"2"})
+        ask_for_runs(Subscription.objects.filter(id=world.id), Trigger.SYNC, asked_by="a test")
+        assert run_subscription(world.id, worker="test") is None
+        row = world.subscription
+        assert (row.status, row.error_kind, row.retry_count) == ("pending", "", 0)
+        assert row.due_at is not None
+    finally:
+        other.leave()
+    ended = world.run_when_due()
+    assert ended is not None
+    assert ended.outcome == "synced"
+    assert other.take(), "its place is free again"
+    other.leave()
+    other.leave()
+
+
+def test_the_place_of_a_suspect_is_free_while_it_delivers(world: World) -> None:
+    world.repo.commit({"a": b"1"})
+    Repository.objects.update(error_kind="repository_too_large")
+    taken = []
+
+    def answer(headers: dict[str, str], body: bytes) -> Reply:
+        other = Place()
+        taken.append(other.take())
+        other.leave()
+        return OK
+
+    world.receiver.answer = answer
+    assert world.run().outcome == "synced"
+    assert taken == [True]
