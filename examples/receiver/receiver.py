@@ -332,7 +332,7 @@ class Receiver:
         self.store = store
         self.app_id = app_id.lower()
         self.secret_file = secret_file
-        self.secrets_changed_at = 0.0
+        self.secrets_changed_at = 0
         self.verifiers: list[Webhook | PublicKey] = []
         self.read_secrets()
         self.counts: Counter[str] = Counter()
@@ -340,11 +340,11 @@ class Receiver:
         self.per_second: deque[list[int]] = deque(maxlen=6)
         self.waiting: list[tuple[Connection, int, Counter[str]]] = []
 
-    def read_secrets(self) -> bool:
-        """One secret a line, several while one is being replaced. True if the file has changed and could be read."""
-        changed_at = self.secret_file.stat().st_mtime
+    def read_secrets(self) -> None:
+        """One secret a line, several while one is being replaced. Does nothing where the file has not changed."""
+        changed_at = self.secret_file.stat().st_mtime_ns
         if changed_at == self.secrets_changed_at:
-            return False
+            return
         lines = self.secret_file.read_text(encoding="utf-8").split()
         if not lines:
             raise ValueError("the secret file is empty; write the app's secret into it")
@@ -358,10 +358,14 @@ class Receiver:
                 else "the secret file holds a line that is no whsec_ secret and no whpk_ key; copy the app's whole"
             ) from None
         self.secrets_changed_at = changed_at
-        return True
 
     def verify(self, body: bytes, headers: dict[str, str]) -> None:
-        reason = ""
+        """By the secrets that the file holds now: one that was taken out of it verifies nothing any more."""
+        reason = unusable = ""
+        try:
+            self.read_secrets()
+        except (OSError, ValueError):
+            unusable = "; the secret file has become unusable, the old secrets stay"
         for verifier in self.verifiers:
             try:
                 verifier.verify(body, headers, json_parse=False)
@@ -370,13 +374,7 @@ class Receiver:
                 reason = str(error)
             except ValueError:  # a signature that is no base64, a body that is no UTF-8
                 reason = "Malformed signature or body"
-        try:
-            changed = self.read_secrets()
-        except (OSError, ValueError):
-            raise Refused(401, f"{reason}; the secret file has become unusable, the old secrets stay") from None
-        if not changed:
-            raise Refused(401, reason)
-        self.verify(body, headers)
+        raise Refused(401, f"{reason}{unusable}")
 
     def webhook(self, connection: "Connection", headers: dict[str, str], body: bytes) -> None:
         status, counts = 204, Counter[str]()

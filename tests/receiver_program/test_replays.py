@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.receiver_program.program import Program, deleted_file, message, parts_of, signature, whole_file
+from tests.receiver_program.program import Program, deleted_file, message, new_secret, parts_of, signature, whole_file
 
 FILE = whole_file(b"a.md", b"alpha\n")
 APP = "7a1de0c3-9d54-4d3e-8a0e-5d0f1c6b2e42"
@@ -142,3 +142,14 @@ def test_a_store_of_an_older_receiver_is_used_on(program: Program) -> None:
     for part in parts_of(b"big.bin", CONTENT, "one", 1_000):
         assert program.send_file("file.created", part) == 204
     assert program.files() == {b"big.bin": ("100644", CONTENT)}
+
+
+def test_a_secret_that_is_taken_out_of_the_file_verifies_nothing_any_more(program: Program) -> None:
+    """Also where another one has verified all that came since."""
+    leaked, new = program.secret, new_secret()
+    program.secret_file.write_text(f"{new}\n{leaked}\n", encoding="ascii")
+    assert [program.send_file("file.created", FILE, secrets=(one,)) for one in (new, leaked)] == [204, 204]
+
+    program.secret_file.write_text(f"{new}\n", encoding="ascii")
+
+    assert [program.send_file("file.created", FILE, secrets=(one,)) for one in (new, leaked)] == [204, 401]
