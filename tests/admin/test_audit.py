@@ -14,6 +14,7 @@ from django.urls import reverse
 from syncsvc.admin.audited import AuditedMixin
 from syncsvc.models import ApiToken, App, AuditEntry, Repository
 from tests import factories
+from tests.admin.test_forms import Inputs
 from tests.api.conftest import member, token_of
 
 __all__ = ["member", "token_of"]
@@ -44,7 +45,9 @@ def test_what_was_added_changed_and_deleted_outlives_its_user() -> None:
     app_values = factories.app_form(name="shop", url="https://example.com/hook")
     client.post(reverse("admin:syncsvc_app_add"), app_values)
     app = App.objects.get()
-    client.post(reverse("admin:syncsvc_app_change", args=[app.pk]), {**app_values, "max_batch": "7"})
+    change = reverse("admin:syncsvc_app_change", args=[app.pk])
+    shown = Inputs(client.get(change).text, "app_form").values
+    client.post(change, {**shown, "max_batch": "7"})
     client.post(reverse("admin:auth_group_add"), {"name": "on call"})
     client.post(
         reverse("admin:auth_user_add"),
