@@ -18,7 +18,7 @@ from syncsvc.types import ErrorKind
 LOOKED_UP_SECONDS = 30.0
 # Narrower than what URL parsers take, so that all of them read the same host.
 _TARGET = re.compile(
-    r"https?://(?:(?P<name>[A-Za-z0-9_.-]+)|\[(?P<address>[0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?(?:[/?].*)?"
+    r"https?://(?:(?P<name>[A-Z0-9_.-]+)|\[(?P<address>[0-9A-F:.]+)\])(?::[0-9]{0,5})?(?:[/?].*)?", re.IGNORECASE
 )
 _NOT_PLAIN = "The webhook URL's host is not plainly written; write it like https://example.com:8443/hook."
 

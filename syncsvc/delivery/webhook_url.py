@@ -5,6 +5,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from syncsvc.exceptions import InvalidUrlError
 
+# An IPv6 address may have a zone, in the URL after %25.
+HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]*:[0-9a-f:.]*(?:%[a-z0-9_.-]+)?")
 NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f\\]")
 
 
@@ -40,5 +42,9 @@ def _check_parts(parts: SplitResult, port: int | None) -> None:
         )
     if not parts.hostname:
         raise InvalidUrlError("The URL has no host; write it like https://example.com/hook.")
+    if not HOST.fullmatch(parts.hostname):
+        raise InvalidUrlError(
+            "The URL's host is neither a name nor an address; write it like https://example.com:8443/hook."
+        )
     if port == 0:
         raise InvalidUrlError("Port 0 cannot be connected to; write the endpoint's own port, or none.")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from syncsvc.delivery.webhook_url import check_webhook_url
 from syncsvc.egress.addresses import AddressPolicy
 from syncsvc.egress.proxy import Proxy
 from syncsvc.types import ErrorKind
@@ -35,6 +36,14 @@ def test_a_name_that_only_the_proxy_knows_is_the_proxys_to_judge() -> None:
         answer = ask("http://known.invalid/hook", NONE, proxy=server.proxy())
     assert answer.status == 204
     assert server.targets == ["known.invalid:80"]
+
+
+@pytest.mark.parametrize("url", ["HTTP://KNOWN.invalid/hook", "http://known.invalid?a=b", "http://known.invalid:/"])
+def test_a_url_may_be_written_as_the_console_takes_it(url: str) -> None:
+    with Receiver() as receiver:
+        leads = dict.fromkeys(("KNOWN.invalid", "known.invalid"), ("127.0.0.1", receiver.port))
+        with ProxyServer(leads=leads) as server:
+            assert ask(check_webhook_url(url), NONE, proxy=server.proxy()).status == 204
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,9 @@ from syncsvc.exceptions import InvalidUrlError
         "http://127.0.0.1:8080/hook",
         "http://[2001:db8::1]:8080/hook",
         "HTTPS://EXAMPLE.COM/",
+        "http://my_host.internal/",
+        "http://[fe80::1%25eth0]:8080/hook",
+        "http://[::FFFF:10.0.0.1]/",
     ],
 )
 def test_webhook_urls_are_taken_as_they_are(url: str) -> None:
@@ -36,6 +39,10 @@ def test_webhook_urls_are_taken_as_they_are(url: str) -> None:
         ("https://example.com:65536/", "host or port"),
         ("https://example.com:http/", "host or port"),
         ("https://[::1/", "host or port"),
+        ("https://%31%32%37.0.0.1/", "neither a name nor an address"),
+        ("https://example.com%00/", "neither a name nor an address"),
+        ("https://exa$mple.com/", "neither a name nor an address"),
+        ("https://example.com,evil.example/", "neither a name nor an address"),
         ("https://exam ple.com/", "space"),
         ("https://example.com/a\r\nX: y", "space"),
         ("https://example.com\\@evil.example/", "backslash"),
