@@ -37,7 +37,7 @@ class Tunnel:
         return (
             (pycurl.PROXY, f"http://{self.proxy.authority}"),
             (pycurl.PROXYTYPE, pycurl.PROXYTYPE_HTTP),
-            # Also for http: the proxy sees host and port in every case, and never what is sent.
+            # Also for http: the proxy is told host and port in every case, and no path or header.
             (pycurl.HTTPPROXYTUNNEL, 1),
             (pycurl.PROXYAUTH, pycurl.HTTPAUTH_BASIC),
             *(login if self.proxy.username else ()),
