@@ -25,6 +25,7 @@ from syncsvc.delivery.signing import Signing, new_secret, public_key
 from syncsvc.exceptions import Refused
 from syncsvc.models import App, Subscription
 from syncsvc.operations.apps import PROFILE_NAMES, save_app
+from syncsvc.operations.authentication import AUTHENTICATION_NAMES
 from syncsvc.operations.moves import dismiss_old_url
 from syncsvc.operations.secrets import Rotated, before_text, rotate
 from syncsvc.operations.testing import send_test
@@ -107,7 +108,7 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
             _keep_to_show(request, obj, secret)
             obj.save()
             return
-        changed = (set(form.changed_data) & set(AppForm.Meta.fields)) | authentication
+        changed = (set(form.changed_data) & set(AppForm.Meta.fields) - set(AUTHENTICATION_NAMES)) | authentication
         dropped = save_app(obj, asker_of(request), changed=changed, keep_authentication=form.keeps_authentication)
         if dropped:
             messages.warning(

@@ -99,9 +99,9 @@ class AuthenticationForm(AppModelForm):
 
     def _changes(self, cleaned: dict[str, Any]) -> dict[str, Any]:
         """By column, what this form gives it. A client certificate that is taken out takes its key along."""
-        changes: dict[str, Any] = {
-            name: cleaned[name] for name in SHOWN if name in cleaned and name in self.changed_data
-        }
+        # Compared as they are stored: browsers send line ends of their own.
+        typed = {name: cleaned[name] for name in SHOWN if name in cleaned}
+        changes: dict[str, Any] = {name: text for name, text in typed.items() if text != (self.initial.get(name) or "")}
         if cleaned.get("remove_headers"):
             changes["headers"] = None
         if headers := cleaned.get("new_headers"):

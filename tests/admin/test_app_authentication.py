@@ -4,13 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
 from syncsvc.models import App
 from syncsvc.models.fields import Sealed
 from tests.delivery.authority import Authority
-from tests.factories import AppFactory, app_form
+from tests.factories import AppFactory, SubscriptionFactory, app_form
+from tests.outages import open_circuit
 
 pytestmark = pytest.mark.django_db
 
@@ -132,3 +134,42 @@ def test_who_only_looks_sees_names_alone(staff: Callable[..., Client], pair: tup
     assert page.status_code == 200
     assert "<code>Authorization</code>" in page.text
     assert SECRET not in page.text
+
+
+def test_a_form_that_a_browser_sends_back_as_it_is_changes_no_certificate(
+    console: Client, pair: tuple[str, str]
+) -> None:
+    """With line ends of its own; else each save would close the circuit, and a certificate seem to be given again."""
+    app = full(pair)
+    open_circuit(app.pk)
+    before = App.objects.get()
+    posted = form(client_certificate=before.client_certificate.replace("\n", "\r\n"), max_batch="7")
+
+    console.post(page_of(app), posted)
+
+    after = App.objects.get()
+    assert (after.max_batch, after.authentication) == (7, before.authentication)
+    assert after.circuit_opened_at is not None
+    asked = console.post(page_of(app), posted | {"url": "https://new.example.com/hook"})
+    assert set(asked.context["adminform"].form.errors) == {"at_new_host"}
+    console.post(page_of(app), posted | {"url": "https://new.example.com/hook", "at_new_host": "drop"})
+    assert App.objects.get().authentication == (None, "", "", None)
+
+
+def test_headers_for_an_app_that_was_moved_meanwhile_are_refused_in_words(console: Client) -> None:
+    """Between the reading of the row and its saving, which a trigger of the database stands for."""
+    app = AppFactory(name="shop", url=OLD)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION moved() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " UPDATE syncsvc_app SET url = 'https://new.example.com/' WHERE url <> 'https://new.example.com/';"
+            " RETURN NULL; END $$"
+        )
+        cursor.execute("CREATE TRIGGER moved AFTER UPDATE ON syncsvc_subscription EXECUTE FUNCTION moved()")
+    SubscriptionFactory(app=app, failed=True)
+
+    answer = console.post(page_of(app), form(new_headers=HEADERS), follow=True)
+
+    assert answer.status_code == 200
+    assert "Somebody has changed the URL of shop meanwhile" in answer.text
+    assert App.objects.get().headers is None
