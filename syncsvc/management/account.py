@@ -58,7 +58,7 @@ class Account:
         ):
             return (*prefix, "--bounding-set=-all", "--inh-caps=-all")
         right = "dac_read_search" if _have_capability(2) else "dac_override"
-        return (*prefix, f"--inh-caps=-all,+{right}", f"--ambient-caps=-all,+{right}")
+        return (*prefix, *(f"--{of}=-all,+{right}" for of in ("bounding-set", "inh-caps", "ambient-caps")))
 
     def give(self, path: Path) -> None:
         """One file or folder."""

@@ -7,7 +7,8 @@ rows. Called by `migrate`, and where the embedded server starts.
 from psycopg import Connection, sql
 
 # No application needs more. A superuser could read the server's files and run programs.
-ORDINARY = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+CREATE = "CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD {}"
+CHANGE = "ALTER ROLE {} PASSWORD {}"
 
 # Whether a role exists. Locks nothing. Called by `role_exists`.
 _EXISTS = "SELECT FROM pg_roles WHERE rolname = %s"
@@ -38,10 +39,9 @@ OF_EVERYBODY = (
 
 def make_role(connection: Connection, name: str, password: str) -> None:
     """Makes the role, or gives it this password. The server and its log see the verifier alone, not the password."""
-    verb = "ALTER" if role_exists(connection, name) else "CREATE"
+    statement = CHANGE if role_exists(connection, name) else CREATE
     verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
-    statement = sql.SQL("{} ROLE {} {} PASSWORD {}")
-    connection.execute(statement.format(sql.SQL(verb), sql.Identifier(name), sql.SQL(ORDINARY), sql.Literal(verifier)))
+    connection.execute(sql.SQL(statement).format(sql.Identifier(name), sql.Literal(verifier)))
 
 
 def role_exists(connection: Connection, name: str) -> bool:

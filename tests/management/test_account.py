@@ -55,7 +55,8 @@ def test_each_server_has_a_user_without_a_name_and_owns_its_folder_alone(
         status = dict(line.split(":", 1) for line in Path(f"/proc/{child.pid}/status").read_text().splitlines())
         assert status["Groups"].split() == []
         assert status["NoNewPrivs"].strip() == "1"
-        assert int(status["CapEff"], 16) & ~(1 << 2 | 1 << 1) == 0
+        for capabilities in ("CapEff", "CapPrm", "CapBnd"):
+            assert int(status[capabilities], 16) & ~(1 << 2 | 1 << 1) == 0
     assert (tmp_path / "env").stat().st_uid == 0
 
 

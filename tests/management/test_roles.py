@@ -15,6 +15,7 @@ from config.env import read_env_file
 from syncsvc.management.embedded import Embedded
 from syncsvc.management.stack import MANAGE
 from syncsvc.management.supervisor import Supervisor
+from syncsvc.store.roles import make_role, may_make_roles
 
 NO_REDIS_NEEDED = {"REDIS_URL": "redis://elsewhere"}
 
@@ -170,6 +171,19 @@ def test_migrating_makes_the_role_that_is_missing_and_gives_it_another_password(
             with psycopg.connect(given) as connection:
                 connection.execute("SELECT FROM auth_group")
         owner.execute("DROP OWNED BY another; DROP ROLE another")
+
+
+def test_an_owner_who_may_make_roles_and_is_no_superuser_makes_one(server: Server) -> None:
+    with server.owner() as owner:
+        owner.execute("CREATE ROLE maker LOGIN CREATEROLE PASSWORD 'maker'")
+        rest = server.settings["DATABASE_URL"].rpartition("@")[2]
+        with psycopg.connect(f"postgresql://maker:maker@{rest}", autocommit=True) as maker:
+            assert may_make_roles(maker)
+            for password in ("first", "second"):
+                make_role(maker, "made", password)
+                psycopg.connect(f"postgresql://made:{password}@{rest}").close()
+        owner.execute("DROP ROLE made")
+        owner.execute("DROP ROLE maker")
 
 
 def test_an_owner_who_may_make_no_role_says_what_to_do(server: Server) -> None:
