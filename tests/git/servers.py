@@ -295,9 +295,12 @@ def silent_server() -> Iterator[int]:
 
 
 class SshServer:
-    """An sshd of this user's own, with one accepted key; `settings` are lines for its configuration."""
+    """An sshd of this user's own, with one accepted key; `settings` are lines for its configuration.
 
-    def __init__(self, folder: Path, settings: str = "") -> None:
+    With a `certified` name its host key has a certificate, made out for that name and signed by the stranger's key.
+    """
+
+    def __init__(self, folder: Path, settings: str = "", *, certified: str = "") -> None:
         folder.mkdir(mode=0o700)
         for name in ("host", "client", "stranger"):
             arguments = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]
@@ -310,6 +313,11 @@ class SshServer:
         other_key = " ".join((folder / "stranger.pub").read_text().split()[:2])
         self.known_hosts = f"[127.0.0.1]:{self.port} {host_key}"
         self.wrong_known_hosts = f"[127.0.0.1]:{self.port} {other_key}"
+        self.authority = other_key
+        if certified:
+            signing = ["ssh-keygen", "-q", "-s", str(folder / "stranger"), "-I", "host", "-h", "-n", certified]
+            subprocess.run([*signing, str(folder / "host.pub")], check=True)
+            settings += f"HostCertificate {folder / 'host-cert.pub'}\n"
         (folder / "authorized").write_text((folder / "client.pub").read_text())
         config = folder / "sshd_config"
         config.write_text(

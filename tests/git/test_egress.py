@@ -355,3 +355,17 @@ class TestSsh:
         for pinned in (f"[{HOST}]:{ssh.port} {key}", f"{NAME} {wrong}", f"{NAME} {key}\n@revoked * {key}"):
             remote = Remote(url, credential=SshCredential(ssh.private_key, pinned))
             assert error_of(remote, strict).kind is ErrorKind.GIT_AUTH, pinned
+
+    def test_a_host_with_a_certificate_is_known_by_its_authority(self, tmp_path: Path, repo: GitRepo) -> None:
+        commit = repo.commit({"a": b"1"})
+        server = SshServer(tmp_path / "certified", certified=NAME)
+        try:
+            pinned = f"@cert-authority *.example {server.authority}"
+            credential = SshCredential(server.private_key, pinned)
+            strict = limits(only(Names(a_example=[[HOST]], b_example=[[HOST]])))
+            remote = Remote(server.url(repo.path).replace(HOST, NAME), credential=credential)
+            assert remote_head(remote, strict).commit == commit
+            other = replace(remote, url=remote.url.replace(NAME, "b.example"))
+            assert error_of(other, strict).kind is ErrorKind.GIT_AUTH
+        finally:
+            server.close()
