@@ -23,6 +23,7 @@ from syncsvc.sync.begun import BegunFiles
 from syncsvc.sync.health import BEAT_KEY, TROUBLE_KEY, WORKERS_KEY, alive, health
 from syncsvc.sync.present_pace import present_pace
 from syncsvc.sync.preview import known_preview, previewed
+from syncsvc.sync.rate import Rate
 from syncsvc.types import Change, ChangeKind
 from tests.factories import OperationFactory, SubscriptionFactory
 
@@ -137,6 +138,13 @@ def test_another_secret_key_opens_nothing(settings: Settings) -> None:
     value = sealed("key", "text", seconds=None)
     settings.SECRET_KEY = "another"
     assert opened("key", value) is None
+
+
+@pytest.mark.parametrize("value", [b"9" * 400, b"1e300", b"nan", b"inf", b"-inf", b"x", b"", b"9" * 18, BOMB])
+def test_no_value_keeps_an_app_from_its_requests(redis: Redis, value: bytes) -> None:
+    redis.set("rate:app", value)
+    assert Rate().take("app", 10) < 1
+    assert 0 < redis.ttl("rate:app") <= 60
 
 
 def test_a_value_that_is_over_cannot_be_put_back(redis: Redis) -> None:

@@ -31,12 +31,15 @@ AWAY_SECONDS = 10.0
 
 # The generic cell rate algorithm: the key holds the time (microseconds) up to which permits have been granted, which
 # each permit moves on by 1/limit, and which may be ahead of the clock by the whole bucket. A batch is granted whole or
-# not at all. Answers 0 where it was granted, else microseconds until it will be.
+# not at all. Answers 0 where it was granted, else microseconds until it will be. No bucket reaches ten seconds ahead: a
+# value that does is none of ours.
 GRANT = """
 local now = redis.call('TIME')
 local at = now[1] * 1000000 + now[2]
 local batch, bucket = tonumber(ARGV[1]), tonumber(ARGV[2])
-local due = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), at) + batch
+local granted = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
+if not (granted <= at + 10000000) then granted = 0 end
+local due = math.max(granted, at) + batch
 if due > at + bucket then return math.ceil(due - at - bucket) end
 redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', 60000)
 return 0
