@@ -62,6 +62,7 @@ def test_a_proxy_that_fails_says_nothing_of_an_endpoint_whose_circuit_is_open(
     assert App.objects.get().circuit_opened_at is not None
     settings.EGRESS_PROXY = proxy.url
     proxy.answer = b""
+    world.repo.commit({"new": b"1"})  # the probe: a message that is not known to be bad
     App.objects.update(circuit_until=Now())
     assert world.run().error_kind == "egress_proxy"
     assert App.objects.get().circuit_opened_at is not None
