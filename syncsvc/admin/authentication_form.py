@@ -11,8 +11,8 @@ from syncsvc.delivery.client_certificate import check_client_key
 from syncsvc.delivery.extra_headers import check_headers
 from syncsvc.delivery.webhook_url import check_webhook_url
 from syncsvc.exceptions import InvalidUrlError
-from syncsvc.git.authorities import check_certificates
 from syncsvc.models import App
+from syncsvc.models.app import check_pem
 from syncsvc.operations.authentication import (
     AUTHENTICATION,
     NOTHING,
@@ -67,10 +67,10 @@ class AuthenticationForm(AppModelForm):
         return _checked(self.cleaned_data["new_headers"], check_headers)
 
     def clean_ca_certificate(self) -> str:
-        return _checked(self.cleaned_data["ca_certificate"], check_certificates)
+        return _checked(self.cleaned_data["ca_certificate"], check_pem)
 
     def clean_client_certificate(self) -> str:
-        return _checked(self.cleaned_data["client_certificate"], check_certificates)
+        return _checked(self.cleaned_data["client_certificate"], check_pem)
 
     def clean_new_client_key(self) -> str:
         return _checked(self.cleaned_data["new_client_key"], check_client_key)

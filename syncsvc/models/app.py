@@ -50,6 +50,20 @@ def validate_webhook_url(url: str) -> None:
         raise ValidationError(str(error)) from error
 
 
+# Each run reads them, and each look at it, once a second.
+CERTIFICATES_LETTERS = 32 * 1024
+
+
+def check_pem(text: str) -> str:
+    """The certificates in the form that is stored; ValueError where one is none, or where they are too many."""
+    if len(text) > CERTIFICATES_LETTERS:
+        raise ValueError(
+            f"The certificates have {len(text)} letters together, and {CERTIFICATES_LETTERS} is the most: give those"
+            " that this endpoint needs, and no whole bundle."
+        )
+    return check_certificates(text)
+
+
 def longest_timeout() -> float:
     """Seconds that a request of any app may take at most; a longer timeout of an app counts as this."""
     return max(0.1, float(settings.LEASE_SECONDS - settings.LEASE_RENEW_SECONDS - 2))
@@ -100,9 +114,9 @@ class App(models.Model):
     # Headers of its own, a line each; null: none.
     headers = SealedField(null=True, editable=False, check=check_headers)
     # Authorities (PEM) that its endpoint's certificate may come from, besides the public ones.
-    ca_certificate = CheckedTextField("CA certificate", blank=True, default="", db_default="", check=check_certificates)
+    ca_certificate = CheckedTextField("CA certificate", blank=True, default="", db_default="", check=check_pem)
     # What syncsvc shows to its endpoint (mutual TLS): the certificate with its chain, and the key of the first one.
-    client_certificate = CheckedTextField(blank=True, default="", db_default="", check=check_certificates)
+    client_certificate = CheckedTextField(blank=True, default="", db_default="", check=check_pem)
     client_key = SealedField(null=True, editable=False, check=check_client_key)
     # Read from the certificate when it is saved.
     client_certificate_ends_at = models.DateTimeField(null=True, editable=False)

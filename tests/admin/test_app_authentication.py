@@ -74,6 +74,7 @@ def test_headers_are_removed_by_a_tick_and_a_certificate_with_its_key(console: C
         ({"new_headers": f"no header {SECRET}"}, "new_headers"),
         ({"new_headers": HEADERS, "remove_headers": "on"}, "remove_headers"),
         ({"ca_certificate": "nonsense"}, "ca_certificate"),
+        ({"ca_certificate": "MANY"}, "ca_certificate"),
         ({"client_certificate": "nonsense"}, "client_certificate"),
         ({"new_client_key": f"nonsense {SECRET}"}, "new_client_key"),
         ({"client_certificate": "PEM"}, "new_client_key"),
@@ -87,7 +88,7 @@ def test_what_does_not_fit_is_the_fields_error_and_no_secret_is_shown_again(
 ) -> None:
     authority = Authority(tmp_path)
     certificate, key = authority.client()
-    texts = {"PEM": certificate, "KEY": key, "OTHER": authority.client()[1]}
+    texts = {"MANY": certificate * 100, "PEM": certificate, "KEY": key, "OTHER": authority.client()[1]}
     posted = form(**{name: texts.get(value, value) for name, value in values.items()})
     app = AppFactory(name="shop", url=OLD)
     for address in (ADD, page_of(app)) if field not in ("remove_headers", "at_new_host") else (page_of(app),):

@@ -19,6 +19,7 @@ class Files:
         self.certificate, self.key = authority.client()
         _, self.others_key = authority.client()
         self.ended, self.ended_key = authority.client(days=-1)
+        self.many = self.certificate * 75
         self.ca = authority.file.read_text()
         self.headers = f"Authorization: Bearer {SECRET}\nX-Tenant: a"
         self.owned = f"Host: {SECRET}"
@@ -92,6 +93,7 @@ def test_a_certificate_that_has_ended_is_said(run: Run, files: Files) -> None:
         ([("headers", "certificate")], "invalid", "headers: Line 1"),
         ([("ca", "key")], "invalid", "ca-certificate: This holds a private key"),
         ([("ca", "headers")], "invalid", "ca-certificate: This is no PEM"),
+        ([("ca", "many")], "invalid", "ca-certificate: The certificates have"),
         ([("client-certificate", "certificate")], "invalid", "client-key: A client certificate goes with"),
         ([("client-key", "key")], "invalid", "client-certificate: A private key goes with"),
         (
