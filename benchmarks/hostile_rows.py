@@ -40,17 +40,21 @@ def among_the_hostile(stage: Stage, scale: Scale) -> list[Result]:
         mirrors = Path(settings.MIRROR_DIR)
         for _ in range(2):
             push(healthy, receiver)
+        before = system.cpu()
         alone = [push(healthy, receiver) for _ in range(scale.short_rounds)]
+        cpu_alone = _since(before, system)
         watch = exit.enter_context(_Watch([system.pid(name) for name in WORKERS], mirrors))
         hostile.ask()
         wait_for(lambda: not hostile.waiting(), "The first runs of the hostile ones")
         hostile.ask()
         wait_for(lambda: hostile.at_work() >= AT_WORK, "The begin of the hostile runs")
         beside, meanwhile = [], []
+        before = system.cpu()
         for _ in range(scale.short_rounds):
             beside.append(push(healthy, receiver))
             meanwhile.append(hostile.at_work())
             hostile.ask()
+        cpu_beside = _since(before, system)
         wait_for(lambda: not hostile.waiting(), "The end of the hostile runs")
         wrong, runs = hostile.wrong(), hostile.runs()
         left = sum(bytes_of(mirrors / id) for id in hostile.repository_ids)
@@ -69,7 +73,8 @@ def among_the_hostile(stage: Stage, scale: Scale) -> list[Result]:
                 f"From the push to the last webhook, each, ms: {', '.join(f'{ms:.0f}' for ms in beside)};"
                 f" alone: {', '.join(f'{ms:.0f}' for ms in alone)}.",
                 f"Hostile runs at work meanwhile: {min(meanwhile)} to {max(meanwhile)}; {runs} in all."
-                f" With another kind than expected: {', '.join(wrong) or 'none'}.",
+                f" CPU: {cpu_beside}; alone: {cpu_alone}.",
+                f"With another kind than expected: {', '.join(wrong) or 'none'}.",
             ],
         ),
         Result(
@@ -93,6 +98,11 @@ def among_the_hostile(stage: Stage, scale: Scale) -> list[Result]:
             [f"Afterwards the mirrors of the hostile ones have {left / MB:.1f} MB."],
         ),
     ]
+
+
+def _since(before: Mapping[str, float], system: System) -> str:
+    """Seconds of CPU of each part of the system since then."""
+    return ", ".join(f"{part} {seconds - before[part]:.1f} s" for part, seconds in system.cpu().items())
 
 
 class _Hostile:
