@@ -76,9 +76,9 @@ def test_a_git_hears_what_is_on_the_list_and_what_is_told_it(repo: GitRepo) -> N
     context = Context(env=environment({}, git_dir=repo.path), timeout=30)
     with GitProcess(["cat-file", "--batch"], context, talks=True) as process:
         pid = process._process.pid
-        environ = b""
-        while not environ or Path(f"/proc/{pid}/comm").read_text().strip() != "git":  # its shell, or neither yet
-            environ = Path(f"/proc/{pid}/environ").read_bytes()
+        process.write(b"HEAD\n")
+        assert process.read_line() == b"HEAD missing", "git runs, and no longer its shell"
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
     names = {name for name in names_of(environ) if not NUMBERED.fullmatch(name)}
     assert {"PATH", "HOME", "GIT_DIR"} <= names <= allowed()
     assert b"\0HOME=/nonexistent\0" in b"\0" + environ
