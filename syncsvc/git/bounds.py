@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from syncsvc.exceptions import TooLargeError
+from syncsvc.git.complaints import HUNG_UP
 from syncsvc.git.errors import MAX_MESSAGE, clean
 
 # The setting of the bytes that a mirror may take.
@@ -23,6 +24,7 @@ _NO_MEMORY = re.compile(
     rb"|(?:fatal|error): (?:cannot|unable to) (?:fork|create)[^']*: Cannot allocate memory).*",
     re.MULTILINE,
 )
+_HUNG_UP = re.compile(b"^" + HUNG_UP.pattern.encode(), re.MULTILINE)
 _NO_BYTES_LEFT = re.compile(rb"^(?:fatal|error): (?:.*: )?File too large$", re.MULTILINE)
 
 
@@ -56,8 +58,11 @@ class Bounds:
     def exceeded(self, stderr: bytes, return_code: int, hide: Sequence[str]) -> TooLargeError | None:
         """The limit that a git has met, by its own words or by the signal that ended it; None where there is no proof.
 
-        `hide` are the secrets and paths that must not be shown.
+        `hide` are the secrets and paths that must not be shown. Where the remote ended the call without an answer in
+        git's protocol, words may be its own: ssh passes them on as they are.
         """
+        if _HUNG_UP.search(stderr):
+            stderr = b""
         if self.memory_bytes and (said := _NO_MEMORY.search(stderr)):
             return TooLargeError(
                 f"git needs more than {self.memory_bytes:,} bytes of memory for this repository",

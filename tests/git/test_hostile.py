@@ -115,6 +115,8 @@ def test_the_kernel_ends_git_that_computes_where_nobody_looks() -> None:
         b"remote: fatal: Out of memory, malloc failed (tried to allocate 9 bytes)",
         b"fatal: couldn't find remote ref refs/heads/fatal: Out of memory, malloc failed",
         b"fatal: early EOF",
+        b"fatal: Out of memory, malloc failed\nfatal: Could not read from remote repository.\n",
+        b"fatal: write error: File too large\nfatal: the remote end hung up upon initial contact\n",
         b"remote: fatal: write error: File too large",
     ],
 )
