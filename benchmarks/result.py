@@ -24,6 +24,8 @@ class Scale:
     tabs_seconds: float = 30.0
     hanging: int = 200
     silent: int = 100
+    slow_clients: int = 2_000
+    slow_seconds: float = 40.0
 
 
 QUICK = Scale(
@@ -41,6 +43,8 @@ QUICK = Scale(
     tabs_seconds=8.0,
     hanging=60,
     silent=30,
+    slow_clients=500,
+    slow_seconds=12.0,
 )
 
 

@@ -14,6 +14,7 @@ from benchmarks.bulk_rows import beside_bulk, retry_rate, start_time, statements
 from benchmarks.hostile_rows import among_the_hostile
 from benchmarks.pages import pages
 from benchmarks.result import MB, Result, Scale
+from benchmarks.slow_clients import slow_clients
 from benchmarks.slow_rows import among_the_slow
 from benchmarks.stage import Contestant, Stage, content_of, path_of, watched_children
 from tests.gitrepo import GitRepo
@@ -184,6 +185,7 @@ ROWS: dict[str, Callable[[Stage, Scale], list[Result]]] = {
     "among-the-slow": among_the_slow,
     "among-the-hostile": among_the_hostile,
     "pages": pages,
+    "slow-clients": slow_clients,
 }
 
 
