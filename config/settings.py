@@ -105,6 +105,7 @@ MIDDLEWARE = [
     "django.middleware.gzip.GZipMiddleware",
     "syncsvc.admin.visible_answers.VisibleAnswersMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "syncsvc.admin.error_pages.QueryLengthMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

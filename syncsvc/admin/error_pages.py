@@ -15,6 +15,8 @@ from syncsvc.api.problems import problem
 
 logger = structlog.get_logger(__name__)
 TEMPLATE = "admin/error.html"
+MOST_QUERY = 8192  # bytes, as many as most proxies let pass; the console's own addresses have under 2,000
+MOST_PARAMETERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ PAGES = {
     405: ErrorPage(
         "Only with its button",
         "This address does something, and is no page. Open the page it belongs to, and press its button there.",
+    ),
+    414: ErrorPage(
+        "Too long an address",
+        "What follows the question mark in the address has over 8,192 bytes or 200 parts. Search or filter for less at"
+        " a time.",
     ),
     500: ErrorPage(
         "Something broke",
@@ -75,6 +82,19 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return _answer(request, 403, NO_COOKIE if reason == REASON_NO_CSRF_COOKIE else EXPIRED)
+
+
+class QueryLengthMiddleware:
+    """Bounds what a search, a filter or a list of ids in an address can cost; before anything reads the query."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        query = request.META.get("QUERY_STRING", "")
+        if len(query) > MOST_QUERY or query.count("&") >= MOST_PARAMETERS:
+            return _answer(request, 414, PAGES[414])
+        return self.get_response(request)
 
 
 class MethodPagesMiddleware:

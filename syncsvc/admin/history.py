@@ -8,6 +8,7 @@ from django.db import OperationalError, models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from psycopg.errors import QueryCanceled
 
+from syncsvc.admin.bounded import BoundedList
 from syncsvc.admin.buttons import ButtonsMixin
 from syncsvc.admin.paging import CappedPaginator
 from syncsvc.store.statements import limit_statements
@@ -15,7 +16,7 @@ from syncsvc.store.statements import limit_statements
 QUERY_SECONDS = 5
 
 
-class HistoryList(ChangeList):
+class HistoryList(BoundedList):
     """Says nowhere that there are exactly 10,000 rows: the number stands below the list alone, with its plus."""
 
     def get_results(self, request: HttpRequest) -> None:

@@ -9,10 +9,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from syncsvc.admin.audited import AuditedMixin
+from syncsvc.admin.bounded import BoundedMixin
 from syncsvc.admin.paging import IdsFirstPaginator
 
 
-class ListMixin(AuditedMixin):
+class ListMixin(BoundedMixin, AuditedMixin):
     list_per_page = 50
     paginator = IdsFirstPaginator
     show_full_result_count = False

@@ -7,6 +7,7 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 
 from syncsvc.admin.audited import AuditedMixin
+from syncsvc.admin.bounded import BoundedMixin
 
 if TYPE_CHECKING:
     PersonAdmin = UserAdmin[User]  # at run time it takes no parameter
@@ -17,10 +18,10 @@ admin.site.unregister([User, Group])
 
 
 @admin.register(User)
-class ConsoleUserAdmin(AuditedMixin, PersonAdmin):
+class ConsoleUserAdmin(BoundedMixin, AuditedMixin, PersonAdmin):
     pass
 
 
 @admin.register(Group)
-class ConsoleGroupAdmin(AuditedMixin, GroupAdmin):
+class ConsoleGroupAdmin(BoundedMixin, AuditedMixin, GroupAdmin):
     pass

@@ -13,6 +13,7 @@ from ninja.operation import Operation
 
 from syncsvc import __version__
 from syncsvc.api import apps, bulk, operations, single
+from syncsvc.api.bodies import BoundedParser
 from syncsvc.api.problems import MEDIA_TYPE, Problem, handle_problems
 from syncsvc.api.rate import PerMinute
 
@@ -56,6 +57,7 @@ def _problem(name: str) -> dict[str, Any]:
 
 
 api = ConsoleAPI(
+    parser=BoundedParser(),
     title="syncsvc",
     version=__version__,
     description="Retry, re-sync, and follow what comes of it. docs/api.md has examples.",

@@ -14,7 +14,16 @@ from syncsvc.exceptions import Refused
 MEDIA_TYPE = "application/problem+json"
 # Every other kind of refusal is a 409.
 STATUSES = {"not_found": 404, "invalid": 422, "password": 403, "unavailable": 503}
-KINDS = {400: "malformed", 401: "unauthorized", 403: "forbidden", 404: "not_found", 422: "invalid", 429: "throttled"}
+KINDS = {
+    400: "malformed",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    414: "too_long",
+    422: "invalid",
+    429: "throttled",
+}
+MOST_ERRORS = 20  # fields that a 422 names
 
 
 class FieldError(Schema):
@@ -82,7 +91,7 @@ def _not_valid(request: HttpRequest, error: Any) -> HttpResponse:
     """Never what was sent: pydantic's `input` stays here."""
     errors = [
         {"source": str(one["loc"][0]), "field": ".".join(map(str, one["loc"][-1:])), "detail": one["msg"]}
-        for one in error.errors
+        for one in error.errors[:MOST_ERRORS]
     ]
     return problem(422, "The request is not valid; `errors` says where.", errors=errors)
 

@@ -126,7 +126,7 @@ def test_the_api_has_its_own(console: Client) -> None:
 
 NEXT = [
     *("https://evil.example/", "//evil.example", "http:///evil.example", "/\\evil.example", "javascript:alert(1)"),
-    *("https://[::1", "\x00", "/admin/\r\nX: y", "  //evil.example", "https:evil.example", "/" + "x" * 20_000, ""),
+    *("https://[::1", "\x00", "/admin/\r\nX: y", "  //evil.example", "https:evil.example", "/" + "x" * 5_000, ""),
     *("\N{FULLWIDTH SOLIDUS}\N{FULLWIDTH SOLIDUS}evil.example", "data:text/html,x", "ftp://testserver/", "\\\\evil"),
 ]
 
