@@ -21,7 +21,7 @@ class Inputs(HTMLParser):
 
     def __init__(self, page: str, form_id: str) -> None:
         super().__init__()
-        self._form_id, self._inside, self._open = form_id, False, ""
+        self._form_id, self._inside, self._open, self._first = form_id, False, "", True
         self.values: dict[str, str] = {}
         self.feed(page)
 
@@ -32,10 +32,10 @@ class Inputs(HTMLParser):
         if not self._inside or (tag == "input" and named.get("type") in ("submit", "hidden", "file")):
             return
         if tag in ("select", "textarea") and name:
-            self._open = name
+            self._open, self._first = name, True
             self.values[name] = ""
-        elif tag == "option" and self._open and ("selected" in named or not self.values[self._open]):
-            self.values[self._open] = named.get("value", "")
+        elif tag == "option" and self._open and ("selected" in named or self._first):
+            self.values[self._open], self._first = named.get("value", ""), False
         elif tag == "input" and name and (named.get("type") not in ("checkbox", "radio") or "checked" in named):
             self.values[name] = named.get("value", "on" if named.get("type") == "checkbox" else "")
 
