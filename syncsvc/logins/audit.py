@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from axes.signals import user_locked_out
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
@@ -15,6 +16,7 @@ from syncsvc.operations.asker import Asker
 
 # Guesses at one name from one address are one entry for so long: nobody fills the table without logging in.
 ONE_ENTRY = timedelta(hours=1)
+REACHED = "login_limit_reached"  # the request's attribute: this failure was the last one that a limit allows
 UNKNOWN = "No user of the console has this name."
 
 
@@ -31,7 +33,10 @@ def logged_out(request: HttpRequest | None, user: AbstractBaseUser | None, **_: 
 
 @receiver(user_login_failed)
 def login_failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
-    """A name that no user has is not kept: people type their password there."""
+    """A name that no user has is not kept: people type their password there.
+
+    A try that the limits refused makes no new entry: who has a network of addresses would fill the table with them.
+    """
     users = get_user_model()
     name = str(credentials.get(users.USERNAME_FIELD) or "")
     user = users._default_manager.filter(**{users.USERNAME_FIELD: name}).first() if "\0" not in name else None
@@ -40,7 +45,17 @@ def login_failed(credentials: dict[str, Any], request: HttpRequest | None = None
         entry = _asker(request, user).entry(user, getattr(request, REFUSED, ""), action=action)
     else:
         entry = AuditEntry(action=action, source=Operation.Source.CONSOLE, address=_address(request), text=UNKNOWN)
-    AuditEntry.objects.note_again(entry, within=ONE_ENTRY)
+    AuditEntry.objects.note_again(entry, within=ONE_ENTRY, known_only=_was_refused(request))
+
+
+@receiver(user_locked_out)
+def limit_reached(request: HttpRequest, **_: Any) -> None:
+    setattr(request, REACHED, True)
+
+
+def _was_refused(request: HttpRequest | None) -> bool:
+    """Without a look at the password; the failure that reaches a limit was looked at."""
+    return getattr(request, "axes_locked_out", False) and not getattr(request, REACHED, False)
 
 
 def _asker(request: HttpRequest | None, user: AbstractBaseUser) -> Asker:

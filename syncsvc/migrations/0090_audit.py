@@ -54,36 +54,71 @@ def permit_administrators(apps: Any, schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('syncsvc', '0081_egress_proxy'),
-        ('admin', '0003_logentry_add_action_flag_choices'),
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("syncsvc", "0081_egress_proxy"),
+        ("admin", "0003_logentry_add_action_flag_choices"),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='AuditEntry',
+            name="AuditEntry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('times', models.PositiveIntegerField(db_default=1, default=1)),
-                ('last_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='last')),
-                ('action', models.CharField(choices=[('added', 'added'), ('changed', 'changed'), ('deleted', 'deleted'), ('logged_in', 'logged in'), ('login_failed', 'login failed'), ('logged_out', 'logged out'), ('token_used', 'token used')], max_length=12)),
-                ('actor', models.CharField(blank=True, default='', max_length=200, verbose_name='who')),
-                ('user_id', models.BigIntegerField(null=True)),
-                ('source', models.CharField(choices=[('console', 'Console'), ('command', 'Command'), ('api', 'Api')], max_length=7)),
-                ('address', models.GenericIPAddressField(null=True)),
-                ('object_type', models.CharField(blank=True, default='', max_length=50, verbose_name='kind')),
-                ('object_id', models.CharField(blank=True, default='', max_length=64)),
-                ('object_name', models.CharField(blank=True, default='', max_length=200, verbose_name='what')),
-                ('text', models.CharField(blank=True, default='', max_length=1000)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ("times", models.PositiveIntegerField(db_default=1, default=1)),
+                (
+                    "last_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name="last"
+                    ),
+                ),
+                (
+                    "action",
+                    models.CharField(
+                        choices=[
+                            ("added", "added"),
+                            ("changed", "changed"),
+                            ("deleted", "deleted"),
+                            ("logged_in", "logged in"),
+                            ("login_failed", "login failed"),
+                            ("logged_out", "logged out"),
+                            ("token_used", "token used"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("actor", models.CharField(blank=True, default="", max_length=200, verbose_name="who")),
+                ("user_id", models.BigIntegerField(null=True)),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[("console", "Console"), ("command", "Command"), ("api", "Api")], max_length=7
+                    ),
+                ),
+                ("address", models.GenericIPAddressField(null=True)),
+                ("object_type", models.CharField(blank=True, default="", max_length=50, verbose_name="kind")),
+                ("object_id", models.CharField(blank=True, default="", max_length=64)),
+                ("object_name", models.CharField(blank=True, default="", max_length=200, verbose_name="what")),
+                ("text", models.CharField(blank=True, default="", max_length=1000)),
             ],
             options={
-                'verbose_name': 'audit entry',
-                'verbose_name_plural': 'audit entries',
-                'ordering': ('-id',),
-                'indexes': [models.Index(fields=['object_id', '-id'], name='audit_of_object'), models.Index(fields=['actor', '-id'], name='audit_of_actor'), models.Index(fields=['object_name', '-id'], name='audit_of_name'), models.Index(fields=['address', '-id'], name='audit_of_address'), models.Index(fields=['at'], name='audit_at'), models.Index(condition=models.Q(('action__in', ('login_failed', 'token_used'))), fields=['action', 'actor', '-at'], name='audit_repeated')],
+                "verbose_name": "audit entry",
+                "verbose_name_plural": "audit entries",
+                "ordering": ("-id",),
+                "default_permissions": ("view",),
+                "indexes": [
+                    models.Index(fields=["object_id", "-id"], name="audit_of_object"),
+                    models.Index(fields=["actor", "-id"], name="audit_of_actor"),
+                    models.Index(fields=["object_name", "-id"], name="audit_of_name"),
+                    models.Index(fields=["address", "-id"], name="audit_of_address"),
+                    models.Index(fields=["at"], name="audit_at"),
+                    models.Index(
+                        condition=models.Q(("action__in", ("login_failed", "token_used"))),
+                        fields=["action", "actor", "-at"],
+                        name="audit_repeated",
+                    ),
+                ],
             },
         ),
         migrations.RunPython(copy_log, migrations.RunPython.noop),

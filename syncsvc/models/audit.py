@@ -26,11 +26,14 @@ class AuditQuerySet(models.QuerySet["AuditEntry"]):
         named = Q(actor=text) | Q(object_id=text) | Q(object_name=text)
         return self.filter(named | Q(address=text) if _is_address(text) else named)
 
-    def note_again(self, entry: "AuditEntry", *, within: timedelta) -> None:
-        """Counts what somebody does again and again, from one address, as one entry; saves a new one after `within`."""
+    def note_again(self, entry: "AuditEntry", *, within: timedelta, known_only: bool = False) -> None:
+        """Counts what somebody does again and again, from one address, as one entry; saves a new one after `within`.
+
+        `known_only`: counts for an entry that there is, or not at all.
+        """
         same = self.filter(action=entry.action, actor=entry.actor, object_id=entry.object_id, at__gt=Now() - within)
         from_there = same.filter(address=entry.address) if entry.address else same.filter(address__isnull=True)
-        if not from_there.update(times=F("times") + 1, last_at=Now()):
+        if not from_there.update(times=F("times") + 1, last_at=Now()) and not known_only:
             entry.save(force_insert=True)
 
 
@@ -68,6 +71,7 @@ class AuditEntry(models.Model):
         verbose_name = "audit entry"
         verbose_name_plural = "audit entries"
         ordering = ("-id",)
+        default_permissions = ("view",)
         indexes = (
             # The log of one row, and the list filtered by one thing.
             models.Index(fields=["object_id", "-id"], name="audit_of_object"),

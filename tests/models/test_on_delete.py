@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from syncsvc.models import (
     ApiToken,
     App,
+    AuditEntry,
     DeliveredFile,
     DeliveryAttempt,
     Operation,
@@ -37,6 +38,7 @@ __all__ = ["world"]
 FACTORIES: dict[Any, Any] = {
     ApiToken: factories.ApiTokenFactory,
     App: factories.AppFactory,
+    AuditEntry: lambda: AuditEntry.objects.create(action="changed", source="console"),
     DeliveredFile: factories.DeliveredFileFactory,
     DeliveryAttempt: factories.DeliveryAttemptFactory,
     Operation: factories.OperationFactory,

@@ -120,7 +120,8 @@ def test_a_resync_is_one_update_however_many_files_there_are(db: None, files: in
         single.resync(subscription.id, ASKER)
 
     written = [query["sql"] for query in queries if not query["sql"].startswith(("SELECT", "SAVEPOINT", "RELEASE"))]
-    assert [sql.split()[:2] for sql in written] == [["UPDATE", '"syncsvc_subscription"']]
+    assert [sql.split()[:2] for sql in written] == [["UPDATE", '"syncsvc_subscription"'], ["INSERT", "INTO"]]
+    assert '"syncsvc_auditentry"' in written[1]
     assert DeliveredFile.objects.filter(epoch=1).count() == files
     assert Subscription.objects.get().epoch == 2
 
