@@ -126,7 +126,7 @@ class GitProcess:
         self._data = b""
         self._position = 0
         self._outgoing = b""
-        self._moved, self._looked_at, self._looks = 0, 0.0, 0
+        self._moved, self._looked_at, self._looks = 0.0, 0.0, 0
         self._look_seconds = min(_LOOK_SECONDS, context.timeout / _LOOKS)
         self._has_objects = False
         self._trace = Trace(context.traces)
@@ -286,9 +286,18 @@ class GitProcess:
                 self._time_out(is_silent=time.monotonic() >= silent_at)
             if poll.poll(1000 * min(left, self._look_seconds)):
                 return
-            before, self._moved = self._moved, bytes_moved(self._process.pid) + self._trace.size()
+            before, self._moved = self._moved, self._signs_of_life()
             if self._moved != before:
                 silent_at = time.monotonic() + timeout
+
+    def _signs_of_life(self) -> float:
+        """Differs from the one before where git was at work meanwhile.
+
+        A git that asks a remote may be busy and get nowhere; one that reads a mirror waits for nobody but the disk, so
+        that its CPU time counts: folders in folders that hold no file are read for long without a word.
+        """
+        signs: float = bytes_moved(self._process.pid) + self._trace.size()
+        return signs if self._context.url else signs + cpu_seconds(self._process.pid)
 
     def _check(self) -> None:
         if time.monotonic() < self._looked_at + self._look_seconds:

@@ -99,7 +99,8 @@ def _counted_again(snapshot: Snapshot, mirror: Mirror, chosen: Selection) -> Sna
     """Where its counts are of another selection: a setting was changed since it was taken in."""
     if snapshot.selection != chosen.digest:
         _fill(snapshot, _count(mirror, snapshot.commit, chosen), mirror)
-        snapshot.save(update_fields=COUNTED)
+        counted = {column: getattr(snapshot, column) for column in COUNTED}
+        Snapshot.objects.filter(pk=snapshot.pk).update(**counted)
     return snapshot
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from syncsvc.exceptions import GitError
-from syncsvc.git.manifest import blob_sizes
+from syncsvc.exceptions import GitError, TooLargeError
+from syncsvc.git.manifest import blob_sizes, read_manifest
+from syncsvc.git.mirror import Mirror
+from syncsvc.git.remote import GitLimits, Remote
 from syncsvc.models import Operation, Snapshot, Subscription, SyncRun
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.stopping import stop
@@ -79,6 +81,15 @@ def test_a_bomb_of_folders_ends_as_too_large(
     assert f"({limit}). Raise {limit}, or follow" in run.error
     assert [event["type"] for event in world.events(told)] == ["sync.failed"]
     assert Snapshot.objects.count() == snapshots
+
+
+def test_a_git_that_works_in_silence_is_ended_by_the_time_for_planning(tmp_path: Path) -> None:
+    """And not as one that hangs, which would be tried again soon."""
+    repo = GitRepo(tmp_path / "r.git")
+    of_nothing(repo)
+    mirror = Mirror(repo.path, Remote(repo.url), GitLimits(timeout=0.4, plan_seconds=2.5))
+    with pytest.raises(TooLargeError, match="PLAN_SECONDS"), mirror.plan_time.running():
+        list(read_manifest(mirror, repo.head))
 
 
 def test_a_ledger_that_is_not_clean_is_compared_within_the_same_bounds(world: World, settings: Any) -> None:
