@@ -23,7 +23,8 @@ LARGE_BODIES = 64  # bodies over SMALL that one process keeps at a time
 BODY_SECONDS = 20.0  # from the headers of a request to the end of its body
 SEND_SECONDS = 20.0  # until a client takes the next piece of an answer
 PIECE = 64 * 1024
-KINDS = {400: "malformed", 408: "timeout", 413: "too_large", 503: "busy"}
+MOST_PATH, MOST_HOST = 2048, 255  # bytes; both are logged where they lead nowhere
+KINDS = {400: "malformed", 408: "timeout", 413: "too_large", 414: "too_long", 503: "busy"}
 
 
 class Refusal(Exception):
@@ -61,6 +62,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         holds = False  # one of the LARGE_BODIES, until its request is answered
         try:
+            _check_address(scope)
             most = self._most(scope)
             if self._declared(scope, most) > SMALL:
                 self._take_large()
@@ -144,6 +146,13 @@ async def _parts(receive: Receive) -> AsyncIterator[bytes]:
         yield message.get("body", b"")
         if not message.get("more_body", False):
             return
+
+
+def _check_address(scope: Scope) -> None:
+    if len(scope["path"]) > MOST_PATH:
+        raise Refusal(414, f"The path of the address is over {MOST_PATH:,} bytes; no page has such an address.")
+    if len(header(scope["headers"], b"host") or b"") > MOST_HOST:
+        raise Refusal(400, f"The Host header is over {MOST_HOST} bytes; no name is.")
 
 
 def _too_large(most: int) -> Refusal:

@@ -136,6 +136,20 @@ def test_a_refusal_is_a_sentence_for_people_and_a_problem_for_programs() -> None
     assert said == b"A body may have 1024 KiB; send less at once.\n"
 
 
+@pytest.mark.parametrize(
+    ("headers", "path", "status"),
+    [
+        ([(b"host", b"h" * 255)], "/" + "p" * 2047, 200),
+        ([(b"host", b"h" * 256)], "/", 400),
+        ([], "/" + "p" * 2048, 414),
+    ],
+)
+def test_a_path_or_host_that_would_fill_the_log_is_refused(headers: Headers, path: str, status: int) -> None:
+    application = Application()
+    assert ask(gateway(application), Exchange(headers, path=path)).status == status
+    assert len(application.environs) == (status == 200)
+
+
 def test_large_bodies_are_counted_until_they_are_answered() -> None:
     gate = threading.Event()
     to = gateway(Application(wait=gate))
