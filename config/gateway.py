@@ -68,17 +68,18 @@ class Gateway:
                 self._take_large()
                 holds = True
             body = bytearray()
-            async with asyncio.timeout(self._body_seconds):
-                async for part in _parts(receive):
-                    body += part
-                    if len(body) > most:
-                        raise _too_large(most)
-                    if len(body) > SMALL and not holds:  # of a length that was not declared
-                        self._take_large()
-                        holds = True
+            try:
+                async with asyncio.timeout(self._body_seconds):
+                    async for part in _parts(receive):
+                        body += part
+                        if len(body) > most:
+                            raise _too_large(most)
+                        if len(body) > SMALL and not holds:  # of a length that was not declared
+                            self._take_large()
+                            holds = True
+            except TimeoutError:
+                raise Refusal(408, "The body arrives too slowly; send the request again.") from None
             answer = await self._run(environ_of(scope, bytes(body)))
-        except TimeoutError:
-            answer = _refused(scope, Refusal(408, "The body arrives too slowly; send the request again."))
         except Refusal as refusal:
             answer = _refused(scope, refusal)
         finally:
