@@ -18,6 +18,7 @@ from syncsvc.sync.pipeline import run_subscription
 from syncsvc.sync.poll import poll_repository
 from tests.factories import RepositoryFactory, SubscriptionFactory
 from tests.git.servers import GitHttpServer, odd_server
+from tests.git.test_branch_names import head_on
 from tests.gitrepo import GitRepo
 from tests.sync.world import World, contents
 
@@ -194,3 +195,16 @@ def test_a_remote_inside_fails_at_once_with_the_name_of_the_setting(world: World
         assert world.run().outcome == "synced"
     finally:
         server.close()
+
+
+@pytest.mark.parametrize("name", [b"n" * 251, b"n" * 5_000, b"a\x1b[31m", b"caf\xe9", b"a..b"])
+def test_a_head_whose_name_cannot_be_stored_is_an_error_on_the_repository(world: World, name: bytes) -> None:
+    world.repo.commit({"a": b"1"})
+    with head_on(name) as url:
+        Repository.objects.update(url=url, due_at=Now())
+        poll_repository(world.repository.id)
+    repository = Repository.objects.get()
+    assert repository.error_kind == "git_not_found"
+    assert "cannot be followed" in repository.last_error
+    assert "set this repository's branch to another" in repository.last_error
+    assert "\x1b" not in repository.last_error
