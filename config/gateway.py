@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +25,7 @@ BODY_SECONDS = 20.0  # from the headers of a request to the end of its body
 SEND_SECONDS = 20.0  # until a client takes the next piece of an answer
 PIECE = 64 * 1024
 MOST_PATH, MOST_HOST = 2048, 255  # bytes; both are logged where they lead nowhere
+UNREAD = (413, 503)  # statuses of refusals that come before the body
 KINDS = {400: "malformed", 408: "timeout", 413: "too_large", 414: "too_long", 503: "busy"}
 
 
@@ -81,6 +83,8 @@ class Gateway:
                 raise Refusal(408, "The body arrives too slowly; send the request again.") from None
             answer = await self._run(environ_of(scope, bytes(body)))
         except Refusal as refusal:
+            if refusal.status in UNREAD:
+                await self._read_past(scope, receive)
             answer = _refused(scope, refusal)
         finally:
             self._free_large += holds
@@ -95,8 +99,7 @@ class Gateway:
         return self._large if known else SMALL
 
     def _declared(self, scope: Scope, most: int) -> int:
-        declared = int(header(scope["headers"], b"content-length") or 0)
-        if declared > most:
+        if (declared := _length(scope)) > most:
             raise _too_large(most)
         return declared
 
@@ -104,6 +107,15 @@ class Gateway:
         if not self._free_large:
             raise Refusal(503, "Too many large requests are being read; send this one again in a minute.")
         self._free_large -= 1
+
+    async def _read_past(self, scope: Scope, receive: Receive) -> None:
+        """Drops a body as a form of the console may have one: a browser that cannot send all of it shows no answer."""
+        if not SMALL < _length(scope) <= self._large:
+            return
+        with suppress(TimeoutError, Refusal):
+            async with asyncio.timeout(self._body_seconds):
+                async for _ in _parts(receive):
+                    pass
 
     async def _run(self, environ: dict[str, Any]) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, environ)
@@ -149,10 +161,18 @@ async def _parts(receive: Receive) -> AsyncIterator[bytes]:
             return
 
 
+def _length(scope: Scope) -> int:
+    """Bytes of the body that the client has declared; the web server refuses what is no number."""
+    return int(header(scope["headers"], b"content-length") or 0)
+
+
 def _check_address(scope: Scope) -> None:
     if len(scope["path"]) > MOST_PATH:
         raise Refusal(414, f"The path of the address is over {MOST_PATH:,} bytes; no page has such an address.")
-    if len(header(scope["headers"], b"host") or b"") > MOST_HOST:
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) > 1:
+        raise Refusal(400, "There are several Host headers; send one.")
+    if any(len(host) > MOST_HOST for host in hosts):
         raise Refusal(400, f"The Host header is over {MOST_HOST} bytes; no name is.")
 
 

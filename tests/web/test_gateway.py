@@ -111,8 +111,18 @@ def test_a_body_within_its_limit_arrives_and_no_other(headers: Headers, sizes: l
     assert application.bodies == ([b"a" * sum(sizes)] if status == 200 else [])
 
 
-def test_a_body_that_is_declared_too_large_is_not_read_at_all() -> None:
-    assert ask(gateway(Application()), Exchange(length(SMALL + 1), [1, 1, 1])).unread == 3
+def test_an_upload_is_not_read_at_all() -> None:
+    assert ask(gateway(Application()), Exchange(length(LARGE + 1), [1, 1, 1])).unread == 3
+
+
+@pytest.mark.parametrize("ends", ["whole", "broken", "silent"])
+def test_a_long_form_that_is_refused_is_read_past_so_that_a_browser_shows_why(ends: str) -> None:
+    """Cut off while it sends, it would show that the connection was reset, and the answer to nobody."""
+    application = Application()
+    form = Exchange([*length(3 * SMALL), *HTML], [SMALL, SMALL, SMALL], ends=ends)
+    ask(gateway(application, body_seconds=0.05), form)
+    assert (form.status, form.unread, application.bodies) == (413, 0, [])
+    assert b"log in first" in form.content
 
 
 @pytest.mark.parametrize(("ends", "status"), [("silent", 408), ("broken", 400)])
@@ -141,6 +151,7 @@ def test_a_refusal_is_a_sentence_for_people_and_a_problem_for_programs() -> None
     [
         ([(b"host", b"h" * 255)], "/" + "p" * 2047, 200),
         ([(b"host", b"h" * 256)], "/", 400),
+        ([(b"host", b"a"), (b"host", b"a")], "/", 400),
         ([], "/" + "p" * 2048, 414),
     ],
 )
