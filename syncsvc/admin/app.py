@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from syncsvc.admin import app_page, secrets
 from syncsvc.admin.actions import BULK_BUTTONS, BulkButtons
 from syncsvc.admin.app_authentication import authentication_shown
-from syncsvc.admin.app_form import AppForm
+from syncsvc.admin.app_form import AppForm, signing_of_app
 from syncsvc.admin.app_page import DISMISS, THROTTLED, throttled, verdict
 from syncsvc.admin.asking import asker_of
 from syncsvc.admin.buttons import Button, Confirmation, ask
@@ -131,13 +131,16 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
         return super().change_view(request, object_id, *args, **kwargs)
 
     def ask_rotate(self, request: HttpRequest, app: App) -> Confirmation | HttpResponse:
-        effect = "A new secret is made and shown once. For 24 hours the present one signs too, then the new one alone."
+        made = "A new secret is made and shown once."
+        if signing_of_app(app) is Signing.ED25519:
+            made = "A new key pair is made; this app's page shows its public key."
+        effect = f"{made} For 24 hours the present one signs too, then the new one alone."
         title, label = f"Rotate the secret of {app.name}?", "Rotate secret"
         if not (valid := app.still_valid_secrets(timezone.now())):
             return Confirmation(title=title, effect=effect, label=label)
         effect = (
             f"The secret was exchanged lately, and {before_text(valid)} until {valid[0].until:%Y-%m-%d %H:%M} UTC."
-            " A new secret is made and shown once. All of them sign, the present one for 24 hours and those before"
+            f" {made} All of them sign, the present one for 24 hours and those before"
             " until their ends: each message then has more signatures than a receiver may expect."
         )
         asked = Confirmation(title=title, effect=effect, label=label, tone="danger")
@@ -146,7 +149,8 @@ class AppAdmin(BulkButtons, PauseButtons, RemovalMixin):
     def rotate(self, request: HttpRequest, app: App) -> None:
         if rotated := self._rotate(request, app, force=FORCE[0] in request.POST):
             _keep_to_show(request, app, rotated.secret)
-            messages.success(request, "There is a new secret. The one before signs too for 24 hours.")
+            new = "key pair: give the receiver its public key, below" if rotated.public_key else "secret"
+            messages.success(request, f"There is a new {new}. The one before signs too for 24 hours.")
 
     @staticmethod
     def _rotate(

@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from syncsvc.admin.authentication_form import HELP, SHOWN, AuthenticationForm
+from syncsvc.admin.form_fields import LinesField
 from syncsvc.delivery.signing import Signing, check_secret, signing_of
 from syncsvc.models import App
 from syncsvc.models.app import longest_timeout
@@ -23,6 +24,8 @@ SIGNINGS = (
 
 class AppForm(AuthenticationForm):
     """The secret goes in here and never comes out."""
+
+    write_only = ("new_secret", "new_headers", "new_client_key")
 
     new_secret = forms.CharField(
         label="New secret",
@@ -45,6 +48,7 @@ class AppForm(AuthenticationForm):
             "url": forms.TextInput(attrs={"class": "vLargeTextField"}),
             **{name: forms.Textarea(attrs={"rows": 3}) for name in SHOWN},
         }
+        field_classes = dict.fromkeys(SHOWN, LinesField)
         help_texts = {  # noqa: RUF012
             "name": "a-z, 0-9, dot, dash, underscore. Commands call the app by it.",
             **{column.name: column.help_with_none("Blank") for column in PROFILE},
@@ -53,7 +57,7 @@ class AppForm(AuthenticationForm):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._signing = _signing_of(self.instance)
+        self._signing = signing_of_app(self.instance)
         if self._signing:
             self.initial["signing"] = self._signing.value
         if timeout := self.fields.get("timeout"):  # none of who only looks
@@ -81,14 +85,17 @@ class AppForm(AuthenticationForm):
         if chosen is None or chosen is self._signing:
             return None
         # The typed secret was cleaned before: it says by itself how it signs.
-        if (secret := self.cleaned_data.get("new_secret")) and self._signing and signing_of(secret) is not chosen:
+        secret = self.cleaned_data.get("new_secret")
+        # HMAC is what the form of a new app has chosen, whoever fills it in.
+        is_chosen = self._signing is not None or chosen is Signing.ED25519
+        if secret and is_chosen and signing_of(secret) is not chosen:
             raise forms.ValidationError(f"The secret above signs by {signing_of(secret)}; choose that too.")
         if valid := self.instance.still_valid_secrets(timezone.now()):
             raise forms.ValidationError(still_valid(self.instance, valid))
         return chosen
 
 
-def _signing_of(app: App) -> Signing | None:
+def signing_of_app(app: App) -> Signing | None:
     """None for a new app, and where no key reads the secret."""
     try:
         return None if app.secret is None else app.signing

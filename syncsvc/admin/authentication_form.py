@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ImproperlyConfigured
 
-from syncsvc.admin.bases import AppModelForm
+from syncsvc.admin.form_fields import SecretsForm, SecretTextarea
 from syncsvc.delivery.client_certificate import check_client_key
 from syncsvc.delivery.extra_headers import check_headers
 from syncsvc.delivery.webhook_url import check_webhook_url
@@ -29,19 +29,12 @@ AT_NEW_HOST = (("", "Say so where the URL changes"), (DROP, "Forget them"), (KEE
 SHOWN = ("ca_certificate", "client_certificate")
 
 
-class SecretTextarea(forms.Textarea):
-    """Never shows what it was given, as a field for a password does."""
-
-    def format_value(self, value: Any) -> None:
-        return None
-
-
 def secret_area(name: str, label: str) -> forms.CharField:
     text = SecretTextarea(attrs={"rows": 3, "autocomplete": "off", "spellcheck": "false"})
     return forms.CharField(label=label, required=False, help_text=f"{HELP[name]} {WRITE_ONLY}", widget=text)
 
 
-class AuthenticationForm(AppModelForm):
+class AuthenticationForm(SecretsForm):
     """Headers and the key go in here and never come out. `fieldset` names the fields in order."""
 
     new_headers = secret_area("headers", "Headers")

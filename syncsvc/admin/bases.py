@@ -7,14 +7,13 @@ from django.contrib import admin
 from django.core.paginator import Paginator
 
 if TYPE_CHECKING:
-    from syncsvc.models import ApiToken, App, Repository
+    from syncsvc.models import ApiToken
 
     ModelAdmin = admin.ModelAdmin[Any]
     RowPaginator = Paginator[Any]
-    AppModelForm = forms.ModelForm[App]
-    RepositoryModelForm = forms.ModelForm[Repository]
+    AnyModelForm = forms.ModelForm[Any]
     TokenModelForm = forms.ModelForm[ApiToken]
 else:
     ModelAdmin = admin.ModelAdmin
     RowPaginator = Paginator
-    AppModelForm = RepositoryModelForm = TokenModelForm = forms.ModelForm
+    AnyModelForm = TokenModelForm = forms.ModelForm

@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 
-from syncsvc.admin.bases import RepositoryModelForm
+from syncsvc.admin.form_fields import LinesField, SecretsForm, SecretTextarea
 from syncsvc.exceptions import InvalidCredentialError, InvalidUrlError
 from syncsvc.git.credential import check_token
 from syncsvc.git.ssh_key import check_private_key
@@ -18,8 +18,10 @@ WRITE_ONLY = "Write-only. Blank keeps what is stored."
 NEW = {"token": "new_token", "ssh_key": "new_ssh_key"}  # the form's fields of secrets that are never shown
 
 
-class RepositoryForm(RepositoryModelForm):
+class RepositoryForm(SecretsForm):
     """Credentials go in here and never come out."""
+
+    write_only = tuple(NEW.values())
 
     new_token = forms.CharField(
         label="Token or password",
@@ -29,7 +31,10 @@ class RepositoryForm(RepositoryModelForm):
     )
     remove_token = forms.BooleanField(label="Remove the stored token", required=False)
     new_ssh_key = forms.CharField(
-        label="SSH private key", required=False, help_text=WRITE_ONLY, widget=forms.Textarea(attrs={"rows": 4})
+        label="SSH private key",
+        required=False,
+        help_text=WRITE_ONLY,
+        widget=SecretTextarea(attrs={"rows": 4, "autocomplete": "off", "spellcheck": "false"}),
     )
     remove_ssh_key = forms.BooleanField(label="Remove the stored SSH key", required=False)
 
@@ -41,6 +46,7 @@ class RepositoryForm(RepositoryModelForm):
             "known_hosts": forms.Textarea(attrs={"rows": 3}),
             "ca_certificate": forms.Textarea(attrs={"rows": 3}),
         }
+        field_classes = dict.fromkeys(("known_hosts", "ca_certificate"), LinesField)
         help_texts = {  # noqa: RUF012
             "name": "Blank: the last two parts of the URL.",
             "username": "Goes with the token, for http and https.",

@@ -23,6 +23,11 @@ class Pinned(NamedTuple):
     lines: str
 
 
+def check_known_hosts(text: str) -> str:
+    """The lines in the form that is stored, with one kind of line end; nothing is refused: ssh says what it lacks."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
 def pinned_for(host: str, port: int, known_hosts: str) -> Pinned:
     """Lines for other hosts are left out; with none for this host, ssh says that its key is not known."""
     name = host.lower()

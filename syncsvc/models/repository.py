@@ -16,6 +16,7 @@ from syncsvc.exceptions import InvalidUrlError
 from syncsvc.git.authorities import check_certificates
 from syncsvc.git.branch import wrong_with_branch
 from syncsvc.git.credential import check_token, check_username
+from syncsvc.git.known_hosts import check_known_hosts
 from syncsvc.git.remote import HttpCredential, Remote, SshCredential
 from syncsvc.git.ssh_key import check_private_key
 from syncsvc.git.url import GivenUrl, read_url
@@ -198,7 +199,7 @@ class Repository(models.Model):
     token = SealedField(null=True, editable=False, check=check_token)
     ssh_key = SealedField(null=True, editable=False, check=check_private_key)
     # Lines of an OpenSSH known_hosts file: the only host keys that are accepted.
-    known_hosts = models.TextField(blank=True, default="")
+    known_hosts = CheckedTextField(blank=True, default="", check=check_known_hosts)
     # PEM: authorities that are trusted for this remote besides the public ones.
     ca_certificate = CheckedTextField("CA certificate", blank=True, default="", db_default="", check=check_certificates)
     poll_seconds = models.PositiveIntegerField(

@@ -8,6 +8,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
+from syncsvc.delivery.signing import new_secret
 from syncsvc.models import App
 from syncsvc.models.fields import Sealed
 from tests.delivery.authority import Authority
@@ -72,7 +73,7 @@ def test_headers_are_removed_by_a_tick_and_a_certificate_with_its_key(console: C
     [
         ({"new_headers": f"Webhook-Id: {SECRET}"}, "new_headers"),
         ({"new_headers": f"no header {SECRET}"}, "new_headers"),
-        ({"new_headers": HEADERS, "remove_headers": "on"}, "remove_headers"),
+        ({"new_headers": f"{HEADERS}\n{HEADERS}"}, "new_headers"),
         ({"ca_certificate": "nonsense"}, "ca_certificate"),
         ({"ca_certificate": "MANY"}, "ca_certificate"),
         ({"client_certificate": "nonsense"}, "client_certificate"),
@@ -91,12 +92,26 @@ def test_what_does_not_fit_is_the_fields_error_and_no_secret_is_shown_again(
     texts = {"MANY": certificate * 100, "PEM": certificate, "KEY": key, "OTHER": authority.client()[1]}
     posted = form(**{name: texts.get(value, value) for name, value in values.items()})
     app = AppFactory(name="shop", url=OLD)
-    for address in (ADD, page_of(app)) if field not in ("remove_headers", "at_new_host") else (page_of(app),):
+    for address in (ADD, page_of(app)) if field != "at_new_host" else (page_of(app),):
         answer = console.post(address, posted | ({"name": "other"} if address == ADD else {}))
-        assert set(answer.context["adminform"].form.errors) == {field}
+        again = {"new_client_key"} if field == "client_certificate" and "new_client_key" in values else set()
+        assert set(answer.context["adminform"].form.errors) == {field} | again
         assert SECRET not in answer.text
         assert "PRIVATE KEY-----\nM" not in answer.text
     assert App.objects.get().authentication == (None, "", "", None)
+
+
+def test_what_was_typed_and_is_not_shown_again_is_asked_for_again(console: Client, pair: tuple[str, str]) -> None:
+    """Whoever corrects the other field would keep the old headers and keys, and take them for the new ones."""
+    app = full(pair)
+    typed = {"new_headers": HEADERS, "new_client_key": pair[1], "client_certificate": pair[0]}
+    for other, wrong in (({"max_batch": "0"}, "max_batch"), ({"remove_headers": "on"}, "remove_headers")):
+        secret = new_secret()
+        answer = console.post(page_of(app), form(**typed, **other, new_secret=secret))
+        assert set(answer.context["adminform"].form.errors) == {wrong, "new_headers", "new_client_key", "new_secret"}
+        assert answer.text.count("type it again") == 3
+        assert not any(text in answer.text for text in (SECRET, secret, pair[1].splitlines()[1]))
+    assert App.objects.get().secret.reveal() == app.secret.reveal()
 
 
 def test_another_host_is_asked_about_and_then_gets_them_or_not(console: Client, pair: tuple[str, str]) -> None:

@@ -253,16 +253,28 @@ def test_another_way_of_signing_makes_a_secret_and_the_one_before_signs_too(cons
 
 def test_a_key_pair_is_rotated_to_another_one(console: Client) -> None:
     app = AppFactory(secret=new_secret(Signing.ED25519))
+    question = console.get(button(app, "rotate"), headers={"HX-Request": "true"}).text
+    assert "page shows its public key" in question
+    assert "shown once" not in question
     page = console.post(button(app, "rotate"), follow=True).text
+    assert "There is a new key pair" in page
     keys = [public_key(secret) for secret in App.objects.get().signing_secrets(timezone.now())]
     assert PUBLIC.findall(page) == keys
     assert not PRIVATE.search(page)
 
 
+def test_a_new_app_that_was_to_have_a_key_pair_is_given_no_shared_secret(console: Client) -> None:
+    refused = console.post(ADD, form(signing="ed25519", new_secret=new_secret()))
+    assert "signing" in refused.context["adminform"].form.errors
+    pair = new_secret(Signing.ED25519)
+    console.post(ADD, form(signing="hmac-sha256", new_secret=pair))  # which a new form has chosen by itself
+    assert App.objects.get().secret.reveal() == pair
+
+
 def test_a_typed_key_must_be_of_the_chosen_kind(console: Client) -> None:
     app, secret = AppFactory(name="shop"), new_secret(Signing.ED25519)
     shared = console.post(page_of(app), form(signing="ed25519", new_secret=new_secret()))
-    assert shared.context["adminform"].form.errors.keys() == {"signing"}
+    assert shared.context["adminform"].form.errors.keys() == {"signing", "new_secret"}
     console.post(page_of(app), form(signing="ed25519", new_secret=secret))
     page = console.get(page_of(app)).text
     assert App.objects.get().secret.reveal() == secret

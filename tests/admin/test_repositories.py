@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from syncsvc.models import Repository
 from tests.delivery.authority import Authority
-from tests.factories import RepositoryFactory
+from tests.factories import RepositoryFactory, deeds
 from tests.keys import private_key
 
 pytestmark = pytest.mark.django_db
@@ -56,13 +56,16 @@ def test_urls_that_git_could_misread_are_refused(url: str, console: Client) -> N
     ("values", "wrong"),
     [
         ({"url": "git@host:a/b.git"}, {"new_ssh_key"}),
-        ({"url": "git@host:a/b.git", "new_ssh_key": KEY}, {"known_hosts"}),
+        ({"url": "git@host:a/b.git", "new_ssh_key": KEY}, {"known_hosts", "new_ssh_key"}),
         ({"url": "ssh://git@host/a/b", "new_token": "t"}, {"new_token"}),
-        ({"new_token": "t", "new_ssh_key": KEY, "known_hosts": "host ssh-ed25519 AAAA"}, {"new_token"}),
+        (
+            {"new_token": "t", "new_ssh_key": KEY, "known_hosts": "host ssh-ed25519 AAAA"},
+            {"new_token", "new_ssh_key"},
+        ),
         ({"new_ssh_key": KEY, "known_hosts": "host ssh-ed25519 AAAA"}, {"new_ssh_key"}),
         ({"url": "git://host/a/b", "new_token": "t"}, {"new_token"}),
         ({"username": "me"}, {"username"}),
-        ({"username": "a:b", "new_token": "t"}, {"username"}),
+        ({"username": "a:b", "new_token": "t"}, {"username", "new_token"}),
         ({"username": "me", "new_token": "t\nu"}, {"new_token"}),
         ({"url": "git@host:a/b.git", "new_ssh_key": "nonsense", "known_hosts": "h k v"}, {"new_ssh_key"}),
         ({"new_ssh_key": "ssh-ed25519 AAAA me"}, {"new_ssh_key", "known_hosts"}),
@@ -84,6 +87,37 @@ def test_credentials_go_in_and_never_come_out(console: Client) -> None:
     assert "BEGIN OPENSSH" not in console.get(page_of(ssh)).text
     refused = console.post(page_of(http), form(name="http", url="nonsense", new_token="another-token"))
     assert "another-token" not in refused.text
+
+
+def test_a_secret_that_is_not_shown_again_is_asked_for_again(console: Client) -> None:
+    """Whoever corrects another field would save without it."""
+    ssh = RepositoryFactory(name="ssh", url="git@host:a/b", ssh_key=KEY, known_hosts="host ssh-ed25519 AAAA")
+    for address in (ADD, page_of(ssh)):
+        values = {"url": "git@host:a/b", "known_hosts": "host ssh-ed25519 AAAA", "new_ssh_key": KEY}
+        refused = console.post(address, form(name="other", poll_seconds="0", **values))
+        assert errors(refused) == {"poll_seconds", "new_ssh_key"}
+        assert "type it again" in refused.text
+        assert KEY.splitlines()[1] not in refused.text
+
+
+def test_a_form_that_a_browser_sends_back_as_it_is_polls_nothing_afresh(console: Client, tmp_path: Path) -> None:
+    """With line ends of its own; lines that a browser stored before are no change, either."""
+    certificate = Authority(tmp_path).file.read_text().strip()
+    hosts = "host ssh-ed25519 AAAA\nhost ecdsa-sha2-nistp256 BBBB"
+    due = timezone.now() + timedelta(hours=1)
+    https = RepositoryFactory(name="https", ca_certificate=certificate, due_at=due, url="https://git.example.com/a")
+    ssh = RepositoryFactory(name="ssh", url="git@host:a/b", ssh_key=KEY, known_hosts=hosts, due_at=due)
+    for repository, values in ((https, {"ca_certificate": certificate}), (ssh, {"known_hosts": hosts})):
+        for stored in ("\n", "\r\n"):
+            Repository.objects.filter(pk=ssh.pk).update(known_hosts=hosts.replace("\n", stored), due_at=due)
+            sent = {name: text.replace("\n", "\r\n") + "\r\n" for name, text in values.items()}
+            console.post(page_of(repository), form(name=f"renamed-{len(stored)}", url=repository.url, **sent))
+            changed = Repository.objects.get(pk=repository.pk)
+            assert (changed.name, changed.due_at) == (f"renamed-{len(stored)}", due)
+            assert deeds().last().text == "Changed Name."
+            Repository.objects.filter(pk=repository.pk).update(name=repository.name)
+    console.post(page_of(ssh), form(name="ssh", url=ssh.url, known_hosts=hosts.replace("AAAA", "CCCC")))
+    assert Repository.objects.get(pk=ssh.pk).due_at < due
 
 
 @pytest.mark.parametrize(("values", "username"), [({}, "acme"), ({"username": "mary"}, "mary")])
