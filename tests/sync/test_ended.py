@@ -57,6 +57,7 @@ class Git:
         self._folder, self._monkeypatch = folder, monkeypatch
         self._started, self._going_on = folder / "started", folder / "going-on"
         self._threads: list[threading.Thread] = []
+        self._ended = threading.Event()
 
     def hangs_in(self, call: str, meanwhile: Callable[[], Any], *, then: str = "") -> None:
         """`meanwhile` is called while it hangs; `then` are the shell's words for what comes after `go`."""
@@ -68,7 +69,8 @@ class Git:
 
         def run() -> None:
             while not self._started.exists():
-                time.sleep(0.01)
+                if self._ended.wait(0.01):
+                    return
             meanwhile()
             WATCHER.look()
             connection.close()
@@ -80,8 +82,10 @@ class Git:
         self._going_on.touch()
 
     def end(self) -> None:
+        self._ended.set()
         for thread in self._threads:
             thread.join()
+        assert self._started.exists() or not self._threads, "git was never called so"
 
 
 @pytest.fixture
@@ -170,8 +174,8 @@ def test_a_poll_of_a_silent_remote_is_ended_too(world: World, git: Git, change: 
 def test_a_probe_of_a_host_that_is_broken_off_is_free_for_others(world: World, git: Git) -> None:
     now = timezone.now()
     taken: list[datetime | None] = []
-    Repository.objects.update(url="https://git.example.com/a.git", due_at=now)
-    RemoteHost.objects.create(name="git.example.com", failing_since=now, circuit_until=now)
+    Repository.objects.update(url="https://127.0.0.1/a.git", due_at=now)
+    RemoteHost.objects.create(name="127.0.0.1", failing_since=now, circuit_until=now)
 
     def pause() -> None:
         taken.append(RemoteHost.objects.get().probe_until)
