@@ -100,7 +100,7 @@ def test_up_runs_everything_refuses_a_second_one_and_survives_a_kill(checkout: C
         wait_for(lambda: gone(pids))
 
     again = checkout.up()
-    assert "log in as operator (password forgotten: " in checkout.said()
+    assert "log in as operator (password forgotten or expired: " in checkout.said()
     pids = checkout.pids()
     down = checkout.run("down")
     assert down.stdout == "syncsvc: ended supervisor\n"

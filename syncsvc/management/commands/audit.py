@@ -30,9 +30,12 @@ class Command(base.Command):
 
 
 def moment(text: str) -> datetime:
-    """A time of UTC, unless it names another zone."""
+    """A time of UTC, unless it names another zone; ValueError for what is none, or is before year 1 in UTC."""
     at = datetime.fromisoformat(text)
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
 
 
 moment.__name__ = "time"  # what argparse calls it: "invalid time value"
