@@ -20,6 +20,7 @@ from syncsvc.admin.failures import failures, retry_failures
 from syncsvc.admin.kept import forget
 from syncsvc.admin.navigation import navigation
 from syncsvc.admin.overview import NAMES, overview
+from syncsvc.admin.parts import is_htmx
 from syncsvc.admin.queue import NAME, queue
 from syncsvc.exceptions import Refused
 from syncsvc.logins import audit as _audit  # noqa: F401 - connects its receivers
@@ -34,6 +35,7 @@ GROUPS = {
 }
 OTHERS = "Others"
 KEPT = (*NAMES, NAME)
+LOGGED_OUT = "Nothing was saved: your login had ended before you sent it. Log in, and fill in the form again."
 
 
 class ConsoleSite(AdminSite):
@@ -79,6 +81,8 @@ class ConsoleSite(AdminSite):
                 raise Http404 from error  # the address holds what no row can have, such as a NUL: there is no such page
             if request.method == "POST":
                 forget(*KEPT)
+                if getattr(response, "url", "").startswith(reverse("admin:login")) and not is_htmx(request):
+                    messages.warning(request, LOGGED_OUT)
             return answers.for_htmx(request, response)
 
         return cast("V", update_wrapper(answered, inner))

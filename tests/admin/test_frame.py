@@ -167,6 +167,14 @@ def test_a_redirect_leads_the_page_on_and_puts_no_page_into_a_part(console: Clie
     assert "Location" not in answer.headers
 
 
+def test_who_sends_a_form_without_a_login_learns_that_nothing_was_saved(client: Client) -> None:
+    address = reverse("admin:syncsvc_app_add")
+    answer = client.post(address, {"name": "shop", "url": "https://shop.example.com/"}, follow=True)
+    assert answer.redirect_chain == [(f"{reverse('admin:login')}?next={address}", 302)]
+    assert "Nothing was saved" in answer.text
+    assert "Nothing was saved" not in client.get(address, follow=True).text
+
+
 def test_who_is_not_logged_in_is_told_so_by_a_header(client: Client) -> None:
     subscription = factories.SubscriptionFactory(failed=True)
     for answer in (
