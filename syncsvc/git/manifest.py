@@ -18,17 +18,22 @@ _PIECE = 1 << 20
 _LINES = 4
 # git itself follows no path of this length; without a bound one name would fill the memory.
 _LONGEST_PATH = 4 << 20
+# A longer path comes as its first bytes: it is sent to nobody, and a thousand whole ones would fill the memory.
+PATH_BEGINNING = 8192
 _FEWER_FILES = "follow a branch with fewer files"
 _CUT_OFF = "git's list of files was cut off; it is read again by the next run."
 _DISORDER = "The commit's tree is malformed: a path comes twice or out of order. Push a tree that `git fsck` accepts."
 # Entries of a tree object, by the number of bytes of an object id: mode and name.
-_ENTRIES = {width: re.compile(rb"([0-7]+) ([^\0/]+)\0.{%d}" % width, re.DOTALL) for width in (20, 32)}
+_ENTRIES = {width: re.compile(rb"([0-7]++) ([^\0/]++)\0.{%d}" % width, re.DOTALL) for width in (20, 32)}
+# All entries that follow each other from the beginning. A search for the next one would take hours in hostile bytes.
+_WELL_FORMED = {width: re.compile(rb"(?:[0-7]++ [^\0/]++\0.{%d})*+" % width, re.DOTALL) for width in (20, 32)}
 
 
 def read_manifest(mirror: Mirror, commit: str) -> Iterator[ManifestEntry]:
     """Every file, link and submodule, in the byte order of paths; raises GitError rather than end early.
 
-    Raises TooLargeError for more than `limits.max_files`, before the first that is too many.
+    Of a longer path PATH_BEGINNING bytes are given. Raises TooLargeError for more than `limits.max_files`, before the
+    first that is too many.
     """
     arguments = ["ls-tree", "-r", "-z", "-l", "--full-tree", commit]
     sha, size = 12 + len(commit), 13 + len(commit)
@@ -38,6 +43,7 @@ def read_manifest(mirror: Mirror, commit: str) -> Iterator[ManifestEntry]:
         # "<mode> blob <sha> <size, padded>\t<path>"; a submodule is a commit, two letters longer, of size "-"
         meta, _, path = record.partition(b"\t")
         order.take(path)
+        path = path[:PATH_BEGINNING]
         mode = meta[:6]
         text = modes.get(mode) or modes.setdefault(mode, mode.decode())
         if meta[7:11] == b"blob":
@@ -49,8 +55,8 @@ def read_manifest(mirror: Mirror, commit: str) -> Iterator[ManifestEntry]:
 def read_difference(mirror: Mirror, old: str, new: str) -> Iterator[TreeChange]:
     """Files, submodules and folders that differ between two commits; a rename is a deletion and a creation.
 
-    The paths of files and submodules come in byte order. The caller has `blob_sizes` check the trees of the folders and
-    of the commit: git reads malformed ones without complaint.
+    The paths of files and submodules come in byte order, of longer ones PATH_BEGINNING bytes. The caller has
+    `blob_sizes` check the trees of the folders and of the commit: git reads malformed ones without complaint.
     """
     arguments = ["diff-tree", "-r", "-t", "-z", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=none"]
     # Two records a line: what happened, and the path.
@@ -65,7 +71,7 @@ def read_difference(mirror: Mirror, old: str, new: str) -> Iterator[TreeChange]:
         old_mode, mode, old_blob, blob, _ = meta[1:].split(b" ")
         before = (None, None) if old_mode == _NOTHING else (old_mode.decode(), old_blob.decode())
         after = (None, None) if mode == _NOTHING else (mode.decode(), blob.decode())
-        change = TreeChange(path, *before, *after)
+        change = TreeChange(path[:PATH_BEGINNING], *before, *after)
         if not change.is_folder:
             if path <= previous:
                 raise _malformed()
@@ -126,18 +132,19 @@ class _Order:
 
     def __init__(self) -> None:
         self._previous = b""
-        # Paths that the previous path begins with; they are files, the previous one is the last.
-        self._beginnings: list[bytes] = []
+        # How long the paths of files are that the previous path begins with; its own is the last.
+        self._beginnings: list[int] = []
 
     def take(self, path: bytes) -> None:
-        if path <= self._previous:
+        previous, beginnings = self._previous, self._beginnings
+        if path <= previous:
             raise _malformed()
-        self._previous, beginnings = path, self._beginnings
-        while beginnings and not path.startswith(beginnings[-1]):
+        while beginnings and not path.startswith(previous[: beginnings[-1]]):
             beginnings.pop()
-        if beginnings and path.startswith(b"/", len(beginnings[-1])):
+        if beginnings and path.startswith(b"/", beginnings[-1]):
             raise _malformed()
-        beginnings.append(path)
+        beginnings.append(len(path))
+        self._previous = path
 
 
 def too_many_files(limit: int) -> TooLargeError:
@@ -170,17 +177,23 @@ def _check_tree(process: GitProcess, size: int, *, width: int) -> None:
         piece = process.read_exactly(min(left, _PIECE))
         if not piece:
             raise GitError(ErrorKind.GIT_CORRUPT, _CUT_OFF)
-        content, end = rest + piece, 0
-        for entry in _ENTRIES[width].finditer(content):
-            if entry.start() != end:
-                raise _malformed()
-            end = entry.end()
+        content = rest + piece
+        end = _length_of_entries(content, width)
+        for entry in _ENTRIES[width].finditer(content, 0, end):
             order.take(_order_key(*entry.groups()))
         rest, left = content[end:], left - len(piece)
+        if -1 < rest.find(b"\0") < len(rest) - width:
+            raise _malformed()
         if len(rest) > _LONGEST_PATH:
             raise _too_long()
     if rest:
         raise _malformed()
+
+
+def _length_of_entries(content: bytes, width: int) -> int:
+    """Of the well-formed entries at the beginning, in bytes."""
+    entries = _WELL_FORMED[width].match(content)
+    return entries.end() if entries else 0
 
 
 def _order_key(mode: bytes, name: bytes) -> bytes:
@@ -189,11 +202,12 @@ def _order_key(mode: bytes, name: bytes) -> bytes:
 
 
 def _check_small_tree(content: bytes, width: int) -> None:
+    if _length_of_entries(content, width) != len(content):
+        raise _malformed()
     entries: list[tuple[bytes, bytes]] = _ENTRIES[width].findall(content)
     names = {name for _, name in entries}
     order = [_order_key(mode, name) for mode, name in entries]
-    length = sum(len(mode) + len(name) + width + 2 for mode, name in entries)
-    if length != len(content) or len(names) != len(entries) or order != sorted(order):
+    if len(names) != len(entries) or order != sorted(order):
         raise _malformed()
 
 

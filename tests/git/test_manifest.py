@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from syncsvc.exceptions import GitError
-from syncsvc.git.manifest import blob_sizes, read_difference, read_manifest
+from syncsvc.git.manifest import PATH_BEGINNING, blob_sizes, read_difference, read_manifest
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import Remote, remote_head
+from syncsvc.sync.selection import MAX_PATH_BYTES
 from syncsvc.types import ErrorKind, ManifestEntry, TreeChange
 from tests.git.conftest import LIMITS
 from tests.git.servers import processes_with
@@ -123,6 +124,50 @@ def test_fifty_thousand_entries_pass_through_little_memory(repo: GitRepo, make_m
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 6 * 1024 * 1024
+
+
+def test_long_paths_pass_through_little_memory(repo: GitRepo, make_mirror: MakeMirror) -> None:
+    """The name of a folder of 1 MB stands once in the repository, and in the path of each file. Each file's path begins
+    with the one before."""
+    mirror = make_mirror()
+    empty = repo.commit({})
+    fetched(repo, mirror)
+    blob, names = repo.blob(b"x"), [b"a" * length for length in range(1, 101)]
+    inner = repo.mktree([("100644", blob, name) for name in names])
+    commit = repo.commit_tree(repo.mktree([("040000", inner, b"d" * 1_000_000)]))
+    fetched(repo, mirror)
+    tracemalloc.start()
+    paths = [entry.path for entry in read_manifest(mirror, commit)]
+    assert paths == [c.path for c in read_difference(mirror, empty, commit) if not c.is_folder]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert paths == [b"d" * PATH_BEGINNING] * 100
+    assert peak < 16 * 1024 * 1024
+    assert MAX_PATH_BYTES < PATH_BEGINNING
+
+
+# Of each the search for a next entry would take hours, during which nothing else of the process runs.
+HOSTILE_NAMES = [b"7" * 500_000 + b"/", b"7 " * 250_000 + b"/", b"7" * 500_000]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+@pytest.mark.parametrize("beside", [0, 80_000])
+def test_hostile_bytes_of_a_tree_are_read_once(
+    repo: GitRepo, make_mirror: MakeMirror, name: bytes, beside: int
+) -> None:
+    """`beside` entries make the tree so large that it is read in pieces."""
+    blob = bytes.fromhex(repo.blob(b"x"))
+    others = b"".join(b"100644 %06d\0" % number + blob for number in range(beside))
+    content = others + b"100644 " + name + b"\0" + blob
+    tree = repo.git("hash-object", "-t", "tree", "-w", "--stdin", "--literally", data=content).decode().strip()
+    mirror = make_mirror()
+    repo.commit_tree(tree)
+    fetched(repo, mirror)
+    if b"/" not in name:
+        assert list(blob_sizes(mirror, [], trees=[tree])) == []
+        return
+    with pytest.raises(GitError, match="malformed"):
+        list(blob_sizes(mirror, [], trees=[tree]))
 
 
 def test_a_list_that_is_not_read_to_its_end_leaves_no_process(repo: GitRepo, make_mirror: MakeMirror) -> None:
