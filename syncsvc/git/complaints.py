@@ -326,7 +326,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         r"(?:remote: (?:(?:fatal|error): " + _DAMAGE + r"|aborting due to possible repository corruption)|"
-        r"(?:error|fatal): git upload-pack: (?:git-pack-objects died|aborting due to possible))",
+        r"(?:remote: )?(?:error|fatal): git upload-pack: (?:git-pack-objects died|aborting due to possible))",
         ErrorKind.GIT_CORRUPT,
         AT_REMOTE,
         at_remote=True,

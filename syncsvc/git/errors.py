@@ -38,6 +38,7 @@ _REFUSED = "The remote refuses the request (HTTP {status}); check the URL and th
 _RATE_LIMITED = re.compile(r"fatal: rate limited by ''(?:.* in ([0-9]+) seconds)?")
 # The only words of a remote that count beside a status: a 403 may be a refusal or a limit.
 _LIMIT_SAID = re.compile(r"remote: .*(?:rate limit|too many requests|retry later|abuse detection)", re.IGNORECASE)
+_OF_GIT = re.compile(rb"(?:fatal|error|warning): (.*)", re.DOTALL)
 _PROGRESS = re.compile(r"(?:remote: )?[A-Z][a-z]+ing [a-z ]+: +[0-9]+(?:%|,|$)")
 
 
@@ -112,6 +113,32 @@ def git_error(
     if isinstance(error, MovedError):
         error.location = _location(answer)
     return error
+
+
+def attributed(stderr: bytes, complaints: Sequence[str]) -> bytes:
+    """Marks as the remote's the lines that look like git's and are none of the complaints that git has traced.
+
+    A complaint may quote the remote, whose words may hold line ends: the next line is then all its own. Nothing is
+    marked where the remote hung up, whose program's words are wanted then, and where git has traced no complaint.
+    """
+    if not complaints or any(HUNG_UP.match(f"fatal: {complaint}") for complaint in complaints):
+        return stderr
+    first_lines = [_shown(complaint) for complaint in complaints]
+    return b"\n".join(
+        b"remote: " + line if (said := _OF_GIT.match(line)) and not _is_among(first_lines, said[1]) else line
+        for line in re.split(rb"[\r\n]+", stderr)
+    )
+
+
+def _shown(complaint: str) -> bytes:
+    """Its first line, as git writes it."""
+    return re.sub(rb"[\x00-\x1f\x7f]", b"?", complaint.partition("\n")[0].replace("\t", " ").encode())
+
+
+def _is_among(first_lines: Sequence[bytes], line: bytes) -> bool:
+    said = line.replace(b"\t", b" ").rstrip()
+    # git cuts what it writes after 4,096 bytes.
+    return any(said == first.rstrip() or (len(said) > 4000 and first.startswith(said)) for first in first_lines)
 
 
 def _status_of(said: list[_Said]) -> int | None:

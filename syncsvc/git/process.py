@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self
 from syncsvc.exceptions import GitError
 from syncsvc.git.bounds import Bounds, too_many_refs, too_much_time
 from syncsvc.git.complaints import BROKEN_OFF
-from syncsvc.git.errors import git_error
+from syncsvc.git.errors import attributed, git_error
 from syncsvc.git.launch import command_line
 from syncsvc.git.life import bytes_moved, bytes_read_before_objects, cpu_seconds
 from syncsvc.git.wire import MAX_TRACE, Trace, Wire
@@ -35,6 +35,7 @@ _MAX_STDERR = 16 * 1024
 # How often is looked whether a git that says nothing reads and writes: in seconds, and at least so often in its limit.
 _LOOK_SECONDS = 1.0
 _LOOKS = 4
+_REST = 5  # The pause after a look, in times of its length: a mirror of a million files is not looked at in a moment.
 
 
 @cache
@@ -126,8 +127,9 @@ class GitProcess:
         self._data = b""
         self._position = 0
         self._outgoing = b""
-        self._moved, self._looked_at, self._looks = 0.0, 0.0, 0
+        self._moved, self._looked_at = 0.0, 0.0
         self._look_seconds = min(_LOOK_SECONDS, context.timeout / _LOOKS)
+        self._bounds_at = time.monotonic() + self._look_seconds  # nothing is to be seen before
         self._has_objects = False
         self._trace = Trace(context.traces)
         try:
@@ -220,8 +222,11 @@ class GitProcess:
             self._listen()
             self._discard_output()
         self._process.wait()
-        context = self._context
-        if exceeded := context.bounds.exceeded(self._stderr, self._process.returncode, context.hide):
+        if not self._process.returncode:
+            return
+        context, wire = self._context, self.wire
+        stderr = attributed(self._stderr, wire.complaints)
+        if exceeded := context.bounds.exceeded(stderr, self._process.returncode, context.hide):
             raise exceeded
         if self._process.returncode == -signal.SIGPIPE and context.url:
             raise GitError(ErrorKind.GIT_UNREACHABLE, BROKEN_OFF)  # it wrote to a remote that had hung up
@@ -229,18 +234,17 @@ class GitProcess:
             raise GitError(
                 ErrorKind.INTERNAL, f"{self._name} was ended by signal {-self._process.returncode}; it is tried again."
             )
-        if self._process.returncode:
-            raise git_error(
-                self._stderr,
-                context.hide,
-                otherwise=context.otherwise,
-                url=context.url,
-                aliases=context.aliases,
-                folder=context.folder,
-                answer=self.wire.answer,
-                setting=context.setting,
-                proxy=context.proxy,
-            )
+        raise git_error(
+            stderr,
+            context.hide,
+            otherwise=context.otherwise,
+            url=context.url,
+            aliases=context.aliases,
+            folder=context.folder,
+            answer=wire.answer,
+            setting=context.setting,
+            proxy=context.proxy,
+        )
 
     def kill(self) -> None:
         """Ends git and all that it started; harmless if it has ended."""
@@ -302,12 +306,12 @@ class GitProcess:
     def _check(self) -> None:
         if time.monotonic() < self._looked_at + self._look_seconds:
             return
-        self._looked_at = time.monotonic()
+        began = self._looked_at = time.monotonic()
         if self._context.interrupt is not None:
             self._context.interrupt()
-        if self._looks:  # nothing is to be seen at the first one
+        if began >= self._bounds_at:
             self._check_bounds()
-        self._looks += 1
+            self._bounds_at = time.monotonic() + _REST * (time.monotonic() - began)
         if self._trace.size() > MAX_TRACE:
             raise _too_much(self._name)
 
@@ -355,8 +359,7 @@ class GitProcess:
             return
         # Once, and not until there is no more: a remote may talk without end, and limits must be looked at.
         with contextlib.suppress(BlockingIOError):
-            block = os.read(self._err, _BLOCK)
-            if not block:
+            if not (block := os.read(self._err, _BLOCK)):
                 self._open.discard(self._err)
             self._stderr = (self._stderr + block)[-_MAX_STDERR:]
 

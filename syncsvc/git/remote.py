@@ -144,7 +144,7 @@ def access(
             interrupt=limits.interrupt,
             setting=setting,
             folder=str(git_dir.parent) if git_dir else "",
-            traces=("GIT_TRACE_CURL",) if scheme in HTTP else (),
+            traces=("GIT_TRACE2_EVENT", *(("GIT_TRACE_CURL",) if scheme in HTTP else ())),
             bounds=replace(limits.bounds, file_bytes=limits.repository_bytes if git_dir else 0),
             proxy=proxy.authority if proxy else "",
         )

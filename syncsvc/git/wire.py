@@ -1,5 +1,7 @@
-"""The heads of HTTP answers, read from git's own trace of its requests (GIT_TRACE_CURL)."""
+"""What git traces of itself: the heads of HTTP answers (GIT_TRACE_CURL), and its complaints (GIT_TRACE2_EVENT)."""
 
+import contextlib
+import json
 import mmap
 import os
 import re
@@ -13,9 +15,13 @@ from typing import IO
 # "<time> <file:line>   <= Recv header: <line>", and "<time> <file:line>   packet:   ls-remote< <packet>".
 _HEADER = b"<= Recv header: "
 _PACKET = b"ls-remote< "
+# A line that is one JSON document; nothing else that is traced begins so.
+_EVENT = b"{"
+_COMPLAINT = b'{"event":"error",'
 _SMART = "application/x-git-upload-pack-"
 _MAX_LINES = 2000
 _MAX_LINE = 4000
+_MAX_COMPLAINT = 256 * 1024
 # As much as the list of millions of refs.
 MAX_TRACE = 512 * 1024**2
 
@@ -99,11 +105,13 @@ class Trace:
 class Wire:
     """Answers of a remote. `answer` is the head of the last one, None for a remote that is not HTTP.
 
-    `packets` are the ones that `ls-remote` received in git's protocol, where they are traced.
+    `packets` are the ones that `ls-remote` received in git's protocol, where they are traced. `complaints` are git's
+    own, each a text of any number of lines, without `fatal: ` or `error: `.
     """
 
     def __init__(self, trace: bytes | mmap.mmap) -> None:
         self.answer: HttpAnswer | None = None
+        self.complaints = _complaints(trace)
         self.packets = [text.decode("utf-8", "replace") for text in _lines(trace, _PACKET, b"packet:")]
         for text in _lines(trace, _HEADER, b""):
             self._take(text.decode("latin-1").strip())
@@ -124,10 +132,29 @@ def _lines(trace: bytes | mmap.mmap, marker: bytes, before: bytes) -> list[bytes
         begin, end = trace.rfind(b"\n", 0, position) + 1, trace.find(b"\n", position)
         end = end if end >= 0 else len(trace)
         head, text = trace[begin:position][:_MAX_LINE], position + len(marker)
-        if b"<=" not in head and before in head:  # a traced body may hold what looks like a header
+        # A traced body, and a complaint that quotes the remote, may hold what looks like a header.
+        if b"<=" not in head and before in head and not head.startswith(_EVENT):
             found.append(trace[text : min(end, text + _MAX_LINE)])
         position = trace.find(marker, end)
     return found
+
+
+def _complaints(trace: bytes | mmap.mmap) -> list[str]:
+    found: list[str] = []
+    begin = 0 if trace[: len(_COMPLAINT)] == _COMPLAINT else _next_complaint(trace, 0)
+    while begin >= 0 and len(found) < _MAX_LINES:
+        end = trace.find(b"\n", begin)
+        end = end if end >= 0 else len(trace)
+        with contextlib.suppress(ValueError, KeyError):  # it was cut off
+            found.append(str(json.loads(trace[begin : min(end, begin + _MAX_COMPLAINT)])["msg"]))
+        begin = _next_complaint(trace, end)
+    return found
+
+
+def _next_complaint(trace: bytes | mmap.mmap, after: int) -> int:
+    """Where it begins; -1 for none."""
+    line_end = trace.find(b"\n" + _COMPLAINT, after)
+    return line_end + 1 if line_end >= 0 else -1
 
 
 def _memory() -> IO[bytes]:
@@ -139,6 +166,6 @@ def _memory() -> IO[bytes]:
 def _http_date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment.replace(tzinfo=moment.tzinfo or UTC)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncsvc.exceptions import GitError
-from syncsvc.git.errors import MAX_MESSAGE, git_error
+from syncsvc.git.errors import MAX_MESSAGE, attributed, git_error
 from syncsvc.git.wire import HttpAnswer
 from syncsvc.types import ErrorKind
 
@@ -198,3 +198,40 @@ def test_a_copy_of_an_error_says_the_same_and_is_another_exception() -> None:
 
     assert copy is not error
     assert (copy.kind, str(copy), copy.retry_after, copy.status) == (error.kind, str(error), 7.5, 429)
+
+
+@pytest.mark.parametrize(
+    ("stderr", "complaints", "marked"),
+    [
+        (b"fatal: early EOF\n", ["early EOF"], b"fatal: early EOF\n"),
+        (b"fatal: no: a\nfatal: b\n", ["no: a\nfatal: b"], b"fatal: no: a\nremote: fatal: b\n"),
+        (b"remote: a\rerror: b\nfatal: early EOF", ["early EOF"], b"remote: a\nremote: error: b\nfatal: early EOF"),
+        (b"fatal: a?[2Jb\tc\n", ["a\x1b[2Jb\tc"], b"fatal: a?[2Jb\tc\n"),
+        (b"fatal: " + b"a" * 4080, ["a" * 5000], b"fatal: " + b"a" * 4080),
+        (b"fatal: a", ["ab"], b"remote: fatal: a"),
+        (b"ssh: no\nfatal: b", [], b"ssh: no\nfatal: b"),
+        # The program at the other end of ssh is all that there is to go by.
+        (
+            b"fatal: b\nfatal: Could not read from remote repository.",
+            ["Could not read from remote repository.\n\nPlease"],
+            b"fatal: b\nfatal: Could not read from remote repository.",
+        ),
+    ],
+)
+def test_only_what_git_traced_is_taken_for_its_own(stderr: bytes, complaints: list[str], marked: bytes) -> None:
+    assert attributed(stderr, complaints) == marked
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999",
+        "Mon, 01 Jan 2024 99999999999999999999:00:00 +0000",
+        "Mon, 01 Jan 99999 00:00:00 GMT",
+        "Mon, 01 Jan 2024 00:00:00 -9999",
+        "1 2 3",
+    ],
+)
+def test_a_time_that_is_none_is_no_wait(odd: str) -> None:
+    assert HttpAnswer(503, {"retry-after": odd}).retry_after in {None, 0.0}
+    assert HttpAnswer(503, {"retry-after": "Mon, 01 Jan 2024 00:00:00 GMT", "date": odd}).retry_after is not None

@@ -127,6 +127,39 @@ def test_nothing_is_too_large_without_a_proof(said: bytes) -> None:
     assert Bounds().exceeded(b"fatal: Out of memory, malloc failed", 128, ()) is None
 
 
+LIES = [
+    b"fatal: write error: No space left on device",
+    b"fatal: Out of memory, malloc failed (tried to allocate 9 bytes)",
+    b"warning: file write error: Read-only file system",
+    b"fatal: write error: File too large",
+    b"fatal: unable to access 'x': The requested URL returned error: 404",
+    b"fatal: Authentication failed for 'x'",
+]
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("place", ["instead of refs", "instead of a pack", "beside a pack"])
+def test_the_words_of_a_remote_are_none_of_gits(tmp_path: Path, lie: bytes, place: str) -> None:
+    """A line end in its words begins a line that looks like git's own."""
+    said = (
+        packets(b"ERR no\n" + lie + b"\n")[:-4] if place != "beside a pack" else packets(b"\3no\n" + lie + b"\n")[:-4]
+    )
+    server = HostileServer()
+    if place == "instead of refs":
+        server.refs = lambda: [said]
+    elif place == "instead of a pack":
+        server.fetched = lambda *, known: iter([said])  # type: ignore[method-assign]
+    else:
+        before = packets(b"shallow-info\n", b"shallow " + b"1" * 40)[:-4] + b"0001" + packets(b"packfile\n")[:-4]
+        server.fetched = lambda *, known: iter([before, said, b"0000"])  # type: ignore[method-assign]
+    with server.serving() as url:
+        mirror = Mirror(tmp_path / "mirrors" / "m", Remote(url), LIMITS)
+        with pytest.raises(GitError) as caught:
+            mirror.fetch(remote_head(mirror.remote, LIMITS))
+    assert caught.value.kind is ErrorKind.GIT_UNREACHABLE
+    assert caught.value.status is None
+
+
 def test_a_mirror_that_has_grown_is_made_anew_before_its_repository_is_too_large(repo: GitRepo, tmp_path: Path) -> None:
     mirror = Mirror(tmp_path / "m", Remote(repo.url), replace(LIMITS, repository_bytes=3 * MB))
     for _ in range(4):
