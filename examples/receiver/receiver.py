@@ -22,7 +22,6 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qs, urlsplit
 
 from standardwebhooks import Webhook, WebhookVerificationError
-from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 try:
     from cryptography.exceptions import InvalidSignature
@@ -34,6 +33,7 @@ MAX_HEAD = 16 * 1024
 MAX_BODY = 8 * 1024 * 1024
 IDLE_SECONDS = 120
 TOLERANCE_SECONDS = 300
+MIN_SECRET_BYTES = 24  # Standard Webhooks 1.0.0, "Signature scheme"
 MAX_SIGNATURES = 20  # to verify one costs time; a sender has at most ten
 REMEMBER_SECONDS = 30 * 86_400  # how long webhook ids are kept to recognise repeats
 REASONS = {
@@ -117,9 +117,14 @@ class PublicKey:
 
 def verifier(line: str) -> "Webhook | PublicKey":
     """Which of the two a line of the secret file is for: a public key never verifies what a shared secret signed."""
-    if line.startswith("whsk_"):
-        raise ValueError("a private key; the receiver needs the public one, whpk_")
-    return PublicKey(line) if line.startswith("whpk_") else Webhook(line)
+    if line.startswith("whpk_"):
+        return PublicKey(line)
+    # The library decodes whatever it is given: a public key without its prefix, or a word of a remark, would become
+    # the key of an HMAC that everybody can guess.
+    secret = base64.b64decode(line.removeprefix("whsec_"), validate=True)
+    if not line.startswith("whsec_") or len(secret) < MIN_SECRET_BYTES:
+        raise ValueError("neither a whsec_ secret nor a whpk_ key")
+    return Webhook(line)
 
 
 class Hashes:
@@ -350,7 +355,7 @@ class Receiver:
             raise ValueError("the secret file is empty; write the app's secret into it")
         try:
             self.verifiers = [verifier(line) for line in lines]
-        except (ValueError, EmptyWebhookSecretError) as error:
+        except ValueError as error:
             needs_package = "cryptography" in str(error)
             raise ValueError(
                 str(error)

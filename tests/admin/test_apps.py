@@ -51,6 +51,17 @@ def test_a_secret_that_waits_to_be_shown_is_encrypted(console: Client) -> None:
     assert all(secret not in cookie.value for cookie in console.cookies.values())
 
 
+def test_a_part_that_is_asked_for_first_leaves_the_secret_to_the_page(console: Client) -> None:
+    console.post(ADD, form())
+    app = App.objects.get(name="shop")
+
+    part = console.get(page_of(app), {"part": "health"}, headers={"HX-Request": "true"})
+
+    assert part.status_code == 200
+    assert "messages" not in part.cookies
+    assert SECRET.findall(console.get(page_of(app)).text) == [app.secret.reveal()]
+
+
 def test_a_secret_may_be_brought_along(console: Client) -> None:
     secret = new_secret()
 

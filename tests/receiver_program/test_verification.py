@@ -1,11 +1,12 @@
 import base64
 import os
+import runpy
 import time
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.receiver_program.program import Program, message, new_secret, whole_file
+from tests.receiver_program.program import RECEIVER, Program, message, new_secret, whole_file
 
 FILE = whole_file(b"a.md", b"alpha\n")
 
@@ -133,3 +134,21 @@ def test_a_key_that_is_none_is_said_at_the_start(line: str, program: Program) ->
     assert program.process.stdout is not None
     program.process.stdout.close()
     assert line not in program.errors.read_text()
+
+
+KEY = f"{'A' * 43}="
+VERIFIER = runpy.run_path(str(RECEIVER))["verifier"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(KEY, f"WHPK_{KEY}", f"whsec_whpk_{KEY}", f"pk_{KEY}", f"v1a,{KEY}", f"whsk_{KEY}"),
+        *("whsec_", "whsec_AAAA", f"whsec_{'A' * 43}", "whsec_%%", f"Whsec_{KEY}", "secret:", "old", "#"),
+    ],
+)
+def test_what_is_neither_secret_nor_public_key_is_no_key_of_an_hmac(line: str) -> None:
+    """A public key that has lost its prefix is known to everybody, and so is a word of a remark."""
+    with pytest.raises(ValueError):  # noqa: PT011 - of several kinds
+        VERIFIER(line)
+    assert VERIFIER(f"whsec_{KEY}")
