@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
+from django.contrib.messages.storage.cookie import CookieStorage
 from django.core.exceptions import DisallowedRedirect
 from django.db import DataError, IntegrityError
 from django.db.models import Model
@@ -82,7 +83,7 @@ class ConsoleSite(AdminSite):
             if request.method == "POST":
                 forget(*KEPT)
                 if getattr(response, "url", "").startswith(reverse("admin:login")) and not is_htmx(request):
-                    messages.warning(request, LOGGED_OUT)
+                    _tell_once(request, LOGGED_OUT)
             return answers.for_htmx(request, response)
 
         return cast("V", update_wrapper(answered, inner))
@@ -130,6 +131,12 @@ def _groups(app: Any) -> list[Any]:
     named = {title: [models.pop(name) for name in names if name in models] for title, names in GROUPS.items()}
     named[OTHERS] = list(models.values())
     return [{**app, "name": title, "models": group} for title, group in named.items() if group]
+
+
+def _tell_once(request: HttpRequest, text: str) -> None:
+    """Keeps a stranger's messages in their cookie: those that do not fit would be a session, a row of the database."""
+    if not request.COOKIES.get(CookieStorage.cookie_name):
+        messages.warning(request, text)
 
 
 def _overtaken(request: HttpRequest, text: str) -> HttpResponseBase:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
@@ -173,6 +174,10 @@ def test_who_sends_a_form_without_a_login_learns_that_nothing_was_saved(client: 
     assert answer.redirect_chain == [(f"{reverse('admin:login')}?next={address}", 302)]
     assert "Nothing was saved" in answer.text
     assert "Nothing was saved" not in client.get(address, follow=True).text
+    for _ in range(30):  # what does not fit into a cookie would be a session: rows that strangers make
+        client.post(address)
+    assert client.get(address, follow=True).text.count("Nothing was saved") == 1
+    assert not Session.objects.exists()
 
 
 def test_who_is_not_logged_in_is_told_so_by_a_header(client: Client) -> None:
