@@ -12,7 +12,7 @@ from syncsvc.egress.ports import PortPolicy
 from syncsvc.egress.proxy import read_proxy
 from syncsvc.exceptions import InvalidCredentialError
 from syncsvc.git.authorities import read_certificates
-from syncsvc.git.process import git_version, too_old
+from syncsvc.git.version import git_version, too_old
 
 # Those of our own, which commands, workers and the scheduler run; `manage.py check` runs all there are.
 OURS = "syncsvc"

@@ -8,10 +8,11 @@ from syncsvc.egress.policy import Egress
 from syncsvc.exceptions import GitError, NotAskedError
 from syncsvc.git.environment import environment
 from syncsvc.git.errors import MovedError, NoConnectionError
-from syncsvc.git.process import Context, Finished, GitProcess, ask, git_version, too_old
+from syncsvc.git.process import Context, Finished, GitProcess, ask
 from syncsvc.git.redirects import MOST, redirect_target
 from syncsvc.git.route import Route, routes_to
 from syncsvc.git.url import place_of, scheme_of
+from syncsvc.git.version import git_version, too_old
 from syncsvc.types import ErrorKind
 
 

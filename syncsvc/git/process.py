@@ -27,7 +27,6 @@ from syncsvc.types import ErrorKind
 if TYPE_CHECKING:
     from git import Git
 
-MINIMUM_VERSION = (2, 37)  # http.curloptResolve; cat-file --batch-command is older
 # A call that shows signs of life is ended all the same after so many times its limit of silence.
 PATIENCE = 12
 _BLOCK = 1 << 20
@@ -36,26 +35,6 @@ _MAX_STDERR = 16 * 1024
 _LOOK_SECONDS = 1.0
 _LOOKS = 4
 _REST = 5  # The pause after a look, in times of its length: a mirror of a million files is not looked at in a moment.
-
-
-@cache
-def git_version() -> tuple[int, ...]:
-    """That of the git on this machine, asked once a process; empty where there is none."""
-    from git import Git
-    from git.exc import GitCommandNotFound
-
-    try:
-        return Git().version_info
-    except GitCommandNotFound:
-        return ()
-
-
-def too_old(version: tuple[int, ...]) -> str:
-    """What is said of a git of this version; blank for one that will do. An older one ignores settings it is given."""
-    if not version or version >= MINIMUM_VERSION:
-        return ""
-    found, needed = (".".join(map(str, numbers)) for numbers in (version, MINIMUM_VERSION))
-    return f"git {found} on this worker is too old; install git {needed} or newer."
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,16 +355,27 @@ def _widen(pipe: int) -> None:
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _BLOCK)
 
 
+@cache
+def _gitpython() -> "type[Git]":
+    """Imported not before it is needed: who starts no git (the web, most commands) would wait for it.
+
+    Its import would ask git for the version, in all of our environment; it is told of a git that is not there.
+    """
+    os.environ.update(GIT_PYTHON_GIT_EXECUTABLE="/nonexistent/git", GIT_PYTHON_REFRESH="quiet")
+    from git import Git
+
+    return Git
+
+
 def _start(
     arguments: Sequence[str], context: Context, trace: Trace, *, talks: bool
 ) -> "tuple[Git.AutoInterrupt, Popen[bytes]]":
-    # Not before: who starts no git (the web, most commands) would wait for it.
-    from git import Git
+    git = _gitpython()
     from git.exc import GitCommandNotFound
 
     env = {**context.env, **trace.environment}
     try:
-        handle = Git("/").execute(
+        handle = git("/").execute(
             command_line(arguments, env, context.bounds),
             as_process=True,
             istream=PIPE if talks else None,

@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from syncsvc.git.environment import environment
 from syncsvc.git.launch import KEPT, command_line
 from syncsvc.git.process import Context, GitProcess, run
 from syncsvc.git.remote import Remote, SshCredential, remote_head
+from syncsvc.git.version import MINIMUM_VERSION
 from tests.git.conftest import LIMITS
 from tests.gitrepo import GitRepo
 
@@ -96,6 +99,16 @@ def test_ssh_hears_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert told <= allowed() | {"GIT_SSH_COMMAND", "GIT_SSH_VARIANT"}
     assert b"SSH_ASKPASS=\0" in lines
     assert b"DISPLAY" not in lines
+
+
+def test_the_git_that_is_asked_for_its_version_hears_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when GitPython is imported, which is in a process of its own here."""
+    found = watched(tmp_path, monkeypatch, "git")
+    program = "from syncsvc.git.version import git_version; print(git_version())"
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert tuple(map(int, re.findall("[0-9]+", said))) >= MINIMUM_VERSION
+    told = {name for name in names_of(found.read_bytes().replace(b"\n", b"\0")) if not NUMBERED.fullmatch(name)}
+    assert {"PATH", "GIT_DIR"} <= told <= allowed()
 
 
 def test_no_value_of_the_environment_is_among_the_words_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

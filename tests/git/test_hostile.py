@@ -16,9 +16,10 @@ import pytest
 from syncsvc.exceptions import GitError, TooLargeError
 from syncsvc.git.blobs import BlobReader, open_blob
 from syncsvc.git.bounds import Bounds
+from syncsvc.git.environment import environment
 from syncsvc.git.manifest import read_difference, read_manifest
 from syncsvc.git.mirror import Mirror, bytes_of
-from syncsvc.git.process import Context, GitProcess
+from syncsvc.git.process import Context, GitProcess, run
 from syncsvc.git.remote import Remote, remote_head
 from syncsvc.types import ErrorKind, RemoteHead
 from tests.git import conftest
@@ -158,6 +159,13 @@ def test_the_words_of_a_remote_are_none_of_gits(tmp_path: Path, lie: bytes, plac
             mirror.fetch(remote_head(mirror.remote, LIMITS))
     assert caught.value.kind is ErrorKind.GIT_UNREACHABLE
     assert caught.value.status is None
+
+
+def test_a_git_that_ended_well_has_met_no_limit(tmp_path: Path) -> None:
+    """Whatever stands on its standard error: over ssh a server's own words do."""
+    words = "fatal: Out of memory, malloc failed (tried to allocate 7 bytes)"
+    context = Context(env=environment({"alias.say": f"!echo '{words}' >&2"}), timeout=30, bounds=BOUNDS)
+    assert run(["say"], context) == b""
 
 
 def test_a_mirror_that_has_grown_is_made_anew_before_its_repository_is_too_large(repo: GitRepo, tmp_path: Path) -> None:

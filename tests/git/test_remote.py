@@ -13,8 +13,8 @@ import pytest
 
 from syncsvc.exceptions import GitError
 from syncsvc.git.mirror import Mirror
-from syncsvc.git.process import MINIMUM_VERSION, git_version, too_old
 from syncsvc.git.remote import GitLimits, HttpCredential, Remote, SshCredential, access, remote_head
+from syncsvc.git.version import MINIMUM_VERSION, git_version, too_old
 from syncsvc.types import ErrorKind, RemoteHead
 from tests.git.conftest import LIMITS, LOCAL
 from tests.git.servers import SSHD, GitHttpServer, SshServer, git_daemon, silent_server
