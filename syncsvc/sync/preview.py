@@ -20,7 +20,7 @@ from syncsvc.git.remote import remote_head
 from syncsvc.models import Snapshot, Subscription, Trigger
 from syncsvc.stopping import STOPPING
 from syncsvc.sync.health import redis_state
-from syncsvc.sync.job import Job, git_limits, mirror_of
+from syncsvc.sync.job import SUSPECT_NICE, Job, git_limits, is_suspect, mirror_of
 from syncsvc.sync.lease import Lease
 from syncsvc.sync.plan import make_plan
 from syncsvc.sync.spool import Spool
@@ -124,10 +124,11 @@ def _failed(known: SyncPreview, error: str) -> SyncPreview:
 def _plan(known: SyncPreview, subscription: Subscription) -> SyncPreview:
     repository = subscription.repository
     # Asked without taking note: a head that moved would have runs asked for.
-    head = remote_head(repository.remote, git_limits())
+    nice = SUSPECT_NICE if is_suspect(repository) else 0
+    head = remote_head(repository.remote, git_limits(nice=nice, interrupt=_check))
     if head.commit is None:
         return _failed(known, "The remote has no commit.")
-    mirror = mirror_of(repository, interrupt=_check)
+    mirror = mirror_of(repository, nice=nice, interrupt=_check)
     commit = head.commit
     if not mirror.has_commit(commit):
         commit = fetch_with_room(mirror, head, ROOM.for_mirrors, wait=FETCH_WAIT_SECONDS)

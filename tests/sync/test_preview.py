@@ -11,8 +11,10 @@ from redis import Redis
 
 from syncsvc.exceptions import Refused
 from syncsvc.models import DeliveredFile, Snapshot, SyncRun
+from syncsvc.stopping import STOPPING
 from syncsvc.sync.preview import PAGE, SyncPreview, _keep, ask_for_preview, known_preview, make_preview, previewed
 from syncsvc.tasks import preview_changes
+from tests.git.servers import silent_server
 from tests.sync.answers import refuses
 from tests.sync.world import World
 
@@ -79,6 +81,20 @@ def test_what_git_says_against_it_is_told(world: World) -> None:
     assert found.state == "failed"
     assert "git_not_found" in found.error
     make_preview(uuid.uuid4())  # of one that was deleted meanwhile
+
+
+def test_one_whose_remote_says_nothing_ends_with_its_worker(world: World, settings: Settings) -> None:
+    settings.GIT_LS_REMOTE_TIMEOUT = 20
+    STOPPING.set()
+    try:
+        with silent_server() as port:
+            type(world.repository).objects.update(url=f"http://127.0.0.1:{port}/a.git")
+            make_preview(world.id)
+    finally:
+        STOPPING.clear()
+    found = known_preview(world.id)
+    assert found is not None
+    assert "was stopped" in found.error
 
 
 def test_who_asks_for_one_that_is_on_its_way_joins_it_until_it_is_late(world: World, settings: Settings) -> None:
