@@ -1,5 +1,7 @@
 """The error kind repository_too_large."""
 
+from typing import Any
+
 from django.db import migrations, models
 
 KINDS = [
@@ -29,6 +31,12 @@ def constraint(name: str) -> models.CheckConstraint:
     return models.CheckConstraint(condition=models.Q(error_kind__in=["", *KINDS]), name=name)
 
 
+def give_older_kind(apps: Any, schema_editor: Any) -> None:
+    """The release before does not know the kind, and its constraints refuse it."""
+    for model in COLUMNS:
+        apps.get_model("syncsvc", model).objects.filter(error_kind="repository_too_large").update(error_kind="git_not_found")
+
+
 class Migration(migrations.Migration):
     dependencies = (("syncsvc", "0070_previous_secrets"),)
 
@@ -36,4 +44,5 @@ class Migration(migrations.Migration):
         *(migrations.RemoveConstraint(model, name) for model, name in CONSTRAINTS.items()),
         *(migrations.AlterField(model, "error_kind", column(editable=kept)) for model, kept in COLUMNS.items()),
         *(migrations.AddConstraint(model, constraint(name)) for model, name in CONSTRAINTS.items()),
+        migrations.RunPython(migrations.RunPython.noop, give_older_kind),
     )

@@ -1,7 +1,14 @@
 """Large files and unsafe paths: their counts, and of which selection of files counts and ledgers are."""
 
+from typing import Any
+
 import django.contrib.postgres.fields
 from django.db import migrations, models
+
+
+def forget_clean_ledgers(apps: Any, schema_editor: Any) -> None:
+    """The release before knows one selection: ledgers of another one are looked at row by row, or files stay away."""
+    apps.get_model("syncsvc", "Subscription").objects.exclude(clean_selection="").update(clean_snapshot=None)
 
 
 class Migration(migrations.Migration):
@@ -26,4 +33,5 @@ class Migration(migrations.Migration):
             "clean_selection",
             models.CharField(max_length=64, blank=True, default="", db_default="", editable=False),
         ),
+        migrations.RunPython(migrations.RunPython.noop, forget_clean_ledgers),
     )
