@@ -11,6 +11,8 @@ from syncsvc.git.errors import MAX_MESSAGE, clean
 
 # The setting of the bytes that a mirror may take.
 REPOSITORY_LIMIT = "MAX_REPOSITORY_BYTES"
+# The setting of the memory that one git may allocate.
+MEMORY_LIMIT = "GIT_MEMORY_BYTES"
 # From here on a shell's numbers may overflow, and a limit is none.
 _NO_LIMIT = 1 << 50
 # Seconds of CPU beyond the limit, which is looked at once a second: then the kernel ends a process by itself.
@@ -66,7 +68,7 @@ class Bounds:
         if self.memory_bytes and (said := _NO_MEMORY.search(stderr)):
             return TooLargeError(
                 f"git needs more than {self.memory_bytes:,} bytes of memory for this repository",
-                limit="GIT_MEMORY_BYTES",
+                limit=MEMORY_LIMIT,
                 otherwise="take the largest files out of the repository",
                 said=clean(said[0].decode("utf-8", "replace"), hide)[: MAX_MESSAGE // 2],
             )

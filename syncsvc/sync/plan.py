@@ -52,8 +52,11 @@ def _make_plan(job: Job, mirror: Mirror, snapshot: Snapshot, spool: Spool) -> Pl
     clean = _clean_at(job.subscription, chosen)
     if clean is not None and clean.id == snapshot.id:
         return _planned(clean.files, spool, chosen)
-    if clean is not None and mirror.has_commit(clean.commit):
-        found = difference(job.repository.id, mirror, clean.commit, snapshot.commit)
+    if (
+        clean is not None
+        and mirror.has_commit(clean.commit)
+        and (found := difference(job.repository.id, mirror, clean.commit, snapshot.commit)) is not None
+    ):
         _spool(from_trees(found, selection=chosen), spool, mirror)
         plan = _planned(clean.files, spool, chosen)
         if plan.known + plan.created - plan.deletes > mirror.limits.max_files:

@@ -8,7 +8,8 @@ from itertools import batched, chain, islice
 
 from django.db.models import Q, Subquery
 
-from syncsvc.exceptions import GitError
+from syncsvc.exceptions import GitError, TooLargeError
+from syncsvc.git.bounds import MEMORY_LIMIT
 from syncsvc.git.manifest import blob_sizes, read_difference, read_manifest
 from syncsvc.git.mirror import Mirror
 from syncsvc.models import Repository, Snapshot
@@ -35,6 +36,8 @@ type Sized = tuple[TreeChange, int, int]
 
 # Stands for a difference that is not kept.
 _LONG: list[Sized] = []
+# Stands for a difference that git has no memory for.
+_HUGE: list[Sized] = []
 
 _known: Shared["Snapshot | _Refusal"] = Shared(room=KNOWN_SNAPSHOTS)
 _differences: Shared[list[Sized]] = Shared(room=KEPT_CHANGES, cost=lambda changes: len(changes) + 1)
@@ -111,27 +114,33 @@ def _known_by(repository: Repository, commit: str) -> list[Snapshot]:
     return sorted(wanted, key=lambda snapshot: snapshot.commit == commit)
 
 
-def difference(repository_id: uuid.UUID, mirror: Mirror, old: str, new: str) -> Iterator[Sized]:
+def difference(repository_id: uuid.UUID, mirror: Mirror, old: str, new: str) -> Iterator[Sized] | None:
     """Files that differ between two commits, each with its old and new size in bytes; 0 where there is no blob.
 
-    A short difference is read once for all apps that stood at the old commit.
+    A short difference is read once for all apps that stood at the old commit. None where the difference does not fit
+    into GIT_MEMORY_BYTES, since git holds all of it before it prints any; the files of a commit it prints one by one.
     """
     rest: list[Iterator[Sized]] = []
 
     def read() -> list[Sized]:
         changes = _with_sizes(mirror, read_difference(mirror, old, new), of=new)
-        first = list(islice(changes, SHORT + 1))
+        try:
+            first = list(islice(changes, SHORT + 1))
+        except TooLargeError as error:
+            if error.limit != MEMORY_LIMIT:
+                raise
+            return _HUGE
         if len(first) <= SHORT:
             return first
         rest.append(chain(first, changes))
         return _LONG
 
     known = _differences.get((repository_id, old, new), read, interrupt=mirror.limits.interrupt)
-    if known is not _LONG:
-        return iter(known)
-    if not rest:  # another has found out that it is long
-        read()
-    return rest[0]
+    if known is _LONG and not rest:  # another has found out that it is long
+        known = read()
+    if known is _HUGE:
+        return None
+    return rest[0] if rest else iter(known)
 
 
 def _with_sizes(mirror: Mirror, differences: Iterable[TreeChange], *, of: str) -> Iterator[Sized]:
@@ -162,10 +171,15 @@ def _count(mirror: Mirror, commit: str, chosen: Selection) -> Contents:
 
 
 def _count_difference(snapshot: Snapshot, previous: Snapshot, mirror: Mirror, chosen: Selection) -> Contents | None:
-    """Counts the changes into the row; what the commit holds, None where the row before does not tell that."""
+    """Counts the changes into the row; what the commit holds, None where that must be read.
+
+    That is where the row before does not tell it, or the difference is too large for git's memory and not counted.
+    """
+    changes = difference(snapshot.repository_id, mirror, previous.commit, snapshot.commit)
+    if changes is None:
+        return None
     contents = Contents.of(previous, chosen)
     counts = {"created": 0, "updated": 0, "deleted": 0}
-    changes = difference(snapshot.repository_id, mirror, previous.commit, snapshot.commit)
     for change, old_size, new_size in changes:
         if contents is not None:
             contents.move(change, old_size, new_size)

@@ -82,7 +82,7 @@ class Trees:
         list(read_manifest(self.mirror, commit))
 
     def as_the_next(self, commit: str, *, before: str) -> None:
-        list(difference(uuid.uuid4(), self.mirror, before, commit))
+        list(difference(uuid.uuid4(), self.mirror, before, commit) or ())
 
 
 @pytest.mark.parametrize("below", [False, True], ids=["top", "below"])
@@ -107,6 +107,7 @@ def test_trees_of_either_hash_are_checked(tmp_path: Path, object_format: str) ->
     repo = GitRepo(tmp_path / "r", object_format=object_format)
     old, new = repo.commit({"a/b": b"1"}), repo.commit({"a/b": b"23", "c": b"3"})
     found = difference(uuid.uuid4(), Mirror(repo.path, Remote(repo.url), GitLimits()), old, new)
+    assert found is not None
     assert [(change.path, old_size, size) for change, old_size, size in found] == [(b"a/b", 1, 2), (b"c", 0, 1)]
 
 

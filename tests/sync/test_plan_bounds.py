@@ -10,15 +10,19 @@ import pytest
 from django.db import connection
 
 from syncsvc.exceptions import GitError, TooLargeError
-from syncsvc.git.manifest import blob_sizes, read_manifest
+from syncsvc.git.manifest import blob_sizes, read_difference, read_manifest
 from syncsvc.git.mirror import Mirror
 from syncsvc.git.remote import GitLimits, Remote
 from syncsvc.models import Operation, Snapshot, Subscription, SyncRun
 from syncsvc.operations.asker import Asker
 from syncsvc.operations.stopping import stop
-from syncsvc.sync.preview import ask_for_preview, known_preview, make_preview
+from syncsvc.sync.job import mirror_of
+from syncsvc.sync.plan import make_plan
+from syncsvc.sync.preview import _as_job, ask_for_preview, known_preview, make_preview
+from syncsvc.sync.snapshots import take_in
+from syncsvc.sync.spool import Spool
 from syncsvc.sync.watch import WATCHER
-from syncsvc.types import ErrorKind
+from syncsvc.types import ErrorKind, RemoteHead
 from tests.factories import AppFactory, SubscriptionFactory
 from tests.gitrepo import GitRepo
 from tests.sync.test_malformed_trees import FILE, GOOD, MALFORMED, Entries, Trees
@@ -124,6 +128,26 @@ def test_a_commit_that_grows_over_the_limit_is_too_large_by_its_difference(
     world.repo.commit({f"{n:02}": None for n in range(10 - step, 10)})
     assert outcome(world.run()) == ("synced", "")
     assert set(world.client().files) == set(world.repo.ls_tree())
+
+
+def test_a_difference_that_git_has_no_memory_for_is_found_by_reading_the_files(world: World, settings: Any) -> None:
+    """git holds a difference whole before it prints any of it, and the files of a commit one by one."""
+    world.repo.commit({"a": b"1"})
+    world.run()
+    tree = world.repo.mktree([("100644", world.repo.blob(b"x"), b"%d" % n) for n in range(10)])
+    for _ in range(3):
+        tree = world.repo.mktree([("040000", tree, b"%d" % n + b"-" * 600) for n in range(10)])
+    before, commit = world.repo.head, world.repo.commit_tree(tree)
+    mirror_of(world.repository).fetch(RemoteHead("main", commit))
+    settings.GIT_MEMORY_BYTES = 24 << 20
+    mirror = mirror_of(world.repository)
+    with mirror.reading(), Spool() as spool:
+        with pytest.raises(TooLargeError, match="GIT_MEMORY_BYTES"):
+            list(read_difference(mirror, before, commit))
+        snapshot = take_in(world.repository, mirror, commit)
+        plan = make_plan(_as_job(world.subscription), mirror, snapshot, spool)
+    assert (snapshot.files, snapshot.created) == (10_000, None)
+    assert (plan.created, plan.deletes) == (10_000, 1)
 
 
 def test_all_files_may_be_replaced_at_the_limit(world: World, settings: Any) -> None:
