@@ -45,6 +45,8 @@ OURS = (
 )
 # What the programs themselves add: the shell, and git for its helpers.
 ADDED = {"PWD", "OLDPWD", "_", "SHLVL", "GIT_PROTOCOL", "GIT_EXEC_PATH", "GIT_PREFIX", "LANGUAGE", "LC_ALL"}
+# What git is told to trace, and what it names itself there: the trace is read here alone.
+TRACES = {"GIT_TRACE2_EVENT", "GIT_TRACE2_PARENT_SID", "GIT_TRACE2_PARENT_NAME"}
 
 NUMBERED = re.compile(r"GIT_CONFIG_(KEY|VALUE)_\d+")
 
@@ -96,7 +98,7 @@ def test_ssh_hears_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         )
     lines = found.read_bytes().replace(b"\n", b"\0")
     told = {name for name in names_of(lines) if not NUMBERED.fullmatch(name)}
-    assert told <= allowed() | {"GIT_SSH_COMMAND", "GIT_SSH_VARIANT"}
+    assert told <= allowed() | TRACES | {"GIT_SSH_COMMAND", "GIT_SSH_VARIANT"}
     assert b"SSH_ASKPASS=\0" in lines
     assert b"DISPLAY" not in lines
 
