@@ -16,6 +16,7 @@ from axes.handlers.base import AbstractAxesHandler, AxesBaseHandler
 from axes.helpers import get_cache, get_client_username
 from axes.signals import user_locked_out
 from django.conf import settings
+from django.core.management.base import CommandError
 
 KNOWN_SECONDS = 30 * 24 * 3600
 WAIT = "login_wait"  # the request's attribute that says why it was refused
@@ -75,6 +76,8 @@ class LoginLimits(AbstractAxesHandler, AxesBaseHandler):  # type: ignore[misc] #
         self, *, ip_address: str | None = None, username: str | None = None, ip_or_username: bool = False
     ) -> int:
         """Ends the wait of a name wherever it is tried, of an address, or both; what `axes_reset_…` commands call."""
+        if username is None and ip_address is None:
+            raise CommandError("Say whose wait is to end: axes_reset_username NAME, or axes_reset_ip ADDRESS.")
         keys = []
         if username is not None:
             keys.append(_key("name", username))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from axes.handlers.proxy import AxesProxyHandler
 from django.conf import settings as defaults
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
@@ -144,6 +144,11 @@ def test_a_command_ends_the_wait_of_a_name_and_of_an_address(
     assert log_in(operator, PASSWORD).status_code == 429
     call_command(command, *(operator if argument == "NAME" else argument for argument in arguments), verbosity=0)
     assert log_in(operator, PASSWORD).status_code == 302
+
+
+def test_a_command_that_names_nobody_does_not_say_that_nobody_waits() -> None:
+    with pytest.raises(CommandError, match="axes_reset_username NAME"):
+        call_command("axes_reset", verbosity=0)
 
 
 def test_an_administrator_can_end_the_wait(operator: str, log_in: LogIn) -> None:
