@@ -1,6 +1,7 @@
 """Which remote URLs are accepted, and in what form they are kept."""
 
 import re
+from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -128,6 +129,8 @@ def _with_scheme(url: str) -> str:
         raise InvalidUrlError(f"The URL must name a repository on its host, with nothing after '?' or '#'. {EXAMPLE}")
     if parts.path.startswith("/-"):
         raise InvalidUrlError("The URL's path begins with '-', which git could take for an option; it is refused.")
+    if parts.scheme in {"ssh", "git"}:
+        _check_path(unquote(parts.path))  # as git reads it
     user = f"{parts.username}@" if parts.username else ""
     bracketed = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{user}{bracketed}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
@@ -153,6 +156,22 @@ def _check_host(host: str) -> None:
         raise InvalidUrlError(f"The URL has no host, or one that cannot be a host's name. {EXAMPLE}")
 
 
+def _check_path(path: str) -> None:
+    """git looks for an address in brackets in the whole URL, and connects to the port behind it."""
+    if "@[" in path:
+        raise InvalidUrlError("The URL's path holds '@[', where git takes a host to begin; rename the folder.")
+
+
+def _check_bracketed(host: str) -> None:
+    """git takes more than an address: it connects to the port in `[host:port]:path`."""
+    try:
+        ip_address(host)
+    except ValueError:
+        raise InvalidUrlError(
+            "Between the URL's brackets stands no address; write one with a port like ssh://git@host:2222/owner/repo."
+        ) from None
+
+
 def _scp_like(url: str) -> str:
     match = _SCP_LIKE.fullmatch(url)
     if not match or not match["path"].strip("/"):
@@ -160,6 +179,9 @@ def _scp_like(url: str) -> str:
     if match["user"] is not None:
         _check_user(match["user"])
     _check_host(match["host"].strip("[]"))
+    if match["host"].startswith("["):
+        _check_bracketed(match["host"].strip("[]"))
+    _check_path(match["path"])
     if match["path"].startswith("-"):
         raise InvalidUrlError("The URL's path begins with '-', which git could take for an option; it is refused.")
     user = f"{match['user']}@" if match["user"] else ""
