@@ -2,6 +2,7 @@
 
 import os
 import resource
+import select
 import signal
 import socket
 import subprocess
@@ -120,6 +121,14 @@ def test_an_upload_before_a_login_is_refused_unread(server: Server, path: str) -
     answer = server.ask(f"POST {path} HTTP/1.1\r\n".encode() + HOST + UPLOAD + END)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"log in first" in answer
+
+
+def test_a_long_form_before_a_login_is_answered_when_all_of_it_was_sent(server: Server) -> None:
+    """A browser whose connection is closed while it sends shows no answer."""
+    with closing(server.connect(POST + b"Content-Length: 100000\r\n\r\n" + b"a" * 40_000)) as connection:
+        assert select.select([connection], [], [], 0.3)[0] == []
+        connection.sendall(b"a" * 60_000)
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
 @pytest.mark.parametrize(
