@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
@@ -11,6 +12,9 @@ from django.utils.safestring import SafeString
 from syncsvc.admin.audited import AuditedMixin
 from syncsvc.admin.bounded import BoundedMixin
 from syncsvc.admin.paging import IdsFirstPaginator
+
+# Bytes, as of paths; documents, lists, and IP addresses.
+NO_TEXT = (models.BinaryField, models.GenericIPAddressField, models.JSONField, ArrayField)
 
 
 class ListMixin(BoundedMixin, AuditedMixin):
@@ -21,10 +25,10 @@ class ListMixin(BoundedMixin, AuditedMixin):
     dialog_actions: tuple[str, ...] = ()
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Refuses filters by columns that not every text can be compared with: bytes, as of paths, and IP addresses."""
+        """Refuses filters by columns that not every text can be compared with."""
         name = lookup.partition("__")[0]
         fields = [field for field in self.opts.fields if field.name == name]
-        if any(isinstance(field, models.BinaryField | models.GenericIPAddressField) for field in fields):
+        if any(isinstance(field, NO_TEXT) for field in fields):
             return False
         return super().lookup_allowed(lookup, value, request)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.db import models
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
@@ -240,7 +241,6 @@ def test_the_navigation_has_what_one_may_see_and_says_where_one_is(staff: Callab
     "address",
     [
         "failures/?cause=x@%00",
-        "syncsvc/app/?failing_messages=x",
         "syncsvc/subscription/?app__exact=%00",
         "syncsvc/subscription/?error_kind=%00",
         "syncsvc/syncrun/?subscription__exact=a%00/b",
@@ -255,8 +255,36 @@ def test_an_address_that_no_text_of_the_database_can_match_is_not_found(console:
 
 
 @pytest.mark.parametrize(
-    "address", ["deliveredfile/?path=x", "deliveryattempt/?path__startswith=x", "app/?secret=x", "operation/?address=x"]
+    "address",
+    [
+        *("deliveredfile/?path=x", "deliveryattempt/?path__startswith=x", "app/?secret=x", "operation/?address=x"),
+        *("app/?previous_secrets=x", "app/?failing_messages=x", "apitoken/?scopes=x", "operation/?scope=x"),
+        "snapshot/?unsafe_examples=x",
+    ],
 )
-def test_no_address_filters_by_bytes_or_ips(console: Client, address: str) -> None:
+def test_no_address_filters_by_bytes_lists_or_ips(console: Client, address: str) -> None:
     factories.DeliveredFileFactory()
+    assert console.get(f"/admin/syncsvc/{address}").status_code == 400
+
+
+def test_an_address_compares_in_no_way_that_filters_do_not(console: Client) -> None:
+    """Nor breaks in any: a beginning, a pattern or a range would tell a hidden value letter by letter."""
+    for comparison in models.TextField.get_lookups():
+        answer = console.get(f"/admin/syncsvc/apitoken/?digest__{comparison}=a")
+        assert answer.status_code in ((200, 302) if comparison in ("exact", "in", "isnull") else (400,)), comparison
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "app/?name__range=a",
+        "app/?previous_secrets__0__token__startswith=g",
+        "app/?previous_secrets__len=1",
+        "snapshot/?unsafe_examples__in=a",
+        "subscription/?app__exact__range=a",
+        "subscription/?id__in__exact=a",
+        "apitoken/?user__password__startswith=p",
+    ],
+)
+def test_nor_within_what_a_column_holds(console: Client, address: str) -> None:
     assert console.get(f"/admin/syncsvc/{address}").status_code == 400
