@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from syncsvc.egress import connect
 from syncsvc.egress.proxy import Outcome, Proxy, outcome
+from syncsvc.git.environment import proxied
 from syncsvc.git.wire import HttpAnswer
 from syncsvc.types import ErrorKind
 
@@ -37,9 +38,9 @@ class Failure(NamedTuple):
     text: str
 
 
-def config_through(scheme: str, proxy: Proxy) -> Mapping[str, str]:
+def config_through(scheme: str, proxy: Proxy, url: str) -> Mapping[str, str]:
     if scheme in {"http", "https"}:
-        return {"http.proxy": proxy.url, "http.proxyAuthMethod": "basic", "http.followRedirects": "false"}
+        return {**proxied(url, proxy.url), "http.proxyAuthMethod": "basic", "http.followRedirects": "false"}
     return {"core.gitProxy": str(PROGRAM)} if scheme == "git" else {}
 
 

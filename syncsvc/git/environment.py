@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 _CONFIG = {
     "protocol.allow": "never",
@@ -16,6 +17,9 @@ _CONFIG = {
     "pack.deltaCacheSize": "32m",
     "core.attributesFile": os.devnull,
     "credential.helper": "",
+    # For all URLs that no route leads to: a remote may name any in a fetch, and git asks there though it did not offer
+    # to (packfile-uris of protocol 2). It is no host's name: nothing is looked up, and nothing is connected to.
+    "http.proxy": "http://%20:1",
     "http.emptyAuth": "false",  # else curl tries to log in as whoever this machine's Kerberos says we are
     "gc.auto": "0",
     "maintenance.auto": "false",
@@ -25,6 +29,12 @@ _CONFIG = {
     # readable repositories, and guards against what a checkout could do; nothing is checked out here.
     "fetch.fsckObjects": "false",
 }
+
+
+def proxied(url: str, proxy: str) -> dict[str, str]:
+    """What lets git reach the scheme, host and port of this http(s) URL, through a proxy's URL; blank: without one."""
+    parts = urlsplit(url)
+    return {f"http.{parts.scheme}://{parts.netloc}/.proxy": proxy}
 
 
 def environment(config: Mapping[str, str | Sequence[str]], *, git_dir: Path | None = None) -> dict[str, str]:

@@ -13,6 +13,7 @@ from syncsvc.egress.proxy import Proxy
 from syncsvc.exceptions import GitError, NotAskedError
 from syncsvc.git.complaints import NO_HOST
 from syncsvc.git.detour import config_through, environment_through
+from syncsvc.git.environment import proxied
 from syncsvc.git.url import place_of, scheme_of
 from syncsvc.types import ErrorKind
 
@@ -63,7 +64,7 @@ def routes_to(
     except UnknownHostError as error:
         raise GitError(ErrorKind.GIT_UNREACHABLE, NO_HOST) from error
     if scheme in HTTP:
-        return [Route(url, config | _pinned(host, port, addresses))]
+        return [Route(url, config | proxied(url, "") | _pinned(host, port, addresses))]
     if scheme == "git":
         return [_to_address(url, config, address) for address in addresses]
     return [Route(url, config, address=address) for address in addresses]
@@ -92,7 +93,7 @@ def _through(
     )
     return Route(
         url,
-        {**config, **config_through(scheme, proxy)},
+        {**config, **config_through(scheme, proxy, url)},
         environment_through(scheme, proxy, host, port, seconds=timeout),
         address=host if scheme == "ssh" else "",
     )
@@ -108,7 +109,6 @@ def _pinned(host: str, port: int, addresses: Sequence[str]) -> dict[str, str | S
     return {
         "http.curloptResolve": [f"*:{port}:{places}", *([] if ":" in host else [f"{host}:{port}:{places}"])],
         "http.followRedirects": "false",
-        "http.proxy": "",  # empty: none, whatever the environment says
     }
 
 

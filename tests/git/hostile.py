@@ -124,6 +124,11 @@ def nested_trees(levels: int = 10, width: int = 10) -> tuple[str, bytes]:
     return _delivered(objects, tree)
 
 
+def one_file() -> tuple[str, bytes]:
+    """A sound commit."""
+    return _delivered([pack_object("blob", b"1")], tree_of([(b"100644", b"a", sha_of("blob", b"1"))]))
+
+
 def endless_pack() -> Iterator[bytes]:
     """Objects that zlib cannot make smaller: 100 GB of them."""
     noise = hashlib.shake_256(b"noise").digest(MEGABYTE)
@@ -151,6 +156,8 @@ class HostileServer:
         self.refs: Callable[[], Iterable[bytes]] = self._one_branch
         self.progress: Callable[[], Iterable[bytes]] = lambda: []
         self.protocol = 2
+        # Where it says that more packs lie, though nobody asks.
+        self.elsewhere: list[str] = []
         self.bytes_sent = 0
         self._stopping = threading.Event()
 
@@ -178,7 +185,11 @@ class HostileServer:
         sha = self.commit.encode()
         if known:
             yield packets(b"acknowledgments\n", b"ready\n")[:-4] + b"0001"
-        yield packets(b"shallow-info\n", b"shallow %s" % sha)[:-4] + b"0001" + packets(b"packfile\n")[:-4]
+        yield packets(b"shallow-info\n", b"shallow %s" % sha)[:-4] + b"0001"
+        if self.elsewhere:
+            lines = [b"%s %s\n" % (b"a" * 40, url.encode()) for url in self.elsewhere]
+            yield packets(b"packfile-uris\n", *lines)[:-4] + b"0001"
+        yield packets(b"packfile\n")[:-4]
         for text in self.progress():
             yield packets(b"\2" + text)[:-4]
         for block in self.pack():

@@ -19,6 +19,7 @@ from syncsvc.types import ErrorKind, RemoteHead
 from tests.delivery.authority import Authority
 from tests.git.canaries import HOST, INSIDE, Canary, Names, canary, only
 from tests.git.conftest import LIMITS
+from tests.git.hostile import HostileServer, one_file
 from tests.git.servers import SSHD, GitHttpServer, SshServer, git_daemon, plain_files
 from tests.gitrepo import GitRepo
 
@@ -369,3 +370,20 @@ class TestSsh:
             assert error_of(other, strict).kind is ErrorKind.GIT_AUTH
         finally:
             server.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "ftp", "gopher"])
+@pytest.mark.parametrize("address", [INSIDE, "::1"])
+def test_packs_that_lie_elsewhere_are_not_asked_for(tmp_path: Path, scheme: str, address: str) -> None:
+    """By protocol 2 a remote may name URLs of packs (packfile-uris); git asks there, wanted or not, at any port."""
+    commit, pack = one_file()
+    server = HostileServer(commit, lambda: [pack])
+    with canary(address) as inside, server.serving() as url:
+        host = f"[{address}]" if ":" in address else address
+        server.elsewhere = [f"{scheme}://{host}:{inside.port}/a.pack"]
+        allowed = limits(only(Names(), HOST))
+        mirror = Mirror(tmp_path / "m", Remote(url), allowed)
+        with pytest.raises(GitError) as caught:
+            mirror.fetch(remote_head(mirror.remote, allowed))
+        assert inside.connections == 0
+    assert caught.value.kind in {ErrorKind.GIT_CORRUPT, ErrorKind.GIT_UNREACHABLE}
