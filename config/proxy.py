@@ -51,7 +51,6 @@ def _noted(header: str, proxies: int) -> str | None:
     elif text.count(":") == 1:  # 192.0.2.1:4711
         text = text.partition(":")[0]
     try:
-        address = ip_address(text)
+        return str(ip_address(text))
     except ValueError:
         return None
-    return str(address).partition("%")[0]  # a link-local one may have a zone, which PostgreSQL takes nowhere

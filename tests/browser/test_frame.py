@@ -235,6 +235,10 @@ def test_without_javascript_the_same_confirmation_is_a_page(
     context.close()
 
 
+# Names of the fields that do not end within their rows.
+STICK_OUT = """[...document.querySelectorAll(".form-row :is(input, textarea, select)")].filter((field) =>
+    field.getBoundingClientRect().right > field.closest(".form-row").getBoundingClientRect().right + 1
+).map((field) => field.name)"""
 LISTS = ("subscription", "app", "repository", "syncrun", "deliveryattempt", "deliveredfile", "snapshot", "operation")
 
 
@@ -258,4 +262,5 @@ def test_every_page_is_accessible_and_fits_a_phone(
         console.set_viewport_size({"width": 390, "height": 844})
         look(console, f"frame-{name}-phone")
         assert console.evaluate("document.documentElement.scrollWidth") <= 390, path
+        assert console.evaluate(STICK_OUT) == [], path
         console.set_viewport_size({"width": 1280, "height": 900})

@@ -35,8 +35,6 @@ def seen(header: str) -> str:
         (1, "[2001:db8::1]:4711", "2001:db8::1"),
         (1, "2001:DB8::1", "2001:db8::1"),
         (1, "unknown", "192.0.2.9"),
-        (1, "fe80::1%eth0", "fe80::1"),
-        (1, "[fe80::1%25<b>]:4711", "fe80::1"),
     ],
 )
 def test_the_address(settings: Any, proxies: int, header: str, address: str) -> None:
