@@ -361,9 +361,13 @@ def _gitpython() -> "type[Git]":
 
     Its import would ask git for the version, in all of our environment; it is told of a git that is not there.
     """
-    os.environ.update(GIT_PYTHON_GIT_EXECUTABLE="/nonexistent/git", GIT_PYTHON_REFRESH="quiet")
-    from git import Git
-
+    told = {"GIT_PYTHON_GIT_EXECUTABLE": "/nonexistent/git", "GIT_PYTHON_REFRESH": "quiet"}
+    os.environ.update(told)
+    try:
+        from git import Git
+    finally:
+        for name in told:  # other programs that this process starts know GitPython, too
+            os.environ.pop(name, None)
     return Git
 
 
