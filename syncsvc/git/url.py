@@ -12,6 +12,8 @@ _PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
 EXAMPLE = "Write something like https://host/owner/repo.git."
 _SCP_LIKE = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^@/:\[\]]+):(?P<path>[^:].*)")
 _HOST = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
+# git reads no settings for an http URL that it cannot normalise: with a stray percent sign, or a way above the root.
+_ODD_PATH = re.compile(r"%(?![0-9A-Fa-f]{2})|/(?:\.|%2[eE]){2}(?:/|$)")
 _USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+~-]*")
 # Some hosts take a token for the user name. A name is stored and shown as it is, so a token must not be taken for one.
 _TOKEN = re.compile(
@@ -131,6 +133,10 @@ def _with_scheme(url: str) -> str:
         raise InvalidUrlError("The URL's path begins with '-', which git could take for an option; it is refused.")
     if parts.scheme in {"ssh", "git"}:
         _check_path(unquote(parts.path))  # as git reads it
+    if parts.scheme in {"http", "https"} and _ODD_PATH.search(parts.path):
+        raise InvalidUrlError(
+            "The URL's path has '..' in it, or a '%' that begins no escape. Write where it leads to, and %25 for '%'."
+        )
     user = f"{parts.username}@" if parts.username else ""
     bracketed = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{user}{bracketed}{f':{port}' if port else ''}{parts.path.rstrip('/')}"

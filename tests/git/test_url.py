@@ -1,6 +1,10 @@
+import os
+import subprocess
+
 import pytest
 
 from syncsvc.exceptions import InvalidUrlError
+from syncsvc.git.environment import environment, proxied
 from syncsvc.git.url import check_url, default_name, read_url, scheme_of
 
 
@@ -38,6 +42,11 @@ def test_urls_that_git_can_fetch_from_are_kept_in_one_form(url: str, kept: str) 
         "fd::17",
         "::x",
         "file::/tmp/x",
+        "https://host/../a",
+        "https://host/a/..",
+        "http://host/a/%2e%2E/b",
+        "https://host/100%/a",
+        "https://host/%zz",
         "https://user:token@host/a",
         "https://:token@host/a",
         "https://user@host/a",
@@ -182,3 +191,13 @@ def test_a_repository_is_named_after_its_owner_and_itself(url: str, name: str) -
 def test_the_transport_is_what_git_calls_it() -> None:
     urls = ["https://h/a", "http://h/a", "ssh://h/a", "u@h:a", "git://h/a", "/a", "file:///a"]
     assert [scheme_of(url) for url in urls] == ["https", "http", "ssh", "ssh", "git", "file", "file"]
+
+
+@pytest.mark.parametrize("host", ["h", "a_b.example", ".x", "x..y", "a.example.", "[::ffff:1.2.3.4]"])
+@pytest.mark.parametrize("rest", [":0080/a", "/a//...b/%00%2f", "/~é😀|{}[]<>^`&;*$!(':@\\"])
+def test_git_finds_the_settings_of_each_url_that_is_accepted(host: str, rest: str) -> None:
+    """It looks for them by a form of its own, and finds none for a URL that has no such form."""
+    url = check_url(f"http://{host}{rest}", allow_local=False)
+    env = {**environment(proxied(url, "http://this:1")), "PATH": os.environ["PATH"]}
+    asked = subprocess.run(["git", "config", "--get-urlmatch", "http.proxy", url], env=env, capture_output=True)
+    assert asked.stdout == b"http://this:1\n"
