@@ -101,7 +101,7 @@ class ConsoleSite(AdminSite):
         response = super().password_change(request, extra_context)
         if request.method == "POST" and isinstance(response, HttpResponseRedirect):
             asker = asker_of(request)
-            asker.log(cast("Model", asker.user), "Changed the own password.")
+            asker.log(cast("Model", asker.user), "Changed their own password.")
         return response
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

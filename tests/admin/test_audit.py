@@ -88,7 +88,7 @@ def test_logins_failures_and_logouts_are_written_without_what_was_typed() -> Non
         ("login_failed", "ann", "ann", ""),
         ("login_failed", "", "", "No user of the console has this name."),
         ("logged_in", "ann", "ann", ""),
-        ("changed", "ann", "ann", "Changed the own password."),
+        ("changed", "ann", "ann", "Changed their own password."),
         ("logged_out", "ann", "ann", ""),
     ]
     assert AuditEntry.objects.earliest("id").times == 2
